@@ -1,0 +1,89 @@
+// Copies between any two views, with conversion; declared in core/tensor.h.
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/tensor.h"
+
+namespace weir {
+namespace {
+
+template <class To, class From>
+To convert(From value) {
+  if constexpr (std::is_same_v<To, From>)
+    return value;
+  else if constexpr (std::is_same_v<To, bf16>)
+    return bf16(static_cast<float>(value));
+  else if constexpr (std::is_same_v<From, bf16>)
+    return static_cast<To>(static_cast<float>(value));
+  else
+    return static_cast<To>(value);
+}
+
+// Row r of a view: the place of its first element when the outer axes are counted in row-major order.
+std::int64_t row_offset(std::int64_t row, const Shape& shape, const Strides& strides) {
+  std::int64_t offset = 0;
+  for (int i = shape.rank() - 2; i >= 0; --i) {
+    offset += row % shape[i] * strides[i];
+    row /= shape[i];
+  }
+  return offset;
+}
+
+template <class From, class To>
+void copy_row(const From* from, std::int64_t from_step, To* to, std::int64_t to_step, std::int64_t n) {
+  if (from_step == 1 && to_step == 1) {
+    if constexpr (std::is_same_v<From, To>)
+      std::memcpy(to, from, static_cast<std::size_t>(n) * sizeof(To));
+    else
+      for (std::int64_t i = 0; i < n; ++i) to[i] = convert<To>(from[i]);
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) to[i * to_step] = convert<To>(from[i * from_step]);
+  }
+}
+
+}  // namespace
+
+void copy_into(const Tensor& from, const Tensor& to) {
+  if (from.shape() != to.shape())
+    throw ArgumentError(fmt::format("copy: shape {} does not fit {}", from.shape().str(), to.shape().str()));
+  if (from.numel() == 0) return;
+  const std::int64_t cols = from.rank() == 0 ? 1 : from.size(-1), rows = from.numel() / cols;
+  const std::int64_t from_step = from.rank() == 0 ? 1 : from.strides()[-1],
+                     to_step = to.rank() == 0 ? 1 : to.strides()[-1];
+  visit_any(from.dtype(), [&]<class From>(Type<From>) {
+    visit_any(to.dtype(), [&]<class To>(Type<To>) {
+      const From* const source = from.data<From>();
+      To* const target = to.data<To>();
+      parallel_for(rows, grain_for(cols), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t r = begin; r < end; ++r)
+          copy_row(source + row_offset(r, from.shape(), from.strides()), from_step,
+                   target + row_offset(r, to.shape(), to.strides()), to_step, cols);
+      });
+    });
+  });
+}
+
+Tensor clone(const Tensor& t) {
+  Tensor copy = Tensor::empty(t.shape(), t.dtype(), t.device());
+  copy_into(t, copy);
+  return copy;
+}
+
+Tensor converted(const Tensor& t, DType dtype) {
+  if (t.dtype() == dtype) return t;
+  Tensor copy = Tensor::empty(t.shape(), dtype, t.device());
+  copy_into(t, copy);
+  return copy;
+}
+
+void fill(const Tensor& t, double value) {
+  const Strides none = Strides::filled(t.rank(), 0);
+  Tensor one = Tensor::empty({}, DType::float64);
+  *one.data<double>() = value;
+  copy_into(one.strided(t.shape(), none), t);
+}
+
+}  // namespace weir

@@ -1,0 +1,50 @@
+// A typed slot per op for its kernels: one function per kind of device, found in one place.
+//
+// An op owns the slot, `Kernel<void(const Tensor& x, const Tensor& y)> relu_kernel{"relu"};`, and calls it with a
+// device; each backend fills its entry from its own file: `const bool cpu = relu_kernel.add(DeviceKind::cpu,
+// relu_cpu);`. Slots are constant-initialised, so it does not matter which file's initialisers run first.
+#pragma once
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include "core/device.h"
+#include "core/error.h"
+
+namespace weir {
+
+template <class Signature>
+class Kernel;
+
+template <class... Parameters>
+class Kernel<void(Parameters...)> {
+ public:
+  using Function = void (*)(Parameters...);
+
+  constexpr explicit Kernel(const char* op) : op_(op) {}
+
+  // Registers a device's kernel; returns true so that it can initialise a variable at namespace scope.
+  bool add(DeviceKind kind, Function function) {
+    Function& entry = functions_[static_cast<std::size_t>(kind)];
+    if (entry != nullptr) throw InternalError(std::string(op_) + " has two kernels for one kind of device");
+    entry = function;
+    return true;
+  }
+
+  template <class... Arguments>
+  void operator()(Device device, Arguments&&... arguments) const {
+    const Function function = functions_[static_cast<std::size_t>(device.kind)];
+    if (function == nullptr)
+      throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device));
+    function(std::forward<Arguments>(arguments)...);
+  }
+
+  bool has(DeviceKind kind) const { return functions_[static_cast<std::size_t>(kind)] != nullptr; }
+
+ private:
+  const char* op_;
+  std::array<Function, kDeviceKinds> functions_{};
+};
+
+}  // namespace weir

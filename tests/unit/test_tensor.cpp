@@ -1,0 +1,58 @@
+// Tensors: layout, views, copies, conversion, memory.
+#include <doctest/doctest.h>
+
+#include "core/tensor.h"
+
+using namespace weir;
+
+TEST_CASE("rows are padded to 16 bytes and the pad is zero") {
+  const Tensor t = Tensor::full({3, 41}, 1.0, DType::bf16);
+  CHECK(t.strides() == Strides{48, 1});
+  for (int r = 0; r < 3; ++r)
+    for (int c = 41; c < 48; ++c) CHECK(t.data<bf16>()[r * 48 + c].bits == 0);
+  CHECK(Tensor::empty({2, 412}, DType::bf16).strides() == Strides{416, 1});
+  CHECK(Tensor::empty({2, 412}, DType::float32).strides() == Strides{412, 1});
+}
+
+TEST_CASE("views share storage and keep order") {
+  const Tensor t = Tensor::from_values({2, 3}, std::vector<double>{0, 1, 2, 3, 4, 5});
+  CHECK(transpose_view(t, 0, 1).values() == std::vector<double>{0, 3, 1, 4, 2, 5});
+  CHECK(slice_view(t, 1, 1, 3).values() == std::vector<double>{1, 2, 4, 5});
+  CHECK(broadcast_view(slice_view(t, 0, 0, 1), {2, 3}).values() == std::vector<double>{0, 1, 2, 0, 1, 2});
+  CHECK_FALSE(reshape_view(t, {6}).has_value());  // the pad is in the way: 3 float64 take 4
+  CHECK(is_rows_form(t));
+  CHECK_FALSE(is_rows_form(transpose_view(t, 0, 1)));
+  CHECK(rows_form(transpose_view(t, 0, 1)).values() == std::vector<double>{0, 3, 1, 4, 2, 5});
+}
+
+TEST_CASE("reshape is a view wherever memory allows") {
+  const Tensor t = Tensor::zeros({4, 2, 8}, DType::float32);
+  CHECK(reshape_view(t, {64}).has_value());
+  CHECK(reshape_view(t, {8, 8})->strides() == Strides{8, 1});
+  CHECK(reshape_view(t, {4, 1, 2, 2, 4}).has_value());
+  CHECK(reshape_view(t, {1, 64, 1}).has_value());
+  const Tensor wide = Tensor::zeros({4, 10}, DType::float32);  // stride 12
+  CHECK(reshape_view(wide, {4, 2, 5})->strides() == Strides{12, 5, 1});
+  CHECK(reshape_view(wide, {2, 2, 10})->strides() == Strides{24, 12, 1});
+  CHECK_FALSE(reshape_view(wide, {40}).has_value());
+  CHECK(reshape_view(Tensor::zeros({1, 1}, DType::float32), {}).has_value());
+  CHECK(reshape_view(Tensor::zeros({}, DType::float32), {1, 1}).has_value());
+}
+
+TEST_CASE("bf16 rounds to nearest even") {
+  CHECK(bf16(1.00390625f).bits == 0x3f80);  // half way, even below
+  CHECK(bf16(1.01171875f).bits == 0x3f82);  // half way, even above
+  CHECK(bf16(std::bit_cast<float>(0x7fc00001u)).bits == 0x7fff);
+}
+
+TEST_CASE("blocks are reused and absurd requests are refused") {
+  const auto before = allocator({}).statistics().system_allocations;
+  { const Tensor a = Tensor::empty({1000, 1000}, DType::float32); }
+  const auto middle = allocator({}).statistics().system_allocations;
+  { const Tensor b = Tensor::empty({1000, 990}, DType::float32); }
+  CHECK(allocator({}).statistics().system_allocations == middle);
+  CHECK(middle <= before + 1);
+  CHECK_THROWS_AS(Tensor::empty({1 << 30, 1 << 14}, DType::float64), RunError);
+  CHECK_THROWS_AS(Tensor::empty({-1}, DType::float64), ArgumentError);
+  CHECK_THROWS_AS(Tensor::empty({std::int64_t{1} << 40, 1 << 20}, DType::float64), ArgumentError);
+}
