@@ -1,0 +1,121 @@
+// One description of a configuration struct, many uses.
+//
+// A struct lists its fields once:
+//
+//   struct ModelConfig {
+//     std::int64_t d_model = 128;
+//     void visit(FieldVisitor& v) { v.field("d_model", d_model, {.min = 1, .max = 65536}, "width of the stream"); }
+//   };
+//
+// and a struct of such structs names its sections. fields_of(object) gathers the list; reading TOML, overrides from
+// the command line, the resolved TOML file, the help and the documentation all walk it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace weir {
+
+struct IntegerLimits {
+  std::int64_t min = std::numeric_limits<std::int64_t>::min();
+  std::int64_t max = std::numeric_limits<std::int64_t>::max();
+};
+
+// Both ends can be inside (min, max) or outside (above, below) of what is allowed. Infinities and NaN never are.
+struct NumberLimits {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  double above = -std::numeric_limits<double>::infinity();
+  double below = std::numeric_limits<double>::infinity();
+};
+
+using Choices = std::vector<std::string>;
+
+struct Field {
+  std::string section;  // empty at the top level
+  std::string name;
+  std::string help;
+  std::variant<std::int64_t*, double*, bool*, std::string*> value;  // points into the struct
+  std::variant<std::monostate, IntegerLimits, NumberLimits, Choices> limits;
+
+  std::string key() const { return section.empty() ? name : section + "." + name; }
+};
+
+struct Section {
+  std::string name;
+  std::string help;
+};
+
+struct FieldList {
+  std::vector<Section> sections;
+  std::vector<Field> fields;  // top level first, then section by section
+};
+
+class FieldVisitor {
+ public:
+  void field(const char* name, std::int64_t& value, IntegerLimits limits, const char* help);
+  void field(const char* name, double& value, NumberLimits limits, const char* help);
+  void field(const char* name, bool& value, const char* help);
+  void field(const char* name, std::string& value, const char* help);
+  void field(const char* name, std::string& value, Choices choices, const char* help);
+
+  template <class Struct>
+  void section(const char* name, Struct& object, const char* help) {
+    list_.sections.push_back({name, help});
+    section_ = name;
+    object.visit(*this);
+    section_.clear();
+  }
+
+  FieldList take() { return std::move(list_); }
+
+ private:
+  FieldList list_;
+  std::string section_;
+};
+
+// The fields of `object`, valid for as long as it stays where it is.
+template <class Struct>
+FieldList fields_of(Struct& object) {
+  FieldVisitor visitor;
+  object.visit(visitor);
+  return visitor.take();
+}
+
+// What a file or an argument gives for a field.
+using FieldInput = std::variant<std::int64_t, double, bool, std::string>;
+
+// Sets one field. A whole float (1e3) serves as an integer and an integer as a float; anything else that does not fit
+// the field's type and limits is an ArgumentError that starts with `where`.
+void set_field(const Field& field, const FieldInput& input, const std::string& where);
+
+// Sets one field from "section.key=value". Text needs no quotes; in double quotes it may hold TOML's escapes.
+void apply_override(const FieldList& list, const std::string& argument);
+
+// The field called `key`, or an ArgumentError that starts with `where` and suggests the nearest one.
+const Field& find_field(const FieldList& list, const std::string& key, const std::string& where);
+
+// Sets the fields that `text`, the content of `file_name`, mentions. A key `preset` at the top level calls `preset`
+// with its value before any field is set. Errors name file, line and column.
+void read_toml(const FieldList& list, std::string_view text, const std::string& file_name,
+               const std::function<void(const std::string&)>& preset = {});
+
+// The text that a TOML string in double quotes stands for, or an ArgumentError that starts with `where`.
+std::string unquote(const std::string& text, const std::string& where);
+
+std::string write_toml(const FieldList& list);      // every field, its help as a comment
+std::string write_json(const FieldList& list);      // one object, one nested object per section
+std::string write_help(const FieldList& list);      // for a terminal of 80 columns
+std::string write_markdown(const FieldList& list);  // a table per section
+
+std::string type_text(const Field& field);    // "integer", "number", "true or false", "text", "choice"
+std::string limits_text(const Field& field);  // "1 to 65536", "dense, sigma-moe"; empty where anything goes
+std::string value_text(const Field& field);   // the present value as TOML writes it
+
+}  // namespace weir
