@@ -1,0 +1,72 @@
+#include "train/presets.h"
+
+#include "core/error.h"
+#include "core/text.h"
+
+namespace weir {
+namespace {
+
+struct Preset {
+  const char* name;
+  const char* help;
+  void (*change)(Config&);
+};
+
+// What the quick starts share: a byte model that learns to write words in a minute and a half on two cores.
+Config base() {
+  Config c;
+  c.model = {
+      .vocabulary = 256, .d_model = 128, .layers = 4, .heads = 4, .head_size = 32, .dropout = 0.0, .segment = 128};
+  c.train = {.batch_size = 16, .minutes = 1.5, .log_every = 10};
+  c.optimizer = {.lr = 2e-3, .warmup_steps = 50, .min_lr = 1e-4, .clip = 0.25};
+  c.eval = {.every = 100, .batch_size = 16, .max_tokens = 65536};
+  c.checkpoint = {.every = 100};
+  c.sample = {.every = 100, .tokens = 120};
+  return c;
+}
+
+void quickstart(Config& c) {
+  c.feedforward = {.kind = "sigma-moe",
+                   .experts = 8,
+                   .expert_size = 64,
+                   .k = 2,
+                   .regulariser = "entropy",
+                   .regulariser_weight = 1e-3};
+}
+
+// 513 hidden units with their biases have the parameters of 8 x 64 without biases plus the selector.
+void quickstart_dense(Config& c) { c.feedforward = {.kind = "dense", .d_ff = 513, .regulariser = "none"}; }
+
+constexpr Preset presets[] = {
+    {"quickstart", "a sigma-MoE byte model in a minute and a half on a processor", quickstart},
+    {"quickstart-dense", "the same size with a dense feedforward, to compare", quickstart_dense},
+};
+
+const Preset& find(const std::string& name) {
+  for (const Preset& preset : presets) {
+    if (preset.name == name) return preset;
+  }
+  const std::vector<std::string> names = preset_names();
+  throw ArgumentError("there is no preset " + quote_short(name) + did_you_mean(name, names) + "; the presets are " +
+                      join(names, ", ") + ", and a configuration file is named with its ending .toml");
+}
+
+}  // namespace
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets) names.push_back(preset.name);
+  return names;
+}
+
+std::string preset_help(const std::string& name) { return find(name).help; }
+
+Config preset_config(const std::string& name) {
+  const Preset& preset = find(name);
+  Config config = base();
+  config.name = name;
+  preset.change(config);
+  return config;
+}
+
+}  // namespace weir
