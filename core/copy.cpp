@@ -72,6 +72,13 @@ Tensor clone(const Tensor& t) {
   return copy;
 }
 
+Tensor reshaped(const Tensor& t, const Shape& shape) {
+  if (auto view = reshape_view(t, shape)) return *view;
+  const Tensor flat = Tensor::empty({t.numel()}, t.dtype(), t.device());
+  copy_into(t, flat.strided(t.shape(), packed_strides(t.shape())));
+  return flat.strided(shape, packed_strides(shape));
+}
+
 Tensor converted(const Tensor& t, DType dtype) {
   if (t.dtype() == dtype) return t;
   Tensor copy = Tensor::empty(t.shape(), dtype, t.device());

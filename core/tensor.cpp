@@ -174,6 +174,8 @@ bool Tensor::same_view(const Tensor& other) const {
          strides() == other.strides();
 }
 
+bool Tensor::unique() const { return body_.use_count() == 1 && body().storage.use_count() == 1; }
+
 // --- views --------------------------------------------------------------------------------------------------------
 
 Tensor permute_view(const Tensor& t, std::span<const int> axes) {

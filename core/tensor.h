@@ -90,6 +90,7 @@ class Tensor {
   const std::shared_ptr<GradientSlot>& gradient_slot() const { return body().gradient; }
   void set_gradient_slot(std::shared_ptr<GradientSlot> slot) const { body().gradient = std::move(slot); }
   bool same_view(const Tensor& other) const;  // same storage, place, shape and strides
+  bool unique() const;                        // nobody else can see these elements
 
  private:
   struct Body {
@@ -143,6 +144,7 @@ Tensor transpose_view(const Tensor& t, int axis_a, int axis_b);
 Tensor slice_view(const Tensor& t, int axis, std::int64_t begin, std::int64_t end);
 Tensor broadcast_view(const Tensor& t, const Shape& shape);               // stride 0 along stretched axes
 std::optional<Tensor> reshape_view(const Tensor& t, const Shape& shape);  // nothing where a copy would be needed
+Tensor reshaped(const Tensor& t, const Shape& shape);                     // a view, or else a copy without row padding
 
 // --- copies -------------------------------------------------------------------------------------------------------
 

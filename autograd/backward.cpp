@@ -1,0 +1,79 @@
+#include "autograd/backward.h"
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace weir {
+
+Tensor Saved::get() const {
+  if (output_ < 0 || !gradients_enabled()) return value_;
+  Tensor attached = value_.detach();
+  attached.set_gradient_slot(std::make_shared<TensorGradient>(Edge{owner_.lock(), output_}));
+  return attached;
+}
+
+Backward::Backward(const char* op, std::vector<Tensor> inputs, std::vector<Tensor> outputs) {
+  if (!gradients_enabled()) return;
+  std::vector<Edge> edges;
+  bool wanted = false;
+  for (const Tensor& t : inputs) {
+    edges.push_back(t.defined() ? edge_of(t) : Edge{});
+    wanted = wanted || edges.back();
+  }
+  if (!wanted) return;
+  node_ = std::make_shared<Node>(op);
+  node_->inputs = std::move(edges);
+  outputs_ = std::move(outputs);
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const Tensor& y = outputs_[i];
+    node_->outputs.push_back({y.shape(), y.dtype(), y.device()});
+    if (is_floating(y.dtype())) y.set_gradient_slot(std::make_shared<TensorGradient>(Edge{node_, static_cast<int>(i)}));
+  }
+}
+
+Saved Backward::keep(const Tensor& t) const {
+  Saved saved;
+  if (!node_ || !t.defined()) return saved;
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (!outputs_[i].same_view(t)) continue;
+    saved.value_ = t.detach();
+    saved.owner_ = node_;
+    saved.output_ = static_cast<int>(i);
+    return saved;
+  }
+  saved.value_ = t;
+  return saved;
+}
+
+void Backward::input(int i, std::function<Tensor(const Tensor& dy)> gradient) {
+  if (!needed(i)) return;
+  if (!per_input_) {
+    per_input_ = std::make_shared<std::vector<std::function<Tensor(const Tensor&)>>>(node_->inputs.size());
+    node_->gradient = [functions = per_input_](std::span<const Tensor> dys) {
+      std::vector<Tensor> result(functions->size());
+      for (std::size_t k = 0; k < result.size(); ++k)
+        if ((*functions)[k]) result[k] = (*functions)[k](dys[0]);
+      return result;
+    };
+  }
+  (*per_input_)[static_cast<std::size_t>(i)] = std::move(gradient);
+}
+
+void Backward::all(GradientFunction gradient) {
+  if (node_) node_->gradient = std::move(gradient);
+}
+
+void Backward::once_differentiable(GradientFunction gradient) {
+  if (!node_) return;
+  all([op = node_->op, f = std::move(gradient)](std::span<const Tensor> dys) {
+    if (gradients_enabled())
+      throw ArgumentError(
+          fmt::format("{}: its gradient is a fused kernel and cannot be differentiated again; "
+                      "use the op's composed form for second derivatives",
+                      op));
+    return f(dys);
+  });
+}
+
+}  // namespace weir

@@ -1,0 +1,67 @@
+// How an op states its gradient, beside its forward computation:
+//
+//   Tensor multiply(const Tensor& a, const Tensor& b) {
+//     Tensor y = ...;
+//     Backward back("multiply", {a, b}, {y});
+//     back.input(0, [b = back.keep(b)](const Tensor& dy) { return dy * b.get(); });
+//     back.input(1, [a = back.keep(a)](const Tensor& dy) { return dy * a.get(); });
+//     return y;
+//   }
+//
+// Contract: what a gradient reads later it must `keep`; kept values must not be written to before backward. A gradient
+// function for an input that needs none is dropped at once, with all it kept. Gradients written with ops can be
+// differentiated again; those that call kernels directly cannot, and say so with `once_differentiable`.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "autograd/autograd.h"
+#include "autograd/node.h"
+#include "core/tensor.h"
+
+namespace weir {
+
+// A tensor kept for the backward pass.
+class Saved {
+ public:
+  Saved() = default;
+  // The kept tensor; an output of the op comes back attached to its node, without keeping that node alive meanwhile.
+  Tensor get() const;
+
+ private:
+  friend class Backward;
+  Tensor value_;
+  std::weak_ptr<Node> owner_;  // set for an output
+  int output_ = -1;
+};
+
+class Backward {
+ public:
+  Backward(const char* op, std::vector<Tensor> inputs, std::vector<Tensor> outputs);
+
+  // True where this call is recorded at all.
+  bool active() const { return node_ != nullptr; }
+  // True where input i needs a gradient.
+  bool needed(int i) const { return node_ != nullptr && static_cast<bool>(node_->inputs[static_cast<std::size_t>(i)]); }
+
+  // Keeps an input or output for the gradient functions. Empty where the call is not recorded.
+  Saved keep(const Tensor& t) const;
+
+  // Defines the gradient of one input of a single-output op.
+  void input(int i, std::function<Tensor(const Tensor& dy)> gradient);
+  // Defines the gradients of all inputs at once, one result per input.
+  void all(GradientFunction gradient);
+  // As `all`, for a gradient that calls kernels: asking to differentiate it again throws ArgumentError.
+  void once_differentiable(GradientFunction gradient);
+
+ private:
+  std::shared_ptr<Node> node_;
+  std::vector<Tensor> outputs_;
+  std::shared_ptr<std::vector<std::function<Tensor(const Tensor&)>>> per_input_;
+};
+
+}  // namespace weir

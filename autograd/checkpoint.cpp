@@ -1,0 +1,38 @@
+// Activation checkpointing, declared in autograd/autograd.h.
+#include "autograd/backward.h"
+
+namespace weir {
+
+std::vector<Tensor> checkpoint(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& block,
+                               std::span<const Tensor> inputs) {
+  std::vector<Tensor> outputs;
+  {
+    const NoGradient guard;
+    outputs = block(inputs);
+  }
+  const std::vector<Tensor> originals(inputs.begin(), inputs.end());
+  Backward back("checkpoint", originals, outputs);
+  back.once_differentiable([block, originals](std::span<const Tensor> dys) {
+    const GradientMode record(true);
+    std::vector<Tensor> copies;
+    for (const Tensor& t : originals) {
+      copies.push_back(t.detach());
+      if (requires_gradient(t)) require_gradient(copies.back());
+    }
+    const std::vector<Tensor> again = block(copies);
+    std::vector<Tensor> used, used_dys;
+    for (std::size_t i = 0; i < again.size(); ++i) {
+      if (!dys[i].defined() || !requires_gradient(again[i])) continue;
+      used.push_back(again[i]);
+      used_dys.push_back(dys[i]);
+    }
+    backward(used, used_dys);
+    std::vector<Tensor> dxs(originals.size());
+    for (std::size_t i = 0; i < originals.size(); ++i)
+      if (requires_gradient(originals[i])) dxs[i] = gradient(copies[i]);
+    return dxs;
+  });
+  return outputs;
+}
+
+}  // namespace weir

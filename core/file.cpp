@@ -1,0 +1,276 @@
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "core/error.h"
+
+namespace weir {
+namespace {
+
+constexpr std::size_t kPathLimit = 4096;
+
+const char* advice(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return "check the path and that its directory exists";
+    case EACCES:
+    case EPERM:
+      return "check the permissions of the file and of its directory, or use another place";
+    case EROFS:
+      return "the file system is read-only: use another place";
+    case ENOSPC:
+    case EDQUOT:
+      return "free some space or use another place";
+    case EFBIG:
+      return "raise the file size limit (ulimit -f) or use another file system";
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit of open files (ulimit -n)";
+    case EEXIST:
+    case EISDIR:
+    case ENOTEMPTY:
+      return "something other than a regular file is in the way: remove it or use another name";
+    case ENAMETOOLONG:
+      return "use a shorter name";
+    case ENOMEM:
+      return "free some memory";
+    default:
+      return "check the disk and its file system (dmesg)";
+  }
+}
+
+[[noreturn]] void fail(const std::string& path, const std::string& action, int error) {
+  throw RunError(ExitCode::io, fmt::format("{}: cannot {}: {}; {}", printable(path, kPathLimit), action,
+                                           std::generic_category().message(error), advice(error)));
+}
+
+[[noreturn]] void fail(const std::string& path, const std::string& why) {
+  throw RunError(ExitCode::io, fmt::format("{}: {}", printable(path, kPathLimit), why));
+}
+
+// The system would silently use only what comes before a zero byte.
+void check_path(const std::string& path) {
+  if (path.empty()) fail("''", "the path is empty; name a file");
+  if (path.find('\0') != std::string::npos) fail(path, "the path contains a zero byte; use another name");
+}
+
+// Closes on every way out; for reading, where nobody needs the result of close.
+struct Descriptor {
+  int number;
+  explicit Descriptor(int n) : number(n) {}
+  ~Descriptor() { ::close(number); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+};
+
+int open_retrying(const std::string& path, int flags) {
+  check_path(path);
+  int descriptor = -1;
+  do descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  while (descriptor < 0 && errno == EINTR);
+  return descriptor;
+}
+
+int open_for_reading(const std::string& path, int flags, struct stat& status) {
+  const int descriptor = open_retrying(path, O_RDONLY | flags);
+  if (descriptor < 0) fail(path, "open", errno);
+  if (::fstat(descriptor, &status) == 0 && !S_ISDIR(status.st_mode)) return descriptor;
+  const int error = errno;
+  ::close(descriptor);
+  if (S_ISDIR(status.st_mode)) fail(path, "this is a directory, expected a file; name a file");
+  fail(path, "read its size", error);
+}
+
+void sync_descriptor(int descriptor, const std::string& label, const std::string& action) {
+  int result = -1;
+  do result = ::fsync(descriptor);
+  while (result != 0 && errno == EINTR);
+  if (result != 0) fail(label, action, errno);
+}
+
+std::string directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+
+// Length of the valid UTF-8 sequence of two to four bytes at the start of `text`, 0 if there is none.
+std::size_t utf8_sequence(std::string_view text, std::uint32_t& code) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 0;
+  if (length == 0 || lead > 0xf4 || text.size() < length) return 0;
+  code = lead & (0xffu >> (length + 1));
+  for (std::size_t i = 1; i < length; ++i) {
+    const auto next = static_cast<unsigned char>(text[i]);
+    if ((next & 0xc0u) != 0x80u) return 0;
+    code = code << 6 | (next & 0x3fu);
+  }
+  const bool too_short = code < (length == 4 ? 0x10000u : length == 3 ? 0x800u : 0x80u);
+  const bool surrogate = code >= 0xd800 && code <= 0xdfff;
+  return too_short || surrogate || code > 0x10ffff ? 0 : length;
+}
+
+// Code points that act on the terminal or cannot be seen: C1 controls, zero-width, direction marks, tags.
+bool is_hidden(std::uint32_t code) {
+  return code < 0xa0 || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+         (code >= 0x2060 && code <= 0x206f) || code == 0xfeff || (code >= 0xe0000 && code <= 0xe0fff);
+}
+
+}  // namespace
+
+std::string printable(std::string_view text, std::size_t limit) {
+  std::string out;
+  while (!text.empty()) {
+    if (out.size() >= limit) return out + "...";
+    const auto c = static_cast<unsigned char>(text[0]);
+    std::uint32_t code = 0;
+    std::size_t used = 1;
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\\')
+      out += "\\\\";
+    else if (c >= 0x20 && c < 0x7f)
+      out += static_cast<char>(c);
+    else if (c < 0x80 || (used = utf8_sequence(text, code)) == 0)
+      out += fmt::format("\\x{:02x}", c), used = 1;
+    else if (is_hidden(code))
+      out += fmt::format("\\u{{{:x}}}", code);
+    else
+      out += text.substr(0, used);
+    text.remove_prefix(used);
+  }
+  return out;
+}
+
+// --- reading ------------------------------------------------------------------------------------------------------
+
+std::string read_file(const std::string& path, std::uint64_t max_bytes, Empty empty) {
+  struct stat status {};
+  const Descriptor file(open_for_reading(path, 0, status));
+  const auto too_large = [&] {
+    fail(path,
+         fmt::format("the file is larger than the {} bytes allowed here; check that it is the right file", max_bytes));
+  };
+  const auto claimed = static_cast<std::uint64_t>(status.st_size);
+  if (claimed > max_bytes) too_large();
+  std::string contents;
+  contents.reserve(claimed);
+  char piece[65536];
+  for (;;) {
+    const ssize_t n = ::read(file.number, piece, sizeof piece);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(path, fmt::format("read after {} bytes", contents.size()), errno);
+    if (n == 0) break;
+    if (static_cast<std::uint64_t>(n) > max_bytes - contents.size()) too_large();
+    contents.append(piece, static_cast<std::size_t>(n));
+  }
+  if (contents.empty() && empty == Empty::refused) fail(path, "the file is empty; write it again");
+  return contents;
+}
+
+MappedFile::MappedFile(const std::string& path, Empty empty) : path_(path) {
+  struct stat status {};
+  // Opening a pipe without O_NONBLOCK would wait for its writer before it can be refused.
+  const Descriptor file(open_for_reading(path, O_NONBLOCK, status));
+  if (!S_ISREG(status.st_mode)) fail(path, "this is a pipe or a device, expected a regular file; name a regular file");
+  size_ = static_cast<std::size_t>(status.st_size);
+  if (size_ == 0 && empty == Empty::refused) fail(path, "the file is empty; write it again");
+  if (size_ == 0) return;
+  void* const data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.number, 0);
+  if (data == MAP_FAILED) fail(path, fmt::format("map its {} bytes into memory", size_), errno);
+  data_ = data;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+// --- writing ------------------------------------------------------------------------------------------------------
+
+FileWriter::FileWriter(const std::string& path, const std::string& label)
+    : path_(path), label_(label.empty() ? path : label) {
+  check_path(path);
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && ::unlink(path.c_str()) != 0)
+    fail(label_, "replace the old file", errno);
+  descriptor_ = open_retrying(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+  if (descriptor_ < 0) fail(label_, "create the file", errno);
+}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(path_.c_str());
+}
+
+void FileWriter::write(std::span<const std::byte> bytes) {
+  if (descriptor_ < 0) throw InternalError("a file was written to after it was finished");
+  const std::uint64_t target = written_ + bytes.size();
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(descriptor_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) fail(label_, fmt::format("write ({} of {} bytes done)", written_, target), n < 0 ? errno : ENOSPC);
+    written_ += static_cast<std::uint64_t>(n);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
+void FileWriter::finish() {
+  if (descriptor_ < 0) throw InternalError("a file was finished twice");
+  sync_descriptor(descriptor_, label_, fmt::format("bring its {} bytes to the disk", written_));
+  const int descriptor = std::exchange(descriptor_, -1);
+  // After EINTR the descriptor is closed on Linux, and fsync has vouched for the contents.
+  if (::close(descriptor) != 0 && errno != EINTR) {
+    const int error = errno;
+    ::unlink(path_.c_str());
+    fail(label_, fmt::format("close the file after {} bytes", written_), error);
+  }
+}
+
+void write_file_synced(const std::string& path, std::span<const std::byte> bytes) {
+  FileWriter writer(path);
+  writer.write(bytes);
+  writer.finish();
+}
+
+void write_file_synced(const std::string& path, std::string_view text) { write_file_synced(path, bytes_of(text)); }
+
+void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
+  const std::string directory = directory_of(path), name = path.substr(path.rfind('/') + 1);
+  if (name.empty()) fail(path, "the path names no file; add a file name");
+  const std::string temporary = fmt::format("{}/.{}.tmp-{}", directory, name, ::getpid());
+  FileWriter writer(temporary, path);
+  writer.write(bytes);
+  writer.finish();
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    fail(path, fmt::format("put the {} bytes written in place", bytes.size()), error);
+  }
+  sync_directory(directory);
+}
+
+void write_file_atomically(const std::string& path, std::string_view text) {
+  write_file_atomically(path, bytes_of(text));
+}
+
+void sync_directory(const std::string& path) {
+  const int descriptor = open_retrying(path, O_RDONLY | O_DIRECTORY);
+  if (descriptor < 0) fail(path, "open the directory", errno);
+  const Descriptor directory(descriptor);
+  sync_descriptor(descriptor, path, "bring the directory to the disk");
+}
+
+}  // namespace weir

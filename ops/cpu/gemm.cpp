@@ -1,0 +1,112 @@
+// The plain matrix product, the choice of backend, and the cut into tiles.
+#include "ops/cpu/gemm.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "core/parallel.h"
+
+namespace weir::cpu {
+namespace {
+
+constinit GemmBackend backend{nullptr, nullptr};
+
+// Row by row: c[i, :] = sum over p of a[i, p] * b[p, :], the inner loop over a row of b. A transposed b is unrolled
+// into rows first.
+template <class In, class Out>
+void plain_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
+                std::int64_t c_stride, GemmMode mode) {
+  using Sum = accumulate_t<In>;
+  std::vector<In> unrolled;
+  if (b.transposed) {
+    unrolled.resize(static_cast<std::size_t>(k * n));
+    for (std::int64_t j = 0; j < n; ++j)
+      for (std::int64_t p = 0; p < k; ++p) unrolled[static_cast<std::size_t>(p * n + j)] = b.data[j * b.stride + p];
+    b = {unrolled.data(), n, false};
+  }
+  std::vector<Sum> sums(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < m; ++i) {
+    Out* const row = c + i * c_stride;
+    std::fill(sums.begin(), sums.end(), Sum(0));
+    for (std::int64_t p = 0; p < k; ++p) {
+      const auto factor = static_cast<Sum>(*a.at(i, p).data);
+      const In* const b_row = b.data + p * b.stride;
+      for (std::int64_t j = 0; j < n; ++j) sums[static_cast<std::size_t>(j)] += factor * static_cast<Sum>(b_row[j]);
+    }
+    for (std::int64_t j = 0; j < n; ++j) {
+      const Sum sum = sums[static_cast<std::size_t>(j)];
+      row[j] = mode == GemmMode::accumulate ? Out(static_cast<Sum>(row[j]) + sum) : Out(sum);
+    }
+  }
+}
+
+struct Tile {
+  std::int64_t rows, cols;
+};
+
+// Tiles of 256 x 512, made smaller until there are eight of them (or they are small): enough to share out, large enough
+// for the packing inside each product to pay. Depends on the shape alone.
+Tile tile_for(std::int64_t m, std::int64_t n, std::int64_t batch) {
+  Tile tile{std::min<std::int64_t>(m, 256), std::min<std::int64_t>(n, 512)};
+  const auto count = [&] { return batch * ((m + tile.rows - 1) / tile.rows) * ((n + tile.cols - 1) / tile.cols); };
+  const auto halved = [](std::int64_t extent) { return (extent / 2 + 15) / 16 * 16; };
+  while (count() < 8 && std::max(tile.rows, tile.cols) > 64) {
+    if (tile.rows >= tile.cols)
+      tile.rows = halved(tile.rows);
+    else
+      tile.cols = halved(tile.cols);
+  }
+  return tile;
+}
+
+}  // namespace
+
+bool set_gemm_backend(GemmBackend chosen) {
+  backend = chosen;
+  return true;
+}
+
+template <class In, class Out>
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c, std::int64_t c_stride,
+          GemmMode mode) {
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    if (mode == GemmMode::overwrite)
+      for (std::int64_t i = 0; i < m; ++i) std::fill_n(c + i * c_stride, n, Out{});
+    return;
+  }
+  if constexpr (std::is_same_v<In, float>) {
+    if (backend.f32 != nullptr) return backend.f32(m, n, k, a, b, c, c_stride, mode);
+  } else if constexpr (std::is_same_v<In, weir::bf16>) {
+    if (backend.bf16 != nullptr) return backend.bf16(m, n, k, a, b, c, dtype_of<Out>(), c_stride, mode);
+  }
+  plain_gemm(m, n, k, a, b, c, c_stride, mode);
+}
+
+template <class In, class Out>
+void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
+                   std::int64_t c_stride, GemmMode mode, GemmBatch batch) {
+  if (m == 0 || n == 0 || batch.count == 0) return;
+  const Tile tile = tile_for(m, n, batch.count);
+  const std::int64_t down = (m + tile.rows - 1) / tile.rows, across = (n + tile.cols - 1) / tile.cols;
+  parallel_for(batch.count * down * across, 1, [&](std::int64_t item, std::int64_t) {
+    const std::int64_t index = item / (down * across), row = item / across % down * tile.rows,
+                       col = item % across * tile.cols;
+    const Matrix<In> a_tile = Matrix<In>{a.data + index * batch.a_step, a.stride, a.transposed}.at(row, 0);
+    const Matrix<In> b_tile = Matrix<In>{b.data + index * batch.b_step, b.stride, b.transposed}.at(0, col);
+    gemm(std::min(tile.rows, m - row), std::min(tile.cols, n - col), k, a_tile, b_tile,
+         c + index * batch.c_step + row * c_stride + col, c_stride, mode);
+  });
+}
+
+#define WEIR_INSTANTIATE(In, Out)                                                                                     \
+  template void gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<In>, Matrix<In>, Out*, std::int64_t, GemmMode); \
+  template void parallel_gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<In>, Matrix<In>, Out*, std::int64_t,   \
+                              GemmMode, GemmBatch);
+WEIR_INSTANTIATE(double, double)
+WEIR_INSTANTIATE(float, float)
+WEIR_INSTANTIATE(weir::bf16, float)
+WEIR_INSTANTIATE(weir::bf16, weir::bf16)
+#undef WEIR_INSTANTIATE
+
+}  // namespace weir::cpu

@@ -1,0 +1,131 @@
+// Matrix products by oneDNN, each on one thread.
+//
+// float32 goes to its sgemm, which needs no preparation. bf16 has no such function, so a matmul primitive is made once
+// per thread and shape and kept; callers with varying row counts round them up to keep the shapes few.
+#include <omp.h>
+
+#include <memory>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <tuple>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "ops/cpu/gemm.h"
+
+namespace weir::cpu {
+namespace {
+
+// oneDNN uses every thread it may unless it is called inside a parallel region.
+class OneThread {
+ public:
+  OneThread() : before_(omp_in_parallel() ? 0 : omp_get_max_threads()) {
+    if (before_ > 1) omp_set_num_threads(1);
+  }
+  ~OneThread() {
+    if (before_ > 1) omp_set_num_threads(before_);
+  }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
+
+void onednn_f32(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<float> a, Matrix<float> b, float* c,
+                std::int64_t c_stride, GemmMode mode) {
+  const OneThread guard;
+  const auto status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, a.stride,
+                                 b.data, b.stride, mode == GemmMode::accumulate ? 1.0f : 0.0f, c, c_stride);
+  if (status != dnnl_success) throw InternalError("oneDNN refused a float32 matrix product");
+}
+
+struct Key {
+  std::int64_t m, n, k, a_stride, b_stride, c_stride;
+  bool a_transposed, b_transposed, c_float, accumulate;
+  bool operator==(const Key&) const = default;
+};
+
+struct KeyHash {
+  std::size_t operator()(const Key& key) const {
+    std::size_t hash = 0;
+    const auto mix = [&hash](std::int64_t v) { hash = (hash ^ static_cast<std::size_t>(v)) * 0x9E3779B97F4A7C15u; };
+    for (std::int64_t v : {key.m, key.n, key.k, key.a_stride, key.b_stride, key.c_stride}) mix(v);
+    mix(key.a_transposed | key.b_transposed << 1 | key.c_float << 2 | key.accumulate << 3);
+    return hash ^ hash >> 29;
+  }
+};
+
+struct Primitive {
+  dnnl::memory a, b, c;
+  dnnl::matmul matmul;
+};
+
+class PrimitiveCache {
+ public:
+  void run(const Key& key, const void* a, const void* b, void* c) {
+    auto place = primitives_.find(key);
+    if (place == primitives_.end()) {
+      if (primitives_.size() >= kLimit) primitives_.clear();
+      place = primitives_.emplace(key, make(key)).first;
+    }
+    Primitive& p = place->second;
+    p.a.set_data_handle(const_cast<void*>(a));
+    p.b.set_data_handle(const_cast<void*>(b));
+    p.c.set_data_handle(c);
+    p.matmul.execute(stream_, {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}});
+    stream_.wait();
+  }
+
+ private:
+  static constexpr std::size_t kLimit = 2048;
+
+  Primitive make(const Key& key) {
+    using dnnl::memory;
+    const auto input = memory::data_type::bf16;
+    const auto strides = [](std::int64_t stride, bool transposed) {
+      return transposed ? memory::dims{1, stride} : memory::dims{stride, 1};
+    };
+    const memory::desc a({key.m, key.k}, input, strides(key.a_stride, key.a_transposed));
+    const memory::desc b({key.k, key.n}, input, strides(key.b_stride, key.b_transposed));
+    const memory::desc c({key.m, key.n}, key.c_float ? memory::data_type::f32 : input, memory::dims{key.c_stride, 1});
+    dnnl::primitive_attr attributes;
+    if (key.accumulate) {
+      dnnl::post_ops sum;
+      sum.append_sum(1.0f);
+      attributes.set_post_ops(sum);
+    }
+    const dnnl::matmul::primitive_desc description({a, b, c}, attributes, engine_);
+    return {memory(a, engine_, nullptr), memory(b, engine_, nullptr), memory(c, engine_, nullptr),
+            dnnl::matmul(description)};
+  }
+
+  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream_{engine_};
+  std::unordered_map<Key, Primitive, KeyHash> primitives_;
+};
+
+void onednn_bf16(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<bf16> a, Matrix<bf16> b, void* c, DType c_dtype,
+                 std::int64_t c_stride, GemmMode mode) {
+  const OneThread guard;
+  thread_local PrimitiveCache cache;
+  const Key key{m,
+                n,
+                k,
+                a.stride,
+                b.stride,
+                c_stride,
+                a.transposed,
+                b.transposed,
+                c_dtype == DType::float32,
+                mode == GemmMode::accumulate};
+  try {
+    cache.run(key, a.data, b.data, c);
+  } catch (const dnnl::error& error) {
+    throw InternalError(std::string("oneDNN refused a bf16 matrix product: ") + error.what());
+  }
+}
+
+const bool registered = set_gemm_backend({onednn_f32, onednn_bf16});
+
+}  // namespace
+}  // namespace weir::cpu

@@ -1,0 +1,45 @@
+// Sums in a fixed order, for CPU kernels: the same bits on any number of threads.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/tensor.h"
+
+namespace weir::cpu {
+
+// Sum of f(0) .. f(n - 1): sixteen running sums added in a fixed order, which the compiler keeps in vector registers.
+template <class Sum, class F>
+Sum sum_over(std::int64_t n, F&& f) {
+  constexpr std::int64_t kLanes = 16;
+  Sum lanes[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] += f(i + l);
+  for (std::int64_t l = 0; i + l < n; ++l) lanes[l] += f(i + l);
+  for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
+    for (std::int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+  return lanes[0];
+}
+
+// Rows per partial sum of a reduction over rows.
+inline constexpr std::int64_t kRowsPerPartial = 256;
+
+// out[c] = sum over rows of term(r, c), c in [0, cols). `add_row(r, sums)` adds row r into sums[0..cols).
+template <class Sum, class AddRow>
+std::vector<Sum> sum_of_rows(std::int64_t rows, std::int64_t cols, AddRow&& add_row) {
+  const std::int64_t partials = std::max<std::int64_t>(1, (rows + kRowsPerPartial - 1) / kRowsPerPartial);
+  std::vector<Sum> sums(static_cast<std::size_t>(partials * cols));
+  parallel_for(partials, 1, [&](std::int64_t p, std::int64_t) {
+    for (std::int64_t r = p * kRowsPerPartial; r < std::min(rows, (p + 1) * kRowsPerPartial); ++r)
+      add_row(r, sums.data() + p * cols);
+  });
+  for (std::int64_t p = 1; p < partials; ++p)
+    for (std::int64_t c = 0; c < cols; ++c)
+      sums[static_cast<std::size_t>(c)] += sums[static_cast<std::size_t>(p * cols + c)];
+  sums.resize(static_cast<std::size_t>(cols));
+  return sums;
+}
+
+}  // namespace weir::cpu

@@ -1,0 +1,104 @@
+#include "ops/support/samples.h"
+
+#include <algorithm>
+
+#include "core/philox.h"
+
+namespace weir {
+
+Tensor random_tensor(const Shape& shape, std::uint64_t seed, double low, double high) {
+  const RandomStream random{seed, 7, 0};
+  std::vector<double> values(static_cast<std::size_t>(shape.product()));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = low + (high - low) * static_cast<double>(random.uniform(i));
+  return Tensor::from_values(shape, values);
+}
+
+Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap) {
+  std::vector<double> values = random_tensor(shape, seed).values();
+  for (double& v : values) v = v < 0 ? std::min(v, -gap) : std::max(v, gap);
+  return Tensor::from_values(shape, values);
+}
+
+Tensor random_indices(const Shape& shape, std::uint64_t seed, std::int64_t bound) {
+  const RandomStream random{seed, 8, 0};
+  std::vector<double> values(static_cast<std::size_t>(shape.product()));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<double>(random.bits(i) % static_cast<std::uint64_t>(bound));
+  return Tensor::from_values(shape, values, DType::int64);
+}
+
+const std::vector<NamedShape>& sample_shapes() {
+  static const std::vector<NamedShape> shapes = {{"usual", {4, 16}},     {"odd", {3, 5, 7}},       {"size one", {1, 1}},
+                                                 {"zero rows", {0, 4}},  {"zero columns", {3, 0}}, {"rank 0", {}},
+                                                 {"long row", {2, 4133}}};
+  return shapes;
+}
+
+std::vector<Sample> unary_samples(const std::function<Tensor(const Tensor&)>& op,
+                                  const std::function<double(double)>& f,
+                                  const std::function<Tensor(const Shape&, std::uint64_t)>& make_input) {
+  std::vector<Sample> samples;
+  for (const auto& [name, shape] : sample_shapes())
+    samples.push_back({name,
+                       {make_input(shape, samples.size() + 1)},
+                       [op](std::span<const Tensor> in) { return std::vector{op(in[0])}; },
+                       [f](std::span<const Tensor> in) {
+                         std::vector<double> y = in[0].values();
+                         std::transform(y.begin(), y.end(), y.begin(), f);
+                         return std::vector{Tensor::from_values(in[0].shape(), y)};
+                       }});
+  return samples;
+}
+
+std::vector<Sample> binary_samples(const std::function<Tensor(const Tensor&, const Tensor&)>& op,
+                                   const std::function<double(double, double)>& f,
+                                   const std::function<Tensor(const Shape&, std::uint64_t)>& make_b) {
+  struct Pair {
+    std::string name;
+    Shape a, b;
+  };
+  std::vector<Pair> pairs = {
+      {"row", {4, 6}, {6}},   {"column", {5, 3}, {5, 1}},         {"both stretch", {3, 1, 5}, {2, 1}},
+      {"scalar", {3, 4}, {}}, {"zero stretches", {1, 3}, {0, 3}}, {"rank 0 left", {}, {2, 3}}};
+  for (const auto& [name, shape] : sample_shapes()) pairs.push_back({name, shape, shape});
+  std::vector<Sample> samples;
+  for (const Pair& pair : pairs)
+    samples.push_back({pair.name,
+                       {random_tensor(pair.a, 2 * samples.size() + 1), make_b(pair.b, 2 * samples.size() + 2)},
+                       [op](std::span<const Tensor> in) { return std::vector{op(in[0], in[1])}; },
+                       [f](std::span<const Tensor> in) {
+                         const Shape shape = broadcast_shapes("reference", in[0].shape(), in[1].shape());
+                         std::vector<double> y = broadcast_view(in[0], shape).values();
+                         const std::vector<double> b = broadcast_view(in[1], shape).values();
+                         for (std::size_t i = 0; i < y.size(); ++i) y[i] = f(y[i], b[i]);
+                         return std::vector{Tensor::from_values(shape, y)};
+                       }});
+  return samples;
+}
+
+std::vector<BadSample> binary_bad_samples(const std::string& name,
+                                          const std::function<Tensor(const Tensor&, const Tensor&)>& op) {
+  const auto call = [op](const Shape& a, DType a_dtype, const Shape& b, DType b_dtype) {
+    return [=] { op(Tensor::zeros(a, a_dtype), Tensor::zeros(b, b_dtype)); };
+  };
+  return {
+      {"shapes", call({2, 3}, DType::float32, {4}, DType::float32), name + ": shapes [2, 3] and [4] do not broadcast"},
+      {"dtypes", call({2}, DType::float32, {2}, DType::float64),
+       name + ": expected one dtype on both sides, got float32 and float64"},
+      {"integers", call({2}, DType::int32, {2}, DType::int32),
+       name + ": expected dtype float64, float32 or bf16, got int32"}};
+}
+
+std::function<OpCost(const Sample&)> elementwise_cost(double flops) {
+  return [flops](const Sample& sample) {
+    double elements = 0, largest = 0;
+    for (const Tensor& t : sample.inputs) {
+      elements += static_cast<double>(t.numel());
+      largest = std::max(largest, static_cast<double>(t.numel()));
+    }
+    return OpCost{flops * largest, 4 * (elements + largest)};
+  };
+}
+
+}  // namespace weir

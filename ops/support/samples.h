@@ -1,0 +1,44 @@
+// Builders for the samples of op records: random tensors and the usual shapes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/op_info.h"
+
+namespace weir {
+
+// Uniform float64 values in [low, high), the same for the same seed.
+Tensor random_tensor(const Shape& shape, std::uint64_t seed, double low = -1, double high = 1);
+// Random values whose distance from zero is at least `gap`: clear of the kink of ReLU and the like.
+Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap = 0.05);
+// Uniform int64 values in [0, bound).
+Tensor random_indices(const Shape& shape, std::uint64_t seed, std::int64_t bound);
+
+// The shapes every element-wise op is tried on: a usual one, odd, size one, zero-size, rank 0, long rows.
+struct NamedShape {
+  std::string name;
+  Shape shape;
+};
+const std::vector<NamedShape>& sample_shapes();
+
+// Samples of y = f(x), element by element, with x from `make_input`.
+std::vector<Sample> unary_samples(const std::function<Tensor(const Tensor&)>& op,
+                                  const std::function<double(double)>& f,
+                                  const std::function<Tensor(const Shape&, std::uint64_t)>& make_input);
+
+// Samples of y = f(a, b) with broadcasting; b from `make_b`.
+std::vector<Sample> binary_samples(const std::function<Tensor(const Tensor&, const Tensor&)>& op,
+                                   const std::function<double(double, double)>& f,
+                                   const std::function<Tensor(const Shape&, std::uint64_t)>& make_b);
+
+// What every binary op refuses: shapes that do not broadcast, two dtypes, integers.
+std::vector<BadSample> binary_bad_samples(const std::string& name,
+                                          const std::function<Tensor(const Tensor&, const Tensor&)>& op);
+
+// Cost of an element-wise op: `flops` per output element, every tensor of the sample touched once (float32).
+std::function<OpCost(const Sample&)> elementwise_cost(double flops);
+
+}  // namespace weir

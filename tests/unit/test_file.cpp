@@ -1,0 +1,203 @@
+// File services: reading, mapping, atomic replacement, and what is left behind when they fail.
+#include "core/file.h"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "tests/unit/temporary_directory.h"
+
+using namespace weir;
+
+namespace {
+
+template <class F>
+std::string io_error_of(F&& action) {
+  try {
+    action();
+  } catch (const RunError& error) {
+    CHECK(error.code() == ExitCode::io);
+    CHECK(std::string(error.what()).find('\n') == std::string::npos);
+    return error.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  const bool found = text.find(part) != std::string::npos;
+  if (!found) MESSAGE(text << " lacks " << part);
+  return found;
+}
+
+// Files may not grow beyond `bytes` while it lives: the write that crosses the limit is short, the next one fails.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : old_handler_(::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &old_);
+    const rlimit limit{bytes, old_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &old_);
+    ::signal(SIGXFSZ, old_handler_);
+  }
+
+ private:
+  rlimit old_{};
+  void (*old_handler_)(int);
+};
+
+// Permissions do not bind root; as root the test acts for somebody else.
+class OrdinaryUser {
+ public:
+  OrdinaryUser() : changed_(::geteuid() == 0 && ::seteuid(65534) == 0) {}
+  ~OrdinaryUser() {
+    if (changed_ && ::seteuid(0) != 0) std::abort();
+  }
+  bool active() const { return ::geteuid() != 0; }
+
+ private:
+  bool changed_;
+};
+
+}  // namespace
+
+TEST_CASE("printable escapes what acts on a terminal and keeps the rest") {
+  CHECK(printable("layer.0/weight") == "layer.0/weight");
+  CHECK(printable("σ-MoE 日本") == "σ-MoE 日本");
+  CHECK(printable(std::string_view("a\0b\n\x1b[2J\x7f", 9)) == "a\\x00b\\n\\x1b[2J\\x7f");
+  CHECK(printable("back\\slash") == "back\\\\slash");
+  CHECK(printable("\xe2\x80\xae"
+                  "evil\xc2\x9b") == "\\u{202e}evil\\u{9b}");
+  CHECK(printable("\xff\xc0\x80\xed\xa0\x80") == "\\xff\\xc0\\x80\\xed\\xa0\\x80");  // overlong, surrogate
+  CHECK(printable("\xf0\x9f\x98") == "\\xf0\\x9f\\x98");                             // cut short
+  CHECK(printable("\xf0\x9f\x98\x80") == "\xf0\x9f\x98\x80");
+  CHECK(printable(std::string(500, 'x'), 10) == "xxxxxxxxxx...");
+}
+
+TEST_CASE("what is written is read back") {
+  const TemporaryDirectory directory;
+  std::string text("zero \0 inside, \n and a tail ", 28);
+  while (text.size() < 200'000) text += text;
+  write_file_atomically(directory / "a", std::string_view(text));
+  write_file_synced(directory / "b", std::string_view(text));
+  CHECK(read_file(directory / "a", text.size()) == text);
+  CHECK(read_file(directory / "b", text.size()) == text);
+  const MappedFile mapped(directory / "a");
+  REQUIRE(mapped.size() == text.size());
+  CHECK(std::equal(text.begin(), text.end(), reinterpret_cast<const char*>(mapped.bytes().data())));
+  CHECK(directory.entries() == 2);
+  sync_directory(directory.path());
+}
+
+TEST_CASE("replacing a file leaves an open map of it intact") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a";
+  write_file_atomically(path, "first contents");
+  const MappedFile old(path);
+  SUBCASE("atomically") { write_file_atomically(path, "2nd"); }
+  SUBCASE("piece by piece") { write_file_synced(path, "2nd"); }
+  CHECK(static_cast<char>(old.bytes()[13]) == 's');
+  CHECK(read_file(path, 100) == "2nd");
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("reading refuses what is not there, not a file, too large or empty") {
+  const TemporaryDirectory directory;
+  const std::string empty = directory / "empty", small = directory / "small";
+  write_file_synced(empty, "");
+  write_file_synced(small, "12345");
+  const auto read = [](const std::string& path) { return [path] { read_file(path, 4); }; };
+  const auto map = [](const std::string& path) { return [path] { MappedFile file(path); }; };
+  CHECK(
+      contains(io_error_of(read(directory / "none")), "/none: cannot open: No such file or directory; check the path"));
+  CHECK(contains(io_error_of(map(directory / "none")), "cannot open: No such file"));
+  CHECK(contains(io_error_of(read(directory.path())), "this is a directory, expected a file"));
+  CHECK(contains(io_error_of(map(directory.path())), "this is a directory, expected a file"));
+  CHECK(contains(io_error_of(read(empty)), "the file is empty"));
+  CHECK(contains(io_error_of(map(empty)), "the file is empty"));
+  CHECK(contains(io_error_of(read(small)), "larger than the 4 bytes allowed"));
+  CHECK(contains(io_error_of(read("/dev/zero")), "larger than the 4 bytes allowed"));
+  CHECK(contains(io_error_of(map("/dev/zero")), "expected a regular file"));
+  CHECK(contains(io_error_of(read("")), "the path is empty"));
+  CHECK(contains(io_error_of(read(std::string("a\0b", 3))), "a\\x00b: the path contains a zero byte"));
+  CHECK(contains(io_error_of(read(directory / "a\nb")), "a\\nb: cannot open"));
+  CHECK(read_file(empty, 4, Empty::allowed).empty());
+  CHECK(MappedFile(empty, Empty::allowed).bytes().empty());
+  CHECK(read_file(small, 5) == "12345");
+}
+
+TEST_CASE("a pipe without a writer is refused at once by a map") {
+  const TemporaryDirectory directory;
+  REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
+  CHECK(contains(io_error_of([&] { MappedFile file(directory / "pipe"); }), "this is a pipe or a device"));
+}
+
+TEST_CASE("a write that runs out of room leaves the old file and nothing else") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a", large(10'000, 'x');
+  write_file_atomically(path, "old");
+  std::string message, message_synced;
+  {
+    const FileSizeLimit limit(4096);
+    message = io_error_of([&] { write_file_atomically(path, std::string_view(large)); });
+    message_synced = io_error_of([&] { write_file_synced(directory / "b", std::string_view(large)); });
+  }
+  CHECK(
+      contains(message, path + ": cannot write (4096 of 10000 bytes done): File too large; raise the file size limit"));
+  CHECK(contains(message_synced, (directory / "b") + ": cannot write (4096 of 10000 bytes done)"));
+  CHECK(read_file(path, 100) == "old");
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("an atomic write over a directory fails and leaves no temporary file") {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directory(directory / "sub");
+  const std::string message = io_error_of([&] { write_file_atomically(directory / "sub", "text"); });
+  CHECK(contains(message, "/sub: cannot put the 4 bytes written in place: Is a directory; something other"));
+  CHECK(contains(io_error_of([&] { write_file_atomically(directory / "sub/", "text"); }), "the path names no file"));
+  CHECK(contains(io_error_of([&] { write_file_atomically(directory / "none/a", "text"); }),
+                 "/none/a: cannot create the file: No such file or directory; check the path"));
+  CHECK(contains(io_error_of([&] { sync_directory(directory / "none"); }), "cannot open the directory"));
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("a directory without write permission is reported") {
+  const TemporaryDirectory directory;
+  const std::string secret = directory / "secret";
+  write_file_synced(secret, "old");
+  REQUIRE(::chmod(secret.c_str(), 0) == 0);
+  REQUIRE(::chmod(directory.path().c_str(), 0555) == 0);
+  std::string write_message, read_message;
+  {
+    const OrdinaryUser user;
+    REQUIRE(user.active());
+    write_message = io_error_of([&] { write_file_atomically(secret, "new"); });
+    read_message = io_error_of([&] { read_file(secret, 100); });
+  }
+  REQUIRE(::chmod(directory.path().c_str(), 0755) == 0);
+  REQUIRE(::chmod(secret.c_str(), 0644) == 0);
+  CHECK(contains(write_message, "/secret: cannot create the file: Permission denied; check the permissions"));
+  CHECK(contains(read_message, "/secret: cannot open: Permission denied"));
+  CHECK(read_file(secret, 100) == "old");
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("writing never follows a link and an unfinished file disappears") {
+  const TemporaryDirectory directory;
+  write_file_synced(directory / "target", "old");
+  std::filesystem::create_symlink("target", directory / "link");
+  CHECK(contains(io_error_of([&] { write_file_synced(directory / "link", "new"); }), "File exists; something other"));
+  CHECK(read_file(directory / "link", 100) == "old");
+  {
+    FileWriter writer(directory / "unfinished");
+    writer.write(std::as_bytes(std::span("abc")));
+    CHECK(directory.entries() == 3);
+  }
+  CHECK(directory.entries() == 2);
+}

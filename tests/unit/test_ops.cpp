@@ -1,0 +1,196 @@
+// One suite over all op records: a new op is tested by registering itself.
+// Repeat one op alone with  WEIR_OP=softmax build/tests/unit -tc="ops:*"
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+#include "autograd/autograd.h"
+#include "autograd/grad_check.h"
+#include "core/error.h"
+#include "core/op_info.h"
+#include "core/parallel.h"
+
+using namespace weir;
+
+namespace {
+
+const std::vector<OpRecord>& records() { return op_records(); }
+
+bool chosen(const OpRecord& record) {
+  const char* only = std::getenv("WEIR_OP");
+  return only == nullptr || record.name == only;
+}
+
+template <class F>
+void for_each_sample(F&& f) {
+  for (const OpRecord& record : records()) {
+    if (!chosen(record)) continue;
+    for (const Sample& sample : record.samples()) f(record, sample);
+  }
+}
+
+std::vector<Tensor> as_dtype(std::span<const Tensor> inputs, DType dtype) {
+  std::vector<Tensor> result;
+  for (const Tensor& t : inputs) result.push_back(is_floating(t.dtype()) ? converted(t, dtype) : t);
+  return result;
+}
+
+// The first disagreement between an op's outputs and the reference's, or nothing.
+std::string compare(std::span<const Tensor> got, std::span<const Tensor> expected, double tolerance) {
+  if (got.size() != expected.size()) return fmt::format("{} outputs, reference has {}", got.size(), expected.size());
+  for (std::size_t o = 0; o < got.size(); ++o) {
+    if (got[o].shape() != expected[o].shape())
+      return fmt::format("output {} has shape {}, reference {}", o, got[o].shape().str(), expected[o].shape().str());
+    const std::vector<double> y = got[o].values(), r = expected[o].values();
+    double scale = 1;
+    for (double v : r) scale = std::max(scale, std::isfinite(v) ? std::abs(v) : 0);
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const bool same = y[i] == r[i] || (std::isnan(y[i]) && std::isnan(r[i]));
+      if (!same && !(std::abs(y[i] - r[i]) <= tolerance * scale))
+        return fmt::format("output {} element {}: {:.10g}, reference {:.10g}, tolerance {:.1g} of {:.3g}", o, i, y[i],
+                           r[i], tolerance, scale);
+    }
+  }
+  return "";
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  const std::vector<double> x = a.values(), y = b.values();
+  return x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(double)) == 0);
+}
+
+// The same values in other memory: transposed storage, a slice of something wider at an odd offset.
+Tensor transposed_storage(const Tensor& t) {
+  if (t.rank() < 2) return t;
+  return transpose_view(clone(transpose_view(t, -1, -2)), -1, -2);
+}
+Tensor slice_of_wider(const Tensor& t) {
+  if (t.rank() < 1) return t;
+  const Tensor wide = Tensor::full(t.shape().with(-1, t.size(-1) + 3), 1.0, t.dtype());
+  const Tensor view = slice_view(wide, -1, 1, t.size(-1) + 1);
+  copy_into(t, view);
+  return view;
+}
+
+std::vector<Tensor> forward_and_gradients(const Sample& sample, std::span<const Tensor> inputs, bool differentiable) {
+  std::vector<Tensor> leaves, wanted;
+  for (const Tensor& t : inputs) {
+    leaves.push_back(t.detach());
+    if (differentiable && is_floating(t.dtype())) wanted.push_back(require_gradient(leaves.back()));
+  }
+  std::vector<Tensor> outputs = sample.run(leaves), result = outputs, active, dys;
+  for (const Tensor& y : outputs)
+    if (requires_gradient(y)) active.push_back(y), dys.push_back(Tensor::full(y.shape(), 0.5, y.dtype()));
+  if (!active.empty())
+    for (Tensor& dx : gradients(active, wanted, dys)) result.push_back(std::move(dx));
+  return result;
+}
+
+void check_against_reference(DType dtype, double Tolerance::*tolerance) {
+  for_each_sample([&](const OpRecord& record, const Sample& sample) {
+    if (dtype == DType::bf16 && !record.low_precision) return;
+    // The reference sees the rounded inputs, so that only the op's own error is judged.
+    const auto inputs = as_dtype(sample.inputs, dtype);
+    const auto expected = sample.reference(as_dtype(inputs, DType::float64));
+    INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype));
+    CHECK(compare(sample.run(inputs), expected, record.tolerance.*tolerance) == "");
+  });
+}
+
+}  // namespace
+
+TEST_CASE("ops: every file in ops/ has a record, every record is complete") {
+  std::set<std::string> with_record;
+  for (const OpRecord& record : records()) {
+    INFO(record.name);
+    with_record.insert(std::filesystem::path(record.source).filename().string());
+    CHECK(record.samples != nullptr);
+    CHECK(record.bad_samples != nullptr);
+    CHECK(record.cost != nullptr);
+    CHECK_FALSE(record.summary.empty());
+    CHECK_FALSE(record.signature.empty());
+    bool zero_size = false, size_one = false, odd = false;
+    for (const Sample& sample : record.samples()) {
+      CHECK(sample.reference != nullptr);
+      zero_size |=
+          std::any_of(sample.inputs.begin(), sample.inputs.end(), [](const Tensor& t) { return t.numel() == 0; });
+      size_one |=
+          std::all_of(sample.inputs.begin(), sample.inputs.end(), [](const Tensor& t) { return t.numel() == 1; });
+      for (const Tensor& t : sample.inputs)
+        odd |= std::any_of(t.shape().begin(), t.shape().end(), [](auto n) { return n > 1 && n % 2; });
+    }
+    CHECK_MESSAGE(zero_size, "no zero-size sample");
+    CHECK_MESSAGE(size_one, "no size-one sample");
+    CHECK_MESSAGE(odd, "no sample with an odd extent");
+    CHECK_MESSAGE(!record.bad_samples().empty(), "no bad sample");
+  }
+  for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(WEIR_SOURCE_DIR) / "ops"))
+    if (file.path().extension() == ".cpp")
+      CHECK_MESSAGE(with_record.contains(file.path().filename().string()), file.path().filename().string(),
+                    " has no record (or the build was not configured again)");
+}
+
+TEST_CASE("ops: float64 agrees with the reference") { check_against_reference(DType::float64, &Tolerance::float64); }
+TEST_CASE("ops: float32 agrees with the reference") { check_against_reference(DType::float32, &Tolerance::float32); }
+TEST_CASE("ops: bf16 agrees with the reference") { check_against_reference(DType::bf16, &Tolerance::bf16); }
+
+TEST_CASE("ops: transposed and sliced inputs give the same result") {
+  for_each_sample([](const OpRecord& record, const Sample& sample) {
+    const auto expected = forward_and_gradients(sample, sample.inputs, record.differentiable);
+    for (Tensor (*rearrange)(const Tensor&) : {transposed_storage, slice_of_wider}) {
+      std::vector<Tensor> inputs;
+      for (const Tensor& t : sample.inputs) inputs.push_back(rearrange(t));
+      INFO(record.name, " / ", sample.name);
+      CHECK(compare(forward_and_gradients(sample, inputs, record.differentiable), expected, 1e-12) == "");
+    }
+  });
+}
+
+TEST_CASE("ops: gradients agree with finite differences") {
+  for_each_sample([](const OpRecord& record, const Sample& sample) {
+    const bool empty =
+        std::any_of(sample.inputs.begin(), sample.inputs.end(), [](const Tensor& t) { return t.numel() == 0; });
+    if (!record.differentiable || empty) return;
+    INFO(record.name, " / ", sample.name);
+    CHECK(grad_check(sample.run, sample.inputs, {.second_order = record.twice_differentiable}) == "");
+  });
+}
+
+TEST_CASE("ops: one and two threads give the same bits") {
+  for_each_sample([](const OpRecord& record, const Sample& sample) {
+    const int before = thread_count();
+    for (DType dtype : {DType::float32, DType::bf16}) {
+      if (dtype == DType::bf16 && !record.low_precision) continue;
+      const auto inputs = as_dtype(sample.inputs, dtype);
+      set_thread_count(1);
+      const auto one = forward_and_gradients(sample, inputs, record.differentiable);
+      set_thread_count(2);
+      const auto two = forward_and_gradients(sample, inputs, record.differentiable);
+      INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype));
+      for (std::size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], two[i]));
+    }
+    set_thread_count(before);
+  });
+}
+
+TEST_CASE("ops: bad calls are refused with their message") {
+  for (const OpRecord& record : records()) {
+    if (!chosen(record)) continue;
+    for (const BadSample& bad : record.bad_samples()) {
+      std::string message = "nothing was thrown";
+      try {
+        bad.run();
+      } catch (const ArgumentError& error) {
+        message = error.what();
+      }
+      INFO(record.name, " / ", bad.name, ": ", message);
+      CHECK(message.find(bad.message) != std::string::npos);
+    }
+  }
+}
