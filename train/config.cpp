@@ -2,12 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/text.h"
 #include "train/presets.h"
 
@@ -15,28 +13,18 @@ namespace weir {
 namespace {
 
 constexpr std::int64_t any_count = 1'000'000'000'000'000;
-constexpr std::int64_t largest_file = 1 << 20;
+constexpr std::uint64_t largest_file = 1 << 20;
 
 std::string read_config_file(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  const std::string name = quote_short(path);
-  if (!fs::exists(status))
-    throw ArgumentError(fmt::format("{}: there is no such configuration file; check the path", name));
-  if (!fs::is_regular_file(status))
-    throw ArgumentError(name + ": not a regular file; give a TOML file or a preset's name");
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    throw RunError(ExitCode::io, fmt::format("{}: cannot open: {}; check its permissions", name, std::strerror(errno)));
-  std::string text(static_cast<std::size_t>(largest_file) + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (file.bad()) throw RunError(ExitCode::io, fmt::format("{}: reading failed: {}", name, std::strerror(errno)));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > static_cast<std::size_t>(largest_file)) {
-    throw ArgumentError(name + ": larger than 1 MiB, so not a configuration; give a TOML file or a preset's name");
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  if (!std::filesystem::exists(status)) {
+    throw ArgumentError(quote_short(path) + ": there is no such configuration file; check the path");
   }
-  return text;
+  if (std::filesystem::is_directory(status)) {
+    throw ArgumentError(quote_short(path) + ": a directory; give a TOML file or a preset's name");
+  }
+  return read_file(path, largest_file, Empty::allowed);
 }
 
 // `source` tells the user where the values came from that break a rule.

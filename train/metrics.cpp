@@ -1,18 +1,14 @@
 #include "train/metrics.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/error.h"
+#include "core/file.h"
 #include "core/text.h"
 
 namespace weir {
@@ -47,47 +43,15 @@ KeptLines kept_lines(const std::string& path, std::int64_t first_step) {
   return kept;
 }
 
-bool write_all(int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t count = write(descriptor, text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(count));
-  }
-  return true;
-}
-
-void sync_folder(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  const int descriptor = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  fsync(descriptor);
-  close(descriptor);
-}
-
-bool replace_file(const std::string& path, const std::string& text) {
-  const std::string temporary = fmt::format("{}.tmp-{}", path, getpid());
-  const int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-  if (descriptor < 0) return false;
-  const bool written = write_all(descriptor, text) && fsync(descriptor) == 0;
-  const int reason = errno;
-  const bool closed = close(descriptor) == 0;
-  if (written && closed && std::rename(temporary.c_str(), path.c_str()) == 0) {
-    sync_folder(path);
-    return true;
-  }
-  const int last_reason = written ? errno : reason;
-  unlink(temporary.c_str());
-  errno = last_reason;
-  return false;
-}
-
 void drop_lines_from(const std::string& path, std::int64_t first_step, const Warn& warn) {
   const KeptLines kept = kept_lines(path, first_step);
   if (!kept.changed && !kept.failed) return;
-  if (!kept.failed && replace_file(path, kept.text)) return;
-  warn(fmt::format("cannot rewrite {}: {} (errno {}); the run goes on, and steps from {} on may stand in it twice",
-                   quote(path), std::strerror(errno), errno, first_step));
+  try {
+    if (kept.failed) throw RunError(ExitCode::io, path + ": reading failed; check the disk");
+    write_file_atomically(path, kept.text);
+  } catch (const RunError& error) {
+    warn(fmt::format("{}; the run goes on, and steps from {} on may stand in it twice", error.what(), first_step));
+  }
 }
 
 }  // namespace
