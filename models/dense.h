@@ -1,0 +1,22 @@
+// The dense feedforward: W2 dropout(ReLU(W1 x + b1)) + b2.
+#pragma once
+
+#include "models/feedforward.h"
+
+namespace weir {
+
+// w1 [d_ff, D], w2 [D, d_ff]: truncated normals of std sqrt(2 / (layers * fan_in)); biases from 0.
+class DenseFeedforward final : public Feedforward {
+ public:
+  DenseFeedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& model,
+                   const FeedforwardConfig& config);
+  FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override;
+  FeedforwardCost cost() const override;
+
+ private:
+  std::int64_t layer_;
+  double dropout_;
+  const Parameter &w1_, &b1_, &w2_, &b2_;
+};
+
+}  // namespace weir

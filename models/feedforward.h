@@ -1,0 +1,43 @@
+// The feedforward of a layer: one interface, so that every variant of the paper is one small file behind it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/config.h"
+#include "models/forward_context.h"
+#include "models/parameter.h"
+
+namespace weir {
+
+struct FeedforwardStatistics {
+  std::vector<std::int64_t> expert_counts;  // selections per expert; empty for a dense feedforward
+};
+
+struct FeedforwardOutput {
+  Tensor y;               // like the input
+  Tensor auxiliary_loss;  // regulariser times its weight, one element; undefined where there is none
+  FeedforwardStatistics statistics;
+};
+
+// What a feedforward costs, per token.
+struct FeedforwardCost {
+  std::int64_t total_parameters = 0;
+  std::int64_t active_parameters = 0;  // that one token uses
+  double multiply_adds = 0;            // forward
+};
+
+class Feedforward {
+ public:
+  virtual ~Feedforward() = default;
+  // x: [B, T, D], the output of the layer's second norm.
+  virtual FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const = 0;
+  virtual FeedforwardCost cost() const = 0;
+};
+
+// Declares the parameters of layer number `layer` under `name` and returns its feedforward.
+std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,
+                                              const ModelConfig& model, const FeedforwardConfig& config);
+
+}  // namespace weir

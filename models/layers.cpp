@@ -1,0 +1,39 @@
+#include "models/layers.h"
+
+#include <cmath>
+
+#include "models/initialise.h"
+#include "ops/dropout.h"
+#include "ops/embedding.h"
+#include "ops/layer_norm.h"
+#include "ops/linear.h"
+
+namespace weir {
+
+LayerNorm::LayerNorm(ParameterSet& parameters, const std::string& name, std::int64_t d_model)
+    : weight_(parameters.add(name + ".weight", {d_model}, initialise::constant(1))),
+      bias_(parameters.add(name + ".bias", {d_model}, initialise::constant(0))) {}
+
+Tensor LayerNorm::operator()(const Tensor& x) const { return layer_norm(x, weight_.value, bias_.value, 1e-5); }
+
+Embedding::Embedding(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary, std::int64_t d_model)
+    : weight_(parameters.add(name, {vocabulary, d_model},
+                             initialise::uniform(std::sqrt(6.0 / static_cast<double>(vocabulary + d_model))))) {}
+
+Tensor Embedding::operator()(const Tensor& ids, DType dtype) const { return embedding(weight_.value, ids, dtype); }
+
+OutputProjection::OutputProjection(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary,
+                                   std::int64_t d_model)
+    : weight_(parameters.add(name + ".weight", {vocabulary, d_model},
+                             initialise::uniform(1 / std::sqrt(static_cast<double>(d_model))))),
+      bias_(parameters.add(name + ".bias", {vocabulary},
+                           initialise::uniform(1 / std::sqrt(static_cast<double>(d_model))))) {}
+
+Tensor OutputProjection::operator()(const Tensor& x) const { return linear(x, weight_.value, bias_.value); }
+
+Tensor dropout_if_training(const Tensor& x, double p, const ForwardContext& context, RandomPlace place,
+                           std::int64_t layer) {
+  return context.training && p > 0 ? dropout(x, p, context.random(place, layer)) : x;
+}
+
+}  // namespace weir

@@ -1,0 +1,44 @@
+// The small layers: their parameters and one call each.
+#pragma once
+
+#include "models/forward_context.h"
+#include "models/parameter.h"
+
+namespace weir {
+
+// Layer norm over the last axis, eps 1e-5, with learned scale (1) and shift (0). x: [..., d_model].
+class LayerNorm {
+ public:
+  LayerNorm(ParameterSet& parameters, const std::string& name, std::int64_t d_model);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  const Parameter &weight_, &bias_;
+};
+
+// Token embedding, U(+-sqrt(6 / (vocabulary + d_model))) (Xavier); no factor sqrt(d_model). ids: [...] -> [...,
+// d_model].
+class Embedding {
+ public:
+  Embedding(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary, std::int64_t d_model);
+  Tensor operator()(const Tensor& ids, DType dtype) const;
+
+ private:
+  const Parameter& weight_;
+};
+
+// Output projection with bias, both U(+-1 / sqrt(d_model)). x: [..., d_model] -> [..., vocabulary].
+class OutputProjection {
+ public:
+  OutputProjection(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary, std::int64_t d_model);
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  const Parameter &weight_, &bias_;
+};
+
+// Dropout in training, nothing otherwise.
+Tensor dropout_if_training(const Tensor& x, double p, const ForwardContext& context, RandomPlace place,
+                           std::int64_t layer = 0);
+
+}  // namespace weir

@@ -1,0 +1,77 @@
+#include "models/parameter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "autograd/autograd.h"
+#include "core/error.h"
+
+namespace weir {
+namespace {
+
+// Initialisers draw at a step that training never reaches, so that they share no numbers with dropout.
+constexpr std::uint32_t kInitialStep = 0xFFFFFFFF;
+
+// FNV-1a: the stream of a parameter is its name.
+std::uint32_t stream_of(const std::string& name) {
+  std::uint32_t hash = 2166136261u;
+  for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
+  return hash;
+}
+
+std::int64_t storage_elements(const Shape& shape, DType dtype) {
+  if (shape.product() == 0) return 0;
+  const std::int64_t elements = shape.rank() == 0 ? 1 : shape.product() / shape[-1] * padded_cols(shape[-1], dtype);
+  const auto line = static_cast<std::int64_t>(Allocator::kAlignment / dtype_size(dtype));
+  return (elements + line - 1) / line * line;
+}
+
+}  // namespace
+
+const Parameter& ParameterSet::add(const std::string& name, const Shape& shape, Initialiser initialise) {
+  if (values_.defined()) throw InternalError("parameter '" + name + "' was declared after allocate()");
+  const auto same = [&](const Parameter& p) { return p.name == name; };
+  if (std::any_of(parameters_.begin(), parameters_.end(), same))
+    throw ArgumentError("parameter '" + name + "' is declared twice");
+  check_extents(name.c_str(), shape);
+  return parameters_.emplace_back(Parameter{name, shape, std::move(initialise), {}, {}});
+}
+
+void ParameterSet::allocate(DType dtype, std::uint64_t seed) {
+  std::int64_t total = 0;
+  for (const Parameter& p : parameters_) {
+    offsets_.push_back(total);
+    total += storage_elements(p.shape, dtype);
+  }
+  values_ = Tensor::zeros({total}, dtype);
+  gradients_ = Tensor::zeros({total}, dtype);
+  for (Parameter& p : parameters_) {
+    p.value = view_in(values_, p);
+    p.gradient = view_in(gradients_, p);
+    p.initialise(p.value, {seed, stream_of(p.name), kInitialStep});
+    require_gradient(p.value);
+    set_gradient_buffer(p.value, p.gradient);
+  }
+}
+
+const Parameter& ParameterSet::at(const std::string& name) const {
+  for (const Parameter& p : parameters_)
+    if (p.name == name) return p;
+  throw ArgumentError(fmt::format("the model has no parameter '{}'", name));
+}
+
+std::int64_t ParameterSet::count() const {
+  std::int64_t total = 0;
+  for (const Parameter& p : parameters_) total += p.shape.product();
+  return total;
+}
+
+Tensor ParameterSet::view_in(const Tensor& arena, const Parameter& parameter) const {
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    if (&parameters_[i] == &parameter)
+      return arena.strided(parameter.shape, padded_strides(parameter.shape, arena.dtype()), offsets_[i]);
+  throw InternalError("parameter '" + parameter.name + "' belongs to another set");
+}
+
+}  // namespace weir

@@ -1,0 +1,17 @@
+// Loss terms that keep all experts in use, from raw selection logits [N, E]. Each is a tensor of one element, without
+// its weight.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace weir {
+
+// sum over e of m[e] ln m[e], m = mean over tokens of softmax(logits): minus the entropy in nats, so least (-ln E)
+// where all experts are selected alike (Csordas et al. 2023, eq. 20-21).
+Tensor entropy_regulariser(const Tensor& logits);
+
+// (1 / E) * sum over e of f[e] m[e], f = the share of selections in `index` [N, K] that went to e, a constant in the
+// gradient. The authors' code averages over experts where the paper's eq. 17 multiplies by E; this is the code's.
+Tensor switch_regulariser(const Tensor& logits, const Tensor& index);
+
+}  // namespace weir

@@ -1,0 +1,52 @@
+// The `weir` command: reads the command line, runs one sub-command, turns errors into one line and an exit code.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <new>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "tools/weir/commands.h"
+
+namespace {
+
+// CLI11's own help and parse errors. Help is success; everything else is a usage error.
+int report_parse(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  fmt::print(stderr, "weir: {}; see 'weir --help' or 'weir COMMAND --help'\n", error.what());
+  return static_cast<int>(weir::ExitCode::usage);
+}
+
+int fail(weir::ExitCode code, const char* message) {
+  fmt::print(stderr, "weir: {}\n", message);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Weir trains and runs sparse Transformer-XL language models.", "weir");
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 done, 2 usage or configuration, 65 bad data or checkpoint, 69 device not available,\n"
+      "70 bug in weir, 71 out of memory, 74 input or output, 75 stopped by a signal (run again with --resume),\n"
+      "77 diverged.");
+  weir::add_train_command(app);
+  weir::add_eval_command(app);
+  weir::add_generate_command(app);
+  weir::add_presets_command(app);
+  weir::add_inspect_command(app);
+  weir::add_bench_command(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return report_parse(app, error);
+  } catch (const weir::Error& error) {
+    return fail(error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(weir::ExitCode::out_of_memory, "out of memory; lower train.batch_size or model.segment");
+  } catch (const std::exception& error) {
+    return fail(weir::ExitCode::internal, error.what());
+  }
+}

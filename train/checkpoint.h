@@ -1,0 +1,66 @@
+// Checkpoints: a directory per saved step, complete or absent, whatever happens while it is written.
+//
+//   checkpoints/step_00001234/  model.safetensors      parameters
+//                               optimizer.safetensors  AdamW's moments, named like the parameters
+//                               memory.safetensors     what attention carries, per group of streams and layer
+//                               state.json             configuration, step, data position, best result
+//                               MANIFEST.json          size and XXH3-128 of each file above, written last
+//
+// Everything is written and synced in step_00001234.tmp-PID, which is then renamed; old checkpoints go afterwards,
+// manifest first. What is loaded is checked against the manifest.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/transformer_xl.h"
+#include "train/config.h"
+#include "train/optimizer.h"
+
+namespace weir {
+
+// Everything but the tensors that a run needs to go on as if it had never stopped. The random numbers are a function
+// of the seed (in the configuration) and `step`.
+struct TrainingState {
+  std::int64_t step = 0;    // updates made, or skipped because of a non-finite gradient
+  std::int64_t tokens = 0;  // trained on
+  std::int64_t epoch = 0;
+  std::int64_t block = 0;  // next block of each stream
+  double seconds = 0;      // spent training, over all sessions
+  std::int64_t skipped_in_a_row = 0;
+  double best_nats = 0;          // lowest validation loss, at best_step
+  std::int64_t best_step = -1;   // -1: not evaluated yet
+  std::vector<Memory> memories;  // one per group of streams (gradient accumulation)
+};
+
+struct CheckpointInfo {
+  std::string path;
+  std::int64_t step = 0;
+};
+
+// The complete checkpoints below `folder`, newest first (by name alone: not yet checked).
+std::vector<CheckpointInfo> list_checkpoints(const std::string& folder);
+
+// Compares sizes and hashes with the manifest. Throws RunError(bad_data) naming the file that differs.
+void verify_checkpoint(const std::string& path);
+
+// Saves into `folder` and returns the path. An existing checkpoint of that step is replaced.
+std::string save_checkpoint(const std::string& folder, const Config& config, const ParameterSet& parameters,
+                            const AdamW& optimizer, const TrainingState& state);
+
+// Fills parameters, moments and state; the checkpoint is verified first.
+void load_checkpoint(const std::string& path, const ParameterSet& parameters, AdamW& optimizer, TrainingState& state);
+
+// Fills the parameters only. For evaluation and generation.
+void load_parameters(const std::string& path, const ParameterSet& parameters);
+// The configuration that a checkpoint was trained with.
+Config checkpoint_config(const std::string& path);
+
+// Removes all but the newest `keep_last` checkpoints and the one of step `keep_step`.
+void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step);
+// Removes what a killed process left unfinished.
+void remove_unfinished_checkpoints(const std::string& folder);
+
+}  // namespace weir

@@ -1,0 +1,72 @@
+#include "train/run_directory.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "core/error.h"
+
+namespace weir {
+
+namespace fs = std::filesystem;
+
+RunDirectory::RunDirectory(const std::string& path) : path_(path) {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error)
+    throw RunError(ExitCode::io, fmt::format("{}: cannot create the run folder: {}; choose another with --run", path_,
+                                             error.message()));
+  lock_ = open(file("lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (lock_ < 0) throw RunError(ExitCode::io, fmt::format("{}: cannot open: {}", file("lock"), std::strerror(errno)));
+  // The kernel drops the lock when the process ends, however it ends.
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    char owner[32] = {};
+    const bool known = read(lock_, owner, sizeof owner - 1) > 0;
+    close(lock_);
+    throw RunError(ExitCode::io, fmt::format("{}: another process{} trains in this folder; wait for it or choose "
+                                             "another with --run",
+                                             path_, known ? fmt::format(" ({})", owner) : ""));
+  }
+  const std::string text = fmt::format("pid {}", getpid());
+  if (ftruncate(lock_, 0) != 0 || pwrite(lock_, text.data(), text.size(), 0) < 0)
+    fmt::print(stderr, "weir: warning: {}: cannot note the owner: {}\n", file("lock"), std::strerror(errno));
+}
+
+RunDirectory::~RunDirectory() { close(lock_); }
+
+bool RunDirectory::has_run() const { return fs::exists(file("config.toml")); }
+
+std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run) {
+  const std::vector<CheckpointInfo> found = list_checkpoints(run + "/checkpoints");
+  std::string first_reason;
+  for (const CheckpointInfo& checkpoint : found) {
+    try {
+      verify_checkpoint(checkpoint.path);
+      return checkpoint;
+    } catch (const RunError& error) {
+      fmt::print(stderr, "weir: warning: {}\n", error.what());
+      if (first_reason.empty()) first_reason = error.what();
+    }
+  }
+  if (!found.empty())
+    throw RunError(ExitCode::bad_data, fmt::format("{}: all {} checkpoints are damaged ({}); start anew in another "
+                                                   "folder with --run",
+                                                   run, found.size(), first_reason));
+  return std::nullopt;
+}
+
+std::string resolve_checkpoint(const std::string& path) {
+  if (fs::exists(path + "/MANIFEST.json")) return path;
+  if (!fs::is_directory(path))
+    throw RunError(ExitCode::io, fmt::format("{}: no such run or checkpoint folder; see 'ls runs'", path));
+  if (const auto newest = newest_valid_checkpoint(path)) return newest->path;
+  throw RunError(ExitCode::bad_data,
+                 fmt::format("{}: there is no checkpoint in this folder; train one with 'weir train'", path));
+}
+
+}  // namespace weir

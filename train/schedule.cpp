@@ -1,0 +1,30 @@
+#include "train/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace weir {
+
+double learning_rate(const OptimizerConfig& config, std::int64_t step, double progress) {
+  if (step < config.warmup_steps)
+    return config.lr * static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
+  if (config.schedule == "constant") return config.lr;
+  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * std::clamp(progress, 0.0, 1.0)));
+  return config.min_lr + (config.lr - config.min_lr) * cosine;
+}
+
+double decay_progress(const OptimizerConfig& optimizer, const TrainConfig& train, std::int64_t tokens_per_step,
+                      std::int64_t step, double seconds) {
+  const std::int64_t horizon = optimizer.decay_steps > 0 ? optimizer.decay_steps : step_limit(train, tokens_per_step);
+  if (horizon > 0) return static_cast<double>(step - optimizer.warmup_steps) / static_cast<double>(horizon);
+  return train.minutes > 0 ? seconds / (60 * train.minutes) : 0;
+}
+
+std::int64_t step_limit(const TrainConfig& train, std::int64_t tokens_per_step) {
+  const std::int64_t by_tokens = (train.tokens + tokens_per_step - 1) / tokens_per_step;
+  if (train.steps > 0 && train.tokens > 0) return std::min(train.steps, by_tokens);
+  return train.steps > 0 ? train.steps : by_tokens;
+}
+
+}  // namespace weir

@@ -1,0 +1,22 @@
+// The learning rate over a run.
+#pragma once
+
+#include <cstdint>
+
+#include "train/config.h"
+
+namespace weir {
+
+// The learning rate of update number `step` (from 0). After the linear warm-up, which reaches optimizer.lr with its
+// last update, a cosine falls to optimizer.min_lr as `progress` goes from 0 to 1; beyond 1 it stays there.
+double learning_rate(const OptimizerConfig& config, std::int64_t step, double progress);
+
+// How far the decay has come at `step`: (step - warm-up) / horizon, where the horizon is optimizer.decay_steps or else
+// all steps of the run. A run limited by time alone is as far as the share of its time that is used.
+double decay_progress(const OptimizerConfig& optimizer, const TrainConfig& train, std::int64_t tokens_per_step,
+                      std::int64_t step, double seconds);
+
+// Steps that train.steps and train.tokens allow; 0 where neither limits the run.
+std::int64_t step_limit(const TrainConfig& train, std::int64_t tokens_per_step);
+
+}  // namespace weir
