@@ -1,0 +1,25 @@
+#pragma once
+
+#include "core/kernel.h"
+#include "core/tensor.h"
+
+namespace weir {
+
+// y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance (divided by D) of each row.
+// x: [..., D], weight and bias: [D]; all of one floating dtype, or x bf16 and the parameters float32.
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5);
+
+// What the backward pass needs of each row: mean and 1 / sqrt(variance + eps), [rows] each, float64 for float64 and
+// float32 otherwise.
+struct RowStatistics {
+  Tensor mean, scale;
+};
+extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, const Tensor& y,
+                   const RowStatistics& statistics)>
+    layer_norm_kernel;
+// dx: undefined where it is not wanted; dweight and dbias: always computed.
+extern Kernel<void(const Tensor& x, const Tensor& weight, const RowStatistics& statistics, const Tensor& dy,
+                   const Tensor& dx, const Tensor& dweight, const Tensor& dbias)>
+    layer_norm_backward_kernel;
+
+}  // namespace weir

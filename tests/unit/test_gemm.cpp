@@ -1,0 +1,138 @@
+// The matrix products of the CPU against naive loops: every shape, transpose, stride and mode.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/philox.h"
+#include "ops/cpu/gemm.h"
+
+using namespace weir;
+
+namespace {
+
+constexpr double kGuard = 77;  // stands wherever a product must not write
+
+// A matrix of random values in memory of its own, rows (or columns, where transposed) `extra` elements apart.
+template <class T>
+struct Stored {
+  std::vector<T> memory;
+  cpu::Matrix<T> matrix;
+
+  Stored(std::int64_t rows, std::int64_t cols, bool transposed, std::int64_t extra, std::uint32_t stream) {
+    const std::int64_t major = transposed ? cols : rows, minor = transposed ? rows : cols;
+    const std::int64_t stride = std::max<std::int64_t>(1, minor + extra);
+    const RandomStream random{3, stream, 0};
+    memory.resize(static_cast<std::size_t>(major * stride + 1));
+    for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = T(random.uniform(i) - 0.5f);
+    matrix = {memory.data(), stride, transposed};
+  }
+  double at(std::int64_t i, std::int64_t j) const { return static_cast<double>(*matrix.at(i, j).data); }
+};
+
+struct Case {
+  std::int64_t m, n, k;
+  bool a_transposed, b_transposed;
+  std::int64_t extra;
+  cpu::GemmMode mode;
+  bool parallel;
+};
+
+// Largest distance from the naive product; infinite where something outside the product was written.
+template <class In, class Out>
+double worst_error(const Case& c) {
+  const Stored<In> a(c.m, c.k, c.a_transposed, c.extra, 1), b(c.k, c.n, c.b_transposed, c.extra, 2);
+  const std::int64_t stride = std::max<std::int64_t>(1, c.n + c.extra);
+  std::vector<Out> y(static_cast<std::size_t>(c.m * stride + 1), Out(kGuard));
+  for (std::int64_t i = 0; i < c.m; ++i)
+    for (std::int64_t j = 0; j < c.n; ++j) y[static_cast<std::size_t>(i * stride + j)] = Out(0.25f);
+  if (c.parallel)
+    cpu::parallel_gemm<In, Out>(c.m, c.n, c.k, a.matrix, b.matrix, y.data(), stride, c.mode);
+  else
+    cpu::gemm<In, Out>(c.m, c.n, c.k, a.matrix, b.matrix, y.data(), stride, c.mode);
+  double worst = 0;
+  for (std::int64_t i = 0; i <= c.m; ++i)
+    for (std::int64_t j = 0; j < (i < c.m ? stride : 1); ++j) {
+      const auto got = static_cast<double>(y[static_cast<std::size_t>(i * stride + j)]);
+      if (i == c.m || j >= c.n) {
+        if (got != kGuard) return INFINITY;
+        continue;
+      }
+      double expected = c.mode == cpu::GemmMode::accumulate ? 0.25 : 0;
+      for (std::int64_t p = 0; p < c.k; ++p) expected += a.at(i, p) * b.at(p, j);
+      const double error = std::abs(got - expected) / std::max(1.0, std::abs(expected));
+      if (!(error <= worst)) worst = error;
+    }
+  return worst;
+}
+
+template <class In, class Out>
+void check_everything(double tolerance) {
+  constexpr std::int64_t kExtents[] = {0, 1, 3, 16, 17, 64, 130};
+  int shapes = 0;  // small shapes meet all 32 variants, large ones two each, in turn
+  for (std::int64_t m : kExtents)
+    for (std::int64_t n : kExtents)
+      for (std::int64_t k : kExtents) {
+        const int turn = shapes++ * 7 % 16;
+        for (int bits = 0; bits < 32; ++bits) {
+          if (m * n * k > 20000 && bits % 16 != turn) continue;
+          const Case c{m,
+                       n,
+                       k,
+                       (bits & 1) != 0,
+                       (bits & 2) != 0,
+                       bits & 4 ? 3 : 0,
+                       bits & 8 ? cpu::GemmMode::accumulate : cpu::GemmMode::overwrite,
+                       (bits & 16) != 0};
+          INFO("m ", m, " n ", n, " k ", k, " variant ", bits);
+          CHECK(worst_error<In, Out>(c) <= tolerance);
+        }
+      }
+}
+
+template <class In, class Out>
+std::vector<Out> product(int threads) {
+  constexpr std::int64_t m = 300, n = 257, k = 190;
+  const Stored<In> a(m, k, true, 2, 1), b(k, n, false, 2, 2);
+  std::vector<Out> y(static_cast<std::size_t>(m * n));
+  const int before = thread_count();
+  set_thread_count(threads);
+  cpu::parallel_gemm<In, Out>(m, n, k, a.matrix, b.matrix, y.data(), n);
+  set_thread_count(before);
+  return y;
+}
+
+template <class In, class Out>
+bool threads_agree() {
+  const auto one = product<In, Out>(1), two = product<In, Out>(2);
+  return std::equal(one.begin(), one.end(), two.begin(),
+                    [](Out p, Out q) { return static_cast<double>(p) == static_cast<double>(q); });
+}
+
+}  // namespace
+
+TEST_CASE("gemm: float64 agrees with the naive product") { check_everything<double, double>(1e-13); }
+TEST_CASE("gemm: float32 agrees with the naive product") { check_everything<float, float>(2e-6); }
+TEST_CASE("gemm: bf16 into float32 agrees with the naive product") { check_everything<bf16, float>(2e-6); }
+TEST_CASE("gemm: bf16 agrees with the naive product") { check_everything<bf16, bf16>(4e-3); }
+
+TEST_CASE("gemm: a batch is its products one by one") {
+  constexpr std::int64_t m = 5, n = 7, k = 3, count = 4;
+  const Stored<float> a(count * m, k, false, 0, 1), b(count * k, n, false, 0, 2);
+  std::vector<float> all(count * m * n), single(m * n);
+  cpu::parallel_gemm<float, float>(m, n, k, a.matrix, b.matrix, all.data(), n, cpu::GemmMode::overwrite,
+                                   {count, m * k, k * n, m * n});
+  for (std::int64_t i = 0; i < count; ++i) {
+    cpu::gemm<float, float>(m, n, k, a.matrix.at(i * m, 0), b.matrix.at(i * k, 0), single.data(), n);
+    CHECK(std::equal(single.begin(), single.end(), all.begin() + i * m * n));
+  }
+}
+
+TEST_CASE("gemm: one and two threads give the same bits") {
+  CHECK(threads_agree<double, double>());
+  CHECK(threads_agree<float, float>());
+  CHECK(threads_agree<bf16, float>());
+  CHECK(threads_agree<bf16, bf16>());
+}
