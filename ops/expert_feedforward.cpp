@@ -1,0 +1,167 @@
+#include "ops/expert_feedforward.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "autograd/backward.h"
+#include "core/error.h"
+#include "core/op_info.h"
+#include "ops/gather_rows.h"
+#include "ops/grouped_matmul.h"
+#include "ops/multiply.h"
+#include "ops/relu.h"
+#include "ops/reshape.h"
+#include "ops/scatter_add_rows.h"
+#include "ops/sort_by_expert.h"
+#include "ops/support/check.h"
+#include "ops/support/index.h"
+#include "ops/support/samples.h"
+
+namespace weir {
+
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                      ExpertFeedforwardState&)>
+    expert_feedforward_kernel{"expert_feedforward"};
+constinit Kernel<void(const Tensor&, const Tensor&, const ExpertFeedforwardState&, const Tensor&,
+                      ExpertFeedforwardGradients&)>
+    expert_feedforward_backward_kernel{"expert_feedforward backward"};
+
+namespace {
+
+constexpr const char* kOp = "expert_feedforward";
+
+void check_arguments(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2) {
+  check_floating(kOp, "x", x);
+  check_rank(kOp, "x", x, 2);
+  check_rank(kOp, "gate", gate, 2);
+  check_shape(kOp, "gate", gate, gate.shape().with(0, x.size(0)));
+  check_int32(kOp, "index", index);
+  check_shape(kOp, "index", index, gate.shape());
+  check_rank(kOp, "w1", w1, 3);
+  check_shape(kOp, "w1", w1, w1.shape().with(1, x.size(1)));
+  check_shape(kOp, "w2", w2, {w1.size(0), w1.size(2), w1.size(1)});
+  if (w1.size(0) < 1) throw ArgumentError("expert_feedforward: expected at least 1 expert, got 0");
+  check_same_dtype(kOp, w1, w2);
+  const auto fits = [&x](const Tensor& t) {
+    return t.dtype() == x.dtype() || (x.dtype() == DType::bf16 && t.dtype() == DType::float32);
+  };
+  if (!fits(gate) || !fits(w1))
+    throw ArgumentError(fmt::format(
+        "expert_feedforward: expected gate and weights in the dtype of x, {}{}, got {} and {}", dtype_name(x.dtype()),
+        x.dtype() == DType::bf16 ? ", or float32" : "", dtype_name(gate.dtype()), dtype_name(w1.dtype())));
+}
+
+}  // namespace
+
+Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
+                          const Tensor& w2) {
+  check_arguments(x, gate, index, w1, w2);
+  const Tensor y = Tensor::empty_like(x);
+  ExpertFeedforwardState state;
+  expert_feedforward_kernel(x.device(), x, gate, index, w1, w2, y, state);
+  Backward back(kOp, {x, gate, w1, w2}, {y});
+  back.once_differentiable([x = back.keep(x), gate = back.keep(gate), state = std::move(state),
+                            weight_dtype = w1.dtype()](std::span<const Tensor> dys) {
+    ExpertFeedforwardGradients d;
+    expert_feedforward_backward_kernel(dys[0].device(), x.get(), gate.get(), state, dys[0], d);
+    return std::vector{d.x, converted(d.gate, gate.get().dtype()), converted(d.w1, weight_dtype),
+                       converted(d.w2, weight_dtype)};
+  });
+  return y;
+}
+
+Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
+                                   const Tensor& w2) {
+  check_arguments(x, gate, index, w1, w2);
+  const ExpertOrder order = sort_by_expert(index, w1.size(0));
+  const Tensor hidden = relu(grouped_matmul(gather_rows(x, order.tokens), w1, order.offsets));  // [N K, G]
+  const Tensor factors = gather_rows(reshape(gate, {gate.numel(), 1}), order.pairs);            // [N K, 1]
+  return scatter_add_rows(grouped_matmul(hidden * factors, w2, order.offsets), order.tokens, x.size(0));
+}
+
+namespace {
+
+struct Sizes {
+  std::int64_t n, d, experts, g, k;
+};
+
+std::vector<Tensor> experts_reference(std::span<const Tensor> in) {
+  const std::vector<double> x = in[0].values(), gate = in[1].values(), index = in[2].values(), w1 = in[3].values(),
+                            w2 = in[4].values();
+  const auto d = static_cast<std::size_t>(in[0].size(1)), slots = static_cast<std::size_t>(in[1].size(1)),
+             g = static_cast<std::size_t>(in[3].size(2));
+  std::vector<double> y(x.size());
+  for (std::size_t pair = 0; pair < gate.size(); ++pair) {
+    const std::size_t n = pair / slots, e = static_cast<std::size_t>(index[pair]);
+    for (std::size_t j = 0; j < g; ++j) {
+      double h = 0;
+      for (std::size_t i = 0; i < d; ++i) h += x[n * d + i] * w1[(e * d + i) * g + j];
+      for (std::size_t i = 0; i < d; ++i) y[n * d + i] += gate[pair] * std::max(h, 0.0) * w2[(e * g + j) * d + i];
+    }
+  }
+  return {Tensor::from_values(in[0].shape(), y)};
+}
+
+Sample expert_sample(const std::string& name, const Sizes& s) {
+  return {name,
+          {random_tensor({s.n, s.d}, 41), random_tensor({s.n, s.k}, 42, 0, 1),
+           converted(random_indices({s.n, s.k}, 43, s.experts), DType::int32), random_tensor({s.experts, s.d, s.g}, 44),
+           random_tensor({s.experts, s.g, s.d}, 45)},
+          [](std::span<const Tensor> in) { return std::vector{expert_feedforward(in[0], in[1], in[2], in[3], in[4])}; },
+          experts_reference};
+}
+
+std::vector<BadSample> expert_bad_samples() {
+  const auto call = [](const Shape& w2, double expert, DType gate, DType weight) {
+    return [=] {
+      expert_feedforward(Tensor::zeros({2, 3}, DType::float32), Tensor::zeros({2, 2}, gate),
+                         Tensor::full({2, 2}, expert, DType::int32), Tensor::zeros({4, 3, 5}, weight),
+                         Tensor::zeros(w2, weight));
+    };
+  };
+  const DType f32 = DType::float32;
+  return {{"expert", call({4, 5, 3}, 4, f32, f32), "expert_feedforward: index[0, 0] is 4, expected 0 <= index < 4"},
+          {"shape", call({4, 3, 5}, 0, f32, f32), "expert_feedforward: expected w2 of shape [4, 5, 3], got [4, 3, 5]"},
+          {"gate dtype", call({4, 5, 3}, 0, DType::float64, f32),
+           "expected gate and weights in the dtype of x, float32, got float64 and float32"},
+          {"weight dtype", call({4, 5, 3}, 0, f32, DType::bf16), "got float32 and bf16"},
+          {"index",
+           [] {
+             const Tensor x = Tensor::zeros({1, 1}, DType::float32), w = Tensor::zeros({1, 1, 1}, DType::float32);
+             expert_feedforward(x, x, x, w, w);
+           },
+           "expert_feedforward: expected index of dtype int32, got float32"}};
+}
+
+const OpRegistration registration{{
+    .name = "expert_feedforward",
+    .source = __FILE__,
+    .signature = "expert_feedforward(x, gate, index, w1, w2)",
+    .summary = "y[n] = sum over k of gate[n, k] relu(x[n] w1[e]) w2[e], e = index[n, k]: the experts of σ-MoE, fused",
+    .samples =
+        [] {
+          return std::vector<Sample>{
+              expert_sample("usual", {24, 16, 4, 8, 2}),
+              expert_sample("odd", {13, 7, 5, 9, 3}),
+              expert_sample("one expert", {300, 5, 1, 3, 1}),
+              expert_sample("more rows than a unit", {700, 3, 2, 5, 4}),
+              expert_sample("idle experts", {3, 4, 20, 5, 2}),
+              expert_sample("size one", {1, 1, 1, 1, 1}),
+              expert_sample("no tokens", {0, 4, 3, 5, 2}),
+              expert_sample("no slots", {4, 3, 2, 5, 0}),
+          };
+        },
+    .bad_samples = expert_bad_samples,
+    .cost =
+        [](const Sample& sample) {
+          const auto& in = sample.inputs;
+          const double work = static_cast<double>(in[2].numel()) * static_cast<double>(in[3].size(1) * in[3].size(2));
+          const double touched = static_cast<double>(2 * in[0].numel() + in[1].numel() + in[3].numel() + in[4].numel());
+          return OpCost{4 * work, 4 * touched};
+        },
+    .tolerance = {.float32 = 2e-5},
+}};
+
+}  // namespace
+}  // namespace weir

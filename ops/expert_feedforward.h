@@ -1,0 +1,40 @@
+#pragma once
+
+#include "core/kernel.h"
+#include "core/tensor.h"
+
+namespace weir {
+
+// The experts of a σ-MoE layer: y[n] = sum over k of gate[n, k] · relu(x[n] w1[e]) w2[e] with e = index[n, k].
+// x [N, D], gate [N, K], index [N, K] int32, w1 [E, D, G], w2 [E, G, D], y [N, D]. All of one floating dtype; with bf16
+// x, the gate may be float32, and so may both weights: these are rounded to bf16 once per call and their gradients are
+// float32. An expert may be chosen by no token (its gradient is zero) or twice by the same one. Throws ArgumentError
+// for an expert outside [0, E), with its position and value. One fused kernel: differentiable once.
+Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2);
+
+// The same from gather_rows, grouped_matmul, relu, multiply and scatter_add_rows: the reference, differentiable any
+// number of times. Here the gate must have the dtype of x.
+Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
+                                   const Tensor& w2);
+
+// What the forward kernel leaves for the backward one. Rows are sorted by expert, R >= N * K of them: a kernel may add
+// zero rows at the end of each expert's to round up their number.
+struct ExpertFeedforwardState {
+  Tensor w1, w2;       // in x's dtype
+  Tensor hidden;       // [R, G] after ReLU, before the gate
+  Tensor pair_of_row;  // [R] int32: n * K + k, or -1 in an added row
+  Tensor row_of_pair;  // [N * K] int32
+  Tensor offsets;      // [E + 1] int64: expert e has rows offsets[e] .. offsets[e + 1] - 1
+};
+struct ExpertFeedforwardGradients {
+  Tensor x, gate, w1, w2;  // x in its dtype; the others may come in the dtype that sums are kept in
+};
+
+extern Kernel<void(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
+                   const Tensor& y, ExpertFeedforwardState& state)>
+    expert_feedforward_kernel;
+extern Kernel<void(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,
+                   ExpertFeedforwardGradients& gradients)>
+    expert_feedforward_backward_kernel;
+
+}  // namespace weir

@@ -1,0 +1,96 @@
+#include "ops/sort_by_expert.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/op_info.h"
+#include "ops/support/check.h"
+#include "ops/support/index.h"
+#include "ops/support/samples.h"
+
+namespace weir {
+
+constinit Kernel<void(const Tensor&, const ExpertOrder&)> sort_by_expert_kernel{"sort_by_expert"};
+
+ExpertOrder sort_by_expert(const Tensor& index, std::int64_t experts) {
+  check_rank("sort_by_expert", "index", index, 2);
+  check_int32("sort_by_expert", "index", index);
+  if (experts < 1) throw ArgumentError(fmt::format("sort_by_expert: expected at least 1 expert, got {}", experts));
+  const ExpertOrder order{Tensor::empty({index.numel()}, DType::int32, index.device()),
+                          Tensor::empty({index.numel()}, DType::int32, index.device()),
+                          Tensor::empty({experts + 1}, DType::int64, index.device())};
+  sort_by_expert_kernel(index.device(), index, order);
+  return order;
+}
+
+namespace {
+
+void sort_by_expert_cpu(const Tensor& index, const ExpertOrder& order) {
+  const std::int64_t experts = order.offsets.numel() - 1;
+  const IndexOrder sorted = stable_order(checked_index("sort_by_expert", index, experts), experts);
+  const auto per_token = static_cast<std::int32_t>(index.size(1));
+  std::copy(sorted.positions.begin(), sorted.positions.end(), order.pairs.data<std::int32_t>());
+  std::transform(sorted.positions.begin(), sorted.positions.end(), order.tokens.data<std::int32_t>(),
+                 [per_token](std::int32_t pair) { return pair / per_token; });
+  std::copy(sorted.offsets.begin(), sorted.offsets.end(), order.offsets.data<std::int64_t>());
+}
+
+const bool on_cpu = sort_by_expert_kernel.add(DeviceKind::cpu, sort_by_expert_cpu);
+
+Sample sort_sample(const std::string& name, const Shape& shape, std::int64_t experts) {
+  return {name,
+          {converted(random_indices(shape, 25, experts), DType::int32)},
+          [experts](std::span<const Tensor> in) {
+            ExpertOrder order = sort_by_expert(in[0], experts);
+            return std::vector{order.pairs, order.tokens, order.offsets};
+          },
+          [experts](std::span<const Tensor> in) {
+            const std::vector<double> index = in[0].values();
+            std::vector<double> pairs, tokens, offsets{0};
+            for (std::int64_t e = 0; e < experts; ++e) {
+              for (std::size_t p = 0; p < index.size(); ++p) {
+                if (index[p] != static_cast<double>(e)) continue;
+                pairs.push_back(static_cast<double>(p));
+                tokens.push_back(static_cast<double>(static_cast<std::int64_t>(p) / in[0].size(1)));
+              }
+              offsets.push_back(static_cast<double>(pairs.size()));
+            }
+            const std::int64_t count = in[0].numel();
+            return std::vector{Tensor::from_values({count}, pairs), Tensor::from_values({count}, tokens),
+                               Tensor::from_values({experts + 1}, offsets)};
+          }};
+}
+
+const OpRegistration registration{{
+    .name = "sort_by_expert",
+    .source = __FILE__,
+    .signature = "sort_by_expert(index, experts)",
+    .summary = "the pairs n * K + k of a routing [N, K], sorted stably by expert, and where each expert's begin",
+    .samples =
+        [] {
+          return std::vector<Sample>{
+              sort_sample("usual", {40, 4}, 16),    sort_sample("odd", {7, 3}, 5),
+              sort_sample("one expert", {9, 2}, 1), sort_sample("mostly empty", {3, 1}, 64),
+              sort_sample("size one", {1, 1}, 1),   sort_sample("no tokens", {0, 2}, 4),
+          };
+        },
+    .bad_samples =
+        [] {
+          const auto call = [](const Shape& shape, double value, DType dtype, std::int64_t experts) {
+            return [=] { sort_by_expert(Tensor::full(shape, value, dtype), experts); };
+          };
+          return std::vector<BadSample>{
+              {"too large", call({2, 3}, 4, DType::int32, 4),
+               "sort_by_expert: index[0, 0] is 4, expected 0 <= index < 4"},
+              {"no experts", call({0, 1}, 0, DType::int32, 0), "sort_by_expert: expected at least 1 expert, got 0"},
+              {"rank", call({2}, 0, DType::int32, 4), "sort_by_expert: expected index with 2 axes, got shape [2]"},
+              {"dtype", call({2, 1}, 0, DType::int64, 4), "sort_by_expert: expected index of dtype int32, got int64"}};
+        },
+    .cost = elementwise_cost(0),
+    .differentiable = false,
+}};
+
+}  // namespace
+}  // namespace weir
