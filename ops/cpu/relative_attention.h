@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "ops/cpu/gemm.h"
 #include "ops/relative_attention.h"
@@ -176,6 +177,14 @@ PairMatrix<T> in_element_type(const PairMatrix<accumulate_t<T>>& sums, std::int6
     return sums;
   else
     return PairMatrix<T>(rows, keys);
+}
+
+// Copies n sums into elements; nothing to do where they share memory. Apart from the loops that make the sums, because
+// the rounding to bf16 would keep those from being vectorised.
+template <class T, class Sum>
+void narrow(const Sum* from, T* to, std::int64_t n) {
+  if constexpr (!std::is_same_v<T, Sum>)
+    for (std::int64_t j = 0; j < n; ++j) to[j] = T(from[j]);
 }
 
 }  // namespace weir::cpu::attention

@@ -73,18 +73,17 @@ class SharedGradients {
   std::vector<Sum> rest_;
 };
 
-// raw scores -> dscores, the gradient of the raw scores; dweights -> weights, the softmax. n visible keys; `mean` is
-// the sum of weight * dweight. Returns this query's part of dscale.
-template <class T, class Sum>
-Sum backward_row(const Sum* raw, const Sum* dweights, T* dscores, T* weights, std::int64_t n, Sum scale, Sum log_sum,
-                 Sum mean) {
+// In place: the raw scores of a query become their gradient, the gradient of its softmax becomes the softmax. n visible
+// keys; `mean` is the sum of weight * dweight. Returns this query's part of dscale.
+template <class Sum>
+Sum backward_row(Sum* scores, Sum* weights, std::int64_t n, Sum scale, Sum log_sum, Sum mean) {
   Sum dscale = 0;
 #pragma omp simd reduction(+ : dscale)
   for (std::int64_t j = 0; j < n; ++j) {
-    const Sum score = raw[j], weight = cpu::exp(score * scale - log_sum), dlogit = weight * (dweights[j] - mean);
+    const Sum score = scores[j], weight = cpu::exp(score * scale - log_sum), dlogit = weight * (weights[j] - mean);
     dscale += dlogit * score;
-    weights[j] = T(weight);
-    dscores[j] = T(dlogit * scale);
+    weights[j] = weight;
+    scores[j] = dlogit * scale;
   }
   return dscale;
 }
@@ -140,10 +139,12 @@ class GroupTask {
     Sum dscale = 0;
     for (std::int64_t i = 0; i < block.rows; ++i) {
       const Sum mean = dot(y.out.row(block.batch, block.head, block.first + i), dout.data + i * dout.stride);
-      dscale += backward_row(scores_.raw.row(i), dweights_.row(i), dscores_in_t_.row(i), weights_in_t_.row(i),
-                             block.visible(i), p.scale, log_sums[i], mean);
+      const std::int64_t visible = block.visible(i);
+      dscale += backward_row(scores_.raw.row(i), dweights_.row(i), visible, p.scale, log_sums[i], mean);
+      narrow(scores_.raw.row(i), dscores_in_t_.row(i), visible);
+      narrow(dweights_.row(i), weights_in_t_.row(i), visible);
       dscores_in_t_.clear_masked(block, i);
-      std::fill(weights_in_t_.row(i) + block.visible(i), weights_in_t_.row(i) + block.keys, T(0));
+      std::fill(weights_in_t_.row(i) + visible, weights_in_t_.row(i) + block.keys, T(0));
     }
     *dscale_ += dscale;
   }
@@ -172,11 +173,10 @@ class GroupTask {
 
   void convert_key_gradients(std::int64_t batch, std::int64_t head) const {
     const Sum *const dk = dkv_.data(), *const dvalue = dkv_.data() + p.keys * p.width;
-    for (std::int64_t j = 0; j < p.keys; ++j)
-      for (std::int64_t e = 0; e < p.width; ++e) {
-        y.dk.row(batch, head, j)[e] = T(dk[j * p.width + e]);
-        y.dvalue.row(batch, head, j)[e] = T(dvalue[j * p.width + e]);
-      }
+    for (std::int64_t j = 0; j < p.keys; ++j) {
+      narrow(dk + j * p.width, y.dk.row(batch, head, j), p.width);
+      narrow(dvalue + j * p.width, y.dvalue.row(batch, head, j), p.width);
+    }
   }
 
   void add_position_gradient(const Block& block, bool initialise) {
@@ -195,13 +195,15 @@ class GroupTask {
               p.r.matrix(0, block.head, block.first_position), position, p.width);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       T* const dq = y.dq.row(block.batch, block.head, block.first + i);
-      const Sum *const c = content + i * p.width, *const r = position + i * p.width;
+      Sum* const c = content + i * p.width;
+      const Sum* const r = position + i * p.width;
 #pragma omp simd
       for (std::int64_t e = 0; e < p.width; ++e) {
-        dq[e] = T(c[e] + r[e]);
         du_[e] += c[e];
         dv_[e] += r[e];
+        c[e] += r[e];
       }
+      for (std::int64_t e = 0; e < p.width; ++e) dq[e] = T(c[e]);
     }
   }
 

@@ -13,23 +13,22 @@ namespace {
 using namespace cpu::attention;
 using cpu::Matrix;
 
-// weights[j] = softmax of scale * raw[j], j < n; overwrites raw. Returns log(sum of exp(scale * raw[j])).
-template <class T, class Sum>
-Sum softmax_row(Sum* raw, T* weights, std::int64_t n, Sum scale) {
+// scores[0..n) become the softmax of scale * scores. Returns log(sum of exp(scale * score)).
+template <class Sum>
+Sum softmax_row(Sum* scores, std::int64_t n, Sum scale) {
   Sum largest = -std::numeric_limits<Sum>::infinity(), total = 0;
 #pragma omp simd reduction(max : largest)
   for (std::int64_t j = 0; j < n; ++j) {
-    raw[j] *= scale;
-    largest = std::max(largest, raw[j]);
+    scores[j] *= scale;
+    largest = std::max(largest, scores[j]);
   }
 #pragma omp simd reduction(+ : total)
   for (std::int64_t j = 0; j < n; ++j) {
-    raw[j] = cpu::exp(raw[j] - largest);
-    total += raw[j];
+    scores[j] = cpu::exp(scores[j] - largest);
+    total += scores[j];
   }
   const Sum factor = 1 / total;
-#pragma omp simd
-  for (std::int64_t j = 0; j < n; ++j) weights[j] = T(raw[j] * factor);
+  for (std::int64_t j = 0; j < n; ++j) scores[j] *= factor;
   return largest + std::log(total);
 }
 
@@ -47,7 +46,8 @@ void forward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor&
     scores.compute(p, block);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       const std::int64_t visible = block.visible(i);
-      logs.row(head_index)[block.first + i] = softmax_row(scores.raw.row(i), weights.row(i), visible, p.scale);
+      logs.row(head_index)[block.first + i] = softmax_row(scores.raw.row(i), visible, p.scale);
+      narrow(scores.raw.row(i), weights.row(i), visible);
       std::fill(weights.row(i) + visible, weights.row(i) + block.keys, T(0));
     }
     cpu::gemm(block.rows, p.width, block.keys, Matrix<T>{weights.row(0), weights.stride()},
