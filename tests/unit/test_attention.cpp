@@ -1,0 +1,112 @@
+// What the generic op suite does not ask of relative attention: mixed dtypes, the promised memory layouts, causality.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "autograd/autograd.h"
+#include "ops/relative_attention.h"
+#include "ops/support/samples.h"
+
+using namespace weir;
+
+namespace {
+
+using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&);
+
+struct Extents {
+  std::int64_t batches, queries, keys, heads, width;
+};
+
+std::vector<Tensor> make_inputs(const Extents& e, DType activations, DType parameters) {
+  const auto [B, T, S, H, P] = e;
+  return {
+      converted(random_tensor({B, T, H, P}, 1), activations), converted(random_tensor({B, S, H, 2, P}, 2), activations),
+      converted(random_tensor({S, H, P}, 3), activations),    converted(random_tensor({H, P}, 4), parameters),
+      converted(random_tensor({H, P}, 5), parameters),        Tensor::full({1}, 0.375, parameters)};
+}
+
+// The output, then the gradient of every input for one fixed dy.
+std::vector<Tensor> output_and_gradients(Attention attention, std::span<const Tensor> inputs) {
+  std::vector<Tensor> leaves;
+  for (const Tensor& t : inputs) leaves.push_back(require_gradient(t.detach()));
+  const Tensor y = attention(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], leaves[5]);
+  std::vector<Tensor> result =
+      gradients(std::vector{y}, leaves, std::vector{converted(random_tensor(y.shape(), 9), y.dtype())});
+  result.insert(result.begin(), y);
+  return result;
+}
+
+double largest(const Tensor& t) {
+  double result = 0;
+  for (double v : t.values()) result = std::max(result, std::abs(v));
+  return result;
+}
+
+double distance(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const std::vector<double> x = a.values(), y = b.values();
+  double result = 0;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    if (!(std::abs(x[i] - y[i]) <= result)) result = std::abs(x[i] - y[i]);
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("attention: bf16 activations go with float32 parameters") {
+  const auto inputs = make_inputs({2, 70, 81, 3, 5}, DType::bf16, DType::float32);
+  std::vector<Tensor> exact_inputs;
+  for (const Tensor& t : inputs) exact_inputs.push_back(converted(t, DType::float64));
+  const auto got = output_and_gradients(relative_attention, inputs);
+  const auto exact = output_and_gradients(relative_attention, exact_inputs);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    INFO("0 is the output, 1 to 6 the gradients: ", i);
+    CHECK(got[i].dtype() == (i < 4 ? DType::bf16 : DType::float32));
+    CHECK(distance(got[i], exact[i]) <= 2e-2 * std::max(1.0, largest(exact[i])));
+  }
+}
+
+TEST_CASE("attention: the output and the gradients of q, kv and r merge into rows without a copy") {
+  for (const Extents& e : {Extents{2, 7, 9, 3, 5}, Extents{2, 1, 4, 2, 41}, Extents{3, 4, 4, 1, 16}}) {
+    const auto results = output_and_gradients(relative_attention, make_inputs(e, DType::float32, DType::float32));
+    const Shape merged[] = {{e.batches, e.queries, e.heads * e.width},
+                            {e.batches, e.queries, e.heads * e.width},
+                            {e.batches, e.keys, e.heads * 2 * e.width},
+                            {e.keys, e.heads * e.width}};
+    for (std::size_t i = 0; i < 4; ++i) {
+      const auto view = reshape_view(results[i], merged[i]);
+      REQUIRE(view.has_value());
+      CHECK(is_rows_form(*view));
+      CHECK(view->strides()[0] % 4 == 0);
+    }
+  }
+}
+
+TEST_CASE("attention: inputs may be pieces of the projections' outputs") {
+  const Extents e{2, 5, 8, 3, 5};
+  auto inputs = make_inputs(e, DType::float32, DType::float32);
+  const auto expected = output_and_gradients(relative_attention, inputs);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const int first = i == 2 ? 1 : 2;
+    Shape merged;
+    for (int a = 0; a < first; ++a) merged.push_back(inputs[i].size(a));
+    merged.push_back(inputs[i].numel() / std::max<std::int64_t>(1, merged.product()));
+    const Tensor row = clone(*reshape_view(clone(reshaped(inputs[i], {inputs[i].numel()})), merged));
+    inputs[i] = reshape_view(row, inputs[i].shape()).value();
+  }
+  const auto got = output_and_gradients(relative_attention, inputs);
+  for (std::size_t i = 0; i < got.size(); ++i) CHECK(distance(got[i], expected[i]) == 0);
+}
+
+TEST_CASE("attention: a query sees nothing after itself") {
+  const Extents e{1, 70, 75, 2, 4};
+  auto inputs = make_inputs(e, DType::float32, DType::float32);
+  const Tensor before = relative_attention(inputs[0], inputs[1], inputs[2], inputs[3], inputs[4], inputs[5]);
+  const std::int64_t seen = 66 + e.keys - e.queries;  // keys that queries 0 to 65 see
+  const Tensor changed = clone(inputs[1]);
+  fill(slice_view(changed, 1, seen, e.keys), 100);
+  const Tensor after = relative_attention(inputs[0], changed, inputs[2], inputs[3], inputs[4], inputs[5]);
+  CHECK(distance(slice_view(before, 1, 0, 66), slice_view(after, 1, 0, 66)) == 0);
+  CHECK(distance(slice_view(before, 1, 66, 67), slice_view(after, 1, 66, 67)) > 1);
+}
