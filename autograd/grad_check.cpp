@@ -156,6 +156,7 @@ class Check {
       }
       const GradientMode record(true);
       std::vector<Tensor> y = floating_outputs(f_, leaves);
+      std::erase_if(y, [](const Tensor& t) { return !requires_gradient(t); });
       return gradients(y, wanted, weights_, {.create_graph = true});
     };
     GradCheckOptions options = options_;

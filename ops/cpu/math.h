@@ -38,15 +38,16 @@ inline double exp(double x) { return std::exp(x); }
 inline float log(float x) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const bool subnormal = x < std::numeric_limits<float>::min();
-  const auto bits = std::bit_cast<std::uint32_t>(subnormal ? x * 8388608.0f : x);
+  const auto bits = std::bit_cast<std::uint32_t>(x * (subnormal ? 8388608.0f : 1.0f));
   const std::int32_t exponent = static_cast<std::int32_t>(bits - 0x3f3504f3u) >> 23;  // 0x3f3504f3 is sqrt(1/2)
   const float m = std::bit_cast<float>(bits - (static_cast<std::uint32_t>(exponent) << 23));
   const float e = static_cast<float>(exponent) - (subnormal ? 23.0f : 0.0f);
   const float s = (m - 1.0f) / (m + 1.0f), q = s * s;
   const float series = (((q * (2.0f / 9) + 2.0f / 7) * q + 2.0f / 5) * q + 2.0f / 3) * q;
   const float y = e * 0.693359375f + (2.0f * s + (s * series - e * 2.12194440e-4f));
-  const float special = x == 0 ? -kInfinity : std::numeric_limits<float>::quiet_NaN();
-  return x > 0 ? (x < kInfinity ? y : x) : special;
+  const float finite = x < kInfinity ? y : x;
+  const float from_zero = x == 0 ? -kInfinity : finite;
+  return x < 0 ? std::numeric_limits<float>::quiet_NaN() : from_zero;
 }
 inline double log(double x) { return std::log(x); }
 
