@@ -19,10 +19,11 @@ Tensor random_like(const Tensor& t, std::uint64_t seed, std::uint32_t stream) {
   return Tensor::from_values(t.shape(), values);
 }
 
-double dot(const Tensor& a, const Tensor& b) {
+// In long double: the difference of two sums over thousands of elements would drown in the rounding of double.
+long double dot(const Tensor& a, const Tensor& b) {
   const auto x = a.values(), y = b.values();
-  double sum = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
+  long double sum = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) sum += static_cast<long double>(x[i]) * y[i];
   return sum;
 }
 
@@ -66,7 +67,8 @@ class Check {
     const std::vector<Tensor> analytic = gradients(outputs_, active_leaves(), weights_, {.keep_graph = true});
     for (std::size_t k = 0; k < active_.size(); ++k) {
       const Tensor direction = random_like(inputs_[active_[k]], options_.seed, static_cast<std::uint32_t>(k));
-      if (auto message = compare(k, direction, dot(analytic[k], direction), "along a random direction");
+      if (auto message =
+              compare(k, direction, static_cast<double>(dot(analytic[k], direction)), "along a random direction");
           !message.empty())
         return message;
       if (inputs_[active_[k]].numel() * output_elements > options_.full_jacobian_below) continue;
@@ -91,12 +93,12 @@ class Check {
   }
 
   // sum(outputs * weights) with active input k moved by `step` along `direction`.
-  double value(std::size_t k, const Tensor& direction, double step, std::span<const Tensor> weights) const {
+  long double value(std::size_t k, const Tensor& direction, double step, std::span<const Tensor> weights) const {
     const NoGradient guard;
     std::vector<Tensor> at = inputs_;
     at[active_[k]] = moved(at[active_[k]], direction, step);
     const std::vector<Tensor> y = floating_outputs(f_, at);
-    double sum = 0;
+    long double sum = 0;
     for (std::size_t i = 0; i < weights.size(); ++i) sum += dot(y[i], weights[i]);
     return sum;
   }
@@ -108,7 +110,8 @@ class Check {
   std::string compare(std::size_t k, const Tensor& direction, double analytic, const std::string& where,
                       std::span<const Tensor> weights) const {
     const double h = options_.step;
-    const double numeric = (value(k, direction, h, weights) - value(k, direction, -h, weights)) / (2 * h);
+    const auto numeric =
+        static_cast<double>((value(k, direction, h, weights) - value(k, direction, -h, weights)) / (2 * h));
     const double error = std::abs(analytic - numeric) / (1 + std::abs(numeric));
     if (error <= options_.tolerance) return "";
     return fmt::format(
@@ -153,6 +156,7 @@ class Check {
       }
       const GradientMode record(true);
       std::vector<Tensor> y = floating_outputs(f_, leaves);
+      std::erase_if(y, [](const Tensor& t) { return !requires_gradient(t); });
       return gradients(y, wanted, weights_, {.create_graph = true});
     };
     GradCheckOptions options = options_;

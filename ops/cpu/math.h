@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 namespace weir::cpu {
 
@@ -31,6 +32,24 @@ inline float exp(float x) {
   return x < -87.3f ? 0.0f : (x != x ? x : y);
 }
 inline double exp(double x) { return std::exp(x); }
+
+// ln x. In float: x = 2^e m with m in [sqrt(1/2), sqrt(2)), ln m = 2 artanh((m - 1) / (m + 1)) by its series, within 2
+// units in the last place; 0 gives -infinity, less than 0 NaN, and subnormals are exact too.
+inline float log(float x) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const bool subnormal = x < std::numeric_limits<float>::min();
+  const auto bits = std::bit_cast<std::uint32_t>(x * (subnormal ? 8388608.0f : 1.0f));
+  const std::int32_t exponent = static_cast<std::int32_t>(bits - 0x3f3504f3u) >> 23;  // 0x3f3504f3 is sqrt(1/2)
+  const float m = std::bit_cast<float>(bits - (static_cast<std::uint32_t>(exponent) << 23));
+  const float e = static_cast<float>(exponent) - (subnormal ? 23.0f : 0.0f);
+  const float s = (m - 1.0f) / (m + 1.0f), q = s * s;
+  const float series = (((q * (2.0f / 9) + 2.0f / 7) * q + 2.0f / 5) * q + 2.0f / 3) * q;
+  const float y = e * 0.693359375f + (2.0f * s + (s * series - e * 2.12194440e-4f));
+  const float finite = x < kInfinity ? y : x;
+  const float from_zero = x == 0 ? -kInfinity : finite;
+  return x < 0 ? std::numeric_limits<float>::quiet_NaN() : from_zero;
+}
+inline double log(double x) { return std::log(x); }
 
 template <class T>
 T sigmoid(T x) {
