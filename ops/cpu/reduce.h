@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "core/parallel.h"
@@ -20,6 +21,23 @@ Sum sum_over(std::int64_t n, F&& f) {
   for (std::int64_t l = 0; i + l < n; ++l) lanes[l] += f(i + l);
   for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
     for (std::int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+  return lanes[0];
+}
+
+// The largest of f(0) .. f(n - 1), by sixteen running maxima; NaN is passed over, and -infinity is left where there is
+// nothing else.
+template <class Value, class F>
+Value max_over(std::int64_t n, F&& f) {
+  constexpr std::int64_t kLanes = 16;
+  Value lanes[kLanes];
+  for (Value& lane : lanes) lane = -std::numeric_limits<Value>::infinity();
+  const auto larger = [](Value a, Value b) { return b > a ? b : a; };
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] = larger(lanes[l], f(i + l));
+  for (std::int64_t l = 0; i + l < n; ++l) lanes[l] = larger(lanes[l], f(i + l));
+  for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
+    for (std::int64_t l = 0; l < width; ++l) lanes[l] = larger(lanes[l], lanes[l + width]);
   return lanes[0];
 }
 

@@ -1,0 +1,102 @@
+// What the generic suite over the op records cannot see: special values, ties, and gradients across dtypes.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "autograd/autograd.h"
+#include "ops/amax.h"
+#include "ops/cast.h"
+#include "ops/cpu/math.h"
+#include "ops/log_softmax.h"
+#include "ops/logsumexp.h"
+#include "ops/softmax.h"
+#include "ops/take_along.h"
+
+using namespace weir;
+
+namespace {
+
+const double kInfinity = INFINITY;
+
+Tensor row(const std::vector<double>& values, DType dtype = DType::float32) {
+  return Tensor::from_values({static_cast<std::int64_t>(values.size())}, values, dtype);
+}
+
+Tensor gradient_of(const Tensor& y, const Tensor& x, const Tensor& dy) {
+  return gradients(std::vector{y}, std::vector{x}, std::vector{dy})[0];
+}
+
+}  // namespace
+
+TEST_CASE("basic ops: cast hands its gradient back in the input's dtype") {
+  for (DType from : {DType::float64, DType::float32, DType::bf16})
+    for (DType to : {DType::float64, DType::float32, DType::bf16}) {
+      const Tensor x = require_gradient(row({1, -2, 0.5}, from));
+      const Tensor dx = gradient_of(cast(x, to), x, row({3, 0.25, -1}, to));
+      CHECK(dx.dtype() == from);
+      CHECK(dx.values() == std::vector<double>{3, 0.25, -1});
+    }
+  CHECK_FALSE(requires_gradient(cast(row({1}, DType::int64), DType::float32)));
+}
+
+TEST_CASE("basic ops: amax sends its gradient to the first maximum, and NaN wins") {
+  const Tensor x = require_gradient(row({1, 4, 2, 4}));
+  CHECK(gradient_of(amax(x, 0), x, Tensor::scalar(2, DType::float32)).values() == std::vector<double>{0, 2, 0, 0});
+  CHECK(amax(row({-kInfinity, -kInfinity}), 0).item() == -kInfinity);
+  CHECK(std::isnan(amax(row({1, NAN, kInfinity}), 0).item()));
+}
+
+TEST_CASE("basic ops: take_along adds the gradients of a repeated index") {
+  for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
+    const Tensor x = require_gradient(row({5, 6, 7}, dtype));
+    const Tensor dx = gradient_of(take_along(x, row({2, 0, 2, 2}, DType::int32)), x, row({1, 2, 4, 8}, dtype));
+    CHECK(dx.values() == std::vector<double>{2, 0, 13});
+  }
+}
+
+TEST_CASE("basic ops: masked softmax is 0, and a row of nothing but masks is NaN") {
+  std::vector<double> one_left(37, -kInfinity);
+  one_left[20] = -5;
+  for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
+    const std::vector<double> p = softmax(row(one_left, dtype)).values();
+    for (std::size_t i = 0; i < p.size(); ++i) CHECK(p[i] == (i == 20 ? 1 : 0));
+    const Tensor x = require_gradient(row({0, -kInfinity, 0}, dtype));
+    const Tensor y = log_softmax(x);
+    CHECK(y.values()[1] == -kInfinity);
+    CHECK(y.values()[0] == doctest::Approx(-std::log(2.0)).epsilon(0.01));
+    const std::vector<double> dx = gradient_of(y, x, row({1, 0, 0}, dtype)).values();
+    CHECK(dx[0] == doctest::Approx(0.5).epsilon(0.01));
+    CHECK(dx[1] == 0);
+    CHECK(std::isnan(softmax(row({-kInfinity, -kInfinity}, dtype)).values()[0]));
+    CHECK(std::isnan(log_softmax(row({-kInfinity, -kInfinity}, dtype)).values()[1]));
+    CHECK(std::isnan(softmax(row({1, NAN}, dtype)).values()[0]));
+  }
+}
+
+TEST_CASE("basic ops: logsumexp of infinities and NaN") {
+  for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
+    CHECK(logsumexp(row({-kInfinity, -kInfinity}, dtype), 0).item() == -kInfinity);
+    CHECK(logsumexp(row({1, kInfinity}, dtype), 0).item() == kInfinity);
+    CHECK(std::isnan(logsumexp(row({1, NAN}, dtype), 0).item()));
+    CHECK(std::isnan(logsumexp(row({NAN, NAN}, dtype), 0).item()));
+    CHECK(logsumexp(row({3, -kInfinity}, dtype), 0).item() == 3);
+  }
+}
+
+TEST_CASE("basic ops: log in float is right to two units in the last place, from subnormals to infinity") {
+  double worst = 0;
+  for (std::uint32_t bits = 1; bits < 0x7f800000u; bits += 9973) {
+    const auto x = std::bit_cast<float>(bits);
+    const double exact = std::log(static_cast<double>(x));
+    const float near = static_cast<float>(std::abs(exact));
+    const double unit = std::nextafter(near, INFINITY) - near;
+    worst = std::max(worst, std::abs(cpu::log(x) - exact) / unit);
+  }
+  CHECK(worst <= 2);
+  CHECK(cpu::log(1.0f) == 0);
+  CHECK(cpu::log(0.0f) == -kInfinity);
+  CHECK(cpu::log(INFINITY) == kInfinity);
+  CHECK(std::isnan(cpu::log(-1.0f)));
+  CHECK(std::isnan(cpu::log(NAN)));
+}

@@ -1,0 +1,177 @@
+// Routing and experts beyond the generic op suite: ties and NaN, fused against composed, mixed precision.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "autograd/autograd.h"
+#include "autograd/grad_check.h"
+#include "core/parallel.h"
+#include "ops/expert_feedforward.h"
+#include "ops/grouped_matmul.h"
+#include "ops/support/samples.h"
+#include "ops/top_k.h"
+
+using namespace weir;
+
+namespace {
+
+using Experts = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&);
+
+struct Case {
+  std::string name;
+  std::int64_t n, d, experts, g, k;
+  std::vector<double> index;
+};
+
+// Token n's slot k goes to choose(n, k).
+template <class Choose>
+Case make_case(const std::string& name, std::int64_t n, std::int64_t experts, std::int64_t k, Choose choose) {
+  Case c{name, n, 19, experts, 11, k, {}};
+  for (std::int64_t i = 0; i < n * k; ++i) c.index.push_back(static_cast<double>(choose(i / k, i % k)));
+  return c;
+}
+
+std::vector<Case> cases() {
+  return {make_case("mixed", 300, 7, 3, [](auto n, auto k) { return (n * n + 2 * k) % 7; }),
+          make_case("all on one expert", 1500, 3, 1, [](auto, auto) { return 1; }),
+          make_case("one expert chosen twice", 40, 4, 2, [](auto, auto) { return 2; }),
+          make_case("empty experts", 65, 9, 2, [](auto n, auto k) { return n % 2 * 4 + k * 4; }),
+          make_case("K = 1", 100, 5, 1, [](auto n, auto) { return n * 3 % 5; }),
+          make_case("K = E", 70, 4, 4, [](auto n, auto k) { return (n + k) % 4; })};
+}
+
+// x, gate, w1, w2, each a leaf; x in `activations`, the others in `parameters`.
+std::vector<Tensor> leaves_of(const Case& c, DType activations, DType parameters) {
+  std::vector<Tensor> leaves = {random_tensor({c.n, c.d}, 1), random_tensor({c.n, c.k}, 2, 0.1, 1),
+                                random_tensor({c.experts, c.d, c.g}, 3), random_tensor({c.experts, c.g, c.d}, 4)};
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    leaves[i] = converted(leaves[i], i == 0 ? activations : parameters).detach();
+    require_gradient(leaves[i]);
+  }
+  return leaves;
+}
+
+Tensor index_of(const Case& c) { return Tensor::from_values({c.n, c.k}, c.index, DType::int32); }
+
+// y, then the gradients of x, gate, w1, w2.
+std::vector<Tensor> run(Experts experts, const Case& c, const std::vector<Tensor>& leaves) {
+  const Tensor y = experts(leaves[0], leaves[1], index_of(c), leaves[2], leaves[3]);
+  const Tensor dy = converted(random_tensor({c.n, c.d}, 5), y.dtype());
+  std::vector<Tensor> result = gradients(std::span(&y, 1), leaves, std::span(&dy, 1));
+  result.insert(result.begin(), y);
+  return result;
+}
+
+// The largest difference, relative to the largest expected value or 1.
+double difference(const Tensor& got, const Tensor& expected) {
+  REQUIRE(got.shape() == expected.shape());
+  const std::vector<double> a = got.values(), b = expected.values();
+  double scale = 1, largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    scale = std::max(scale, std::abs(b[i]));
+    const double apart = std::abs(a[i] - b[i]);
+    largest = std::isnan(apart) ? std::numeric_limits<double>::infinity() : std::max(largest, apart);
+  }
+  return largest / scale;
+}
+
+const std::string kNames[] = {"y", "dx", "dgate", "dw1", "dw2"};
+
+}  // namespace
+
+TEST_CASE("moe: the fused experts agree with the composed ones") {
+  for (const Case& c : cases()) {
+    for (const auto& [dtype, tolerance] : {std::pair{DType::float64, 1e-12}, std::pair{DType::float32, 1e-5}}) {
+      const auto leaves = leaves_of(c, dtype, dtype);
+      const auto fused = run(expert_feedforward, c, leaves), composed = run(expert_feedforward_composed, c, leaves);
+      for (std::size_t i = 0; i < fused.size(); ++i) {
+        INFO(c.name, " / ", dtype_name(dtype), " / ", kNames[i]);
+        CHECK(difference(composed[i], Tensor::zeros_like(composed[i])) > 0.01);
+        CHECK(difference(fused[i], composed[i]) < tolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("moe: an expert without tokens gets a gradient of zero") {
+  const Case c = make_case("half idle", 30, 4, 1, [](auto n, auto) { return n % 2; });
+  for (DType dtype : {DType::float32, DType::bf16}) {
+    const auto fused = run(expert_feedforward, c, leaves_of(c, dtype, dtype));
+    for (const Tensor& dw : {fused[3], fused[4]}) {
+      const std::vector<double> idle = slice_view(dw, 0, 2, 4).values();
+      CHECK(std::all_of(idle.begin(), idle.end(), [](double v) { return v == 0; }));
+    }
+  }
+}
+
+TEST_CASE("moe: the composed experts are twice differentiable") {
+  const Case c = make_case("small", 7, 3, 2, [](auto n, auto k) { return (n + k) % 3; });
+  const Tensor index = index_of(c);
+  std::vector<Tensor> inputs = leaves_of(c, DType::float64, DType::float64);
+  for (Tensor& t : inputs) t = t.detach();
+  const auto run_composed = [&](std::span<const Tensor> in) {
+    return std::vector{expert_feedforward_composed(in[0], in[1], index, in[2], in[3])};
+  };
+  CHECK(grad_check(run_composed, inputs, {.second_order = true}) == "");
+}
+
+TEST_CASE("moe: bf16 tokens with float32 parameters") {
+  for (const Case& c : cases()) {
+    auto leaves = leaves_of(c, DType::bf16, DType::float32);
+    auto exact_leaves = leaves_of(c, DType::float64, DType::float64);
+    // Both sides see the same x and w1, or ReLU would cut at other places.
+    for (std::size_t i : {0, 2}) {
+      const Tensor rounded = converted(leaves[i], DType::bf16);
+      leaves[i] = require_gradient(converted(rounded, leaves[i].dtype()).detach());
+      exact_leaves[i] = require_gradient(converted(rounded, DType::float64).detach());
+    }
+    const auto mixed = run(expert_feedforward, c, leaves);
+    const auto exact = run(expert_feedforward_composed, c, exact_leaves);
+    for (std::size_t i = 0; i < mixed.size(); ++i) {
+      INFO(c.name, " / ", kNames[i]);
+      CHECK(mixed[i].dtype() == (i < 2 ? DType::bf16 : DType::float32));
+      CHECK(difference(mixed[i], exact[i]) < 2e-2);
+    }
+  }
+}
+
+TEST_CASE("moe: grouped_matmul of bf16 rows and float32 weights has float32 weight gradients") {
+  const Tensor offsets = Tensor::from_values({4}, std::vector<double>{0, 40, 40, 325}, DType::int64);
+  const Tensor x = random_tensor({325, 13}, 1), w = random_tensor({3, 13, 9}, 2), dy = random_tensor({325, 9}, 3);
+  const auto gradients_in = [&](DType rows, DType weights) {
+    const std::vector<Tensor> leaves = {require_gradient(converted(converted(x, DType::bf16), rows).detach()),
+                                        require_gradient(converted(w, weights).detach())};
+    const Tensor y = grouped_matmul(leaves[0], leaves[1], offsets), weighting = converted(dy, rows);
+    auto result = gradients(std::span(&y, 1), leaves, std::span(&weighting, 1));
+    result.push_back(y);
+    return result;
+  };
+  const auto mixed = gradients_in(DType::bf16, DType::float32), exact = gradients_in(DType::float64, DType::float64);
+  CHECK(mixed[0].dtype() == DType::bf16);
+  CHECK(mixed[1].dtype() == DType::float32);
+  for (std::size_t i = 0; i < mixed.size(); ++i) CHECK(difference(mixed[i], exact[i]) < 2e-2);
+}
+
+TEST_CASE("moe: top_k takes the lower index of equals and NaN last") {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
+  const std::vector<double> row = {1, nan, 3, 3, -inf, 1, nan, 3, 0, -0.0};
+  const std::vector<double> expected = {2, 3, 7, 0, 5, 8, 9, 4, 1, 6};
+  for (DType dtype : {DType::float64, DType::float32, DType::bf16})
+    for (std::int64_t k = 1; k <= 10; ++k) {
+      const std::vector<double> indices = top_k(Tensor::from_values({10}, row, dtype), k).indices.values();
+      CHECK(indices == std::vector<double>(expected.begin(), expected.begin() + k));
+    }
+  // Long enough for the other way of choosing: the row repeated, so every value ties with its copies.
+  std::vector<double> repeated, expected_repeated;
+  for (int copy = 0; copy < 4; ++copy) repeated.insert(repeated.end(), row.begin(), row.end());
+  for (const std::vector<double>& ties : {std::vector<double>{2, 3, 7}, {0, 5}, {8, 9}, {4}, {1, 6}})
+    for (int copy = 0; copy < 4; ++copy)
+      for (double place : ties) expected_repeated.push_back(place + 10 * copy);
+  for (std::int64_t k : {32, 33, 37, 40}) {
+    const std::vector<double> indices = top_k(Tensor::from_values({40}, repeated), k).indices.values();
+    CHECK(indices == std::vector<double>(expected_repeated.begin(), expected_repeated.begin() + k));
+  }
+}
