@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/text.h"
 
 namespace weir {
 namespace {
@@ -106,53 +107,7 @@ std::string directory_of(const std::string& path) {
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
-// Length of the valid UTF-8 sequence of two to four bytes at the start of `text`, 0 if there is none.
-std::size_t utf8_sequence(std::string_view text, std::uint32_t& code) {
-  const auto lead = static_cast<unsigned char>(text[0]);
-  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 0;
-  if (length == 0 || lead > 0xf4 || text.size() < length) return 0;
-  code = lead & (0xffu >> (length + 1));
-  for (std::size_t i = 1; i < length; ++i) {
-    const auto next = static_cast<unsigned char>(text[i]);
-    if ((next & 0xc0u) != 0x80u) return 0;
-    code = code << 6 | (next & 0x3fu);
-  }
-  const bool too_short = code < (length == 4 ? 0x10000u : length == 3 ? 0x800u : 0x80u);
-  const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-  return too_short || surrogate || code > 0x10ffff ? 0 : length;
-}
-
-// Code points that act on the terminal or cannot be seen: C1 controls, zero-width, direction marks, tags.
-bool is_hidden(std::uint32_t code) {
-  return code < 0xa0 || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-         (code >= 0x2060 && code <= 0x206f) || code == 0xfeff || (code >= 0xe0000 && code <= 0xe0fff);
-}
-
 }  // namespace
-
-std::string printable(std::string_view text, std::size_t limit) {
-  std::string out;
-  while (!text.empty()) {
-    if (out.size() >= limit) return out + "...";
-    const auto c = static_cast<unsigned char>(text[0]);
-    std::uint32_t code = 0;
-    std::size_t used = 1;
-    if (c == '\n')
-      out += "\\n";
-    else if (c == '\\')
-      out += "\\\\";
-    else if (c >= 0x20 && c < 0x7f)
-      out += static_cast<char>(c);
-    else if (c < 0x80 || (used = utf8_sequence(text, code)) == 0)
-      out += fmt::format("\\x{:02x}", c), used = 1;
-    else if (is_hidden(code))
-      out += fmt::format("\\u{{{:x}}}", code);
-    else
-      out += text.substr(0, used);
-    text.remove_prefix(used);
-  }
-  return out;
-}
 
 // --- reading ------------------------------------------------------------------------------------------------------
 

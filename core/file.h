@@ -10,10 +10,6 @@
 
 namespace weir {
 
-// Untrusted text made fit for a one-line message: control characters, invisible or direction-changing code points and
-// invalid UTF-8 appear as \n, \x1b, \u{202e}; what exceeds `limit` bytes is cut and marked "...".
-std::string printable(std::string_view text, std::size_t limit = 200);
-
 enum class Empty { refused, allowed };  // what to do with a file of zero bytes
 
 // The whole file, or pipe; refuses more than `max_bytes`.

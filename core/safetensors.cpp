@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/safetensors_format.h"
+#include "core/text.h"
 
 namespace weir {
 using namespace safetensors;

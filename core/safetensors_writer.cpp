@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "core/safetensors.h"
 #include "core/safetensors_format.h"
+#include "core/text.h"
 
 namespace weir {
 using namespace safetensors;

@@ -1,6 +1,8 @@
 // Small helpers for names and texts in messages and files.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +21,13 @@ std::string did_you_mean(std::string_view name, std::span<const std::string> can
 std::string join(std::span<const std::string> parts, std::string_view separator);
 
 bool is_utf8(std::string_view text);
+
+// Untrusted text made fit for a one-line message: control characters, invisible or direction-changing code points and
+// invalid UTF-8 appear as \n, \x1b, \u{202e}; what exceeds `limit` bytes is cut and marked "...".
+std::string printable(std::string_view text, std::size_t limit = 200);
+
+// The same for a text of several lines, at any length: line ends and tabs stay.
+std::string printable_text(std::string_view text);
 
 // `text` in double quotes, as JSON and TOML both read it. Control characters are escaped, so it may go to a terminal;
 // bytes that are not UTF-8 become U+FFFD.

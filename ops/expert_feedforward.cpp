@@ -7,6 +7,8 @@
 #include "autograd/backward.h"
 #include "core/error.h"
 #include "core/op_info.h"
+#include "ops/cast.h"
+#include "ops/dropout.h"
 #include "ops/gather_rows.h"
 #include "ops/grouped_matmul.h"
 #include "ops/multiply.h"
@@ -72,12 +74,13 @@ Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& ind
 }
 
 Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
-                                   const Tensor& w2) {
+                                   const Tensor& w2, double hidden_dropout, const RandomStream& random) {
   check_arguments(x, gate, index, w1, w2);
   const ExpertOrder order = sort_by_expert(index, w1.size(0));
-  const Tensor hidden = relu(grouped_matmul(gather_rows(x, order.tokens), w1, order.offsets));  // [N K, G]
-  const Tensor factors = gather_rows(reshape(gate, {gate.numel(), 1}), order.pairs);            // [N K, 1]
-  return scatter_add_rows(grouped_matmul(hidden * factors, w2, order.offsets), order.tokens, x.size(0));
+  const Tensor hidden = relu(grouped_matmul(gather_rows(x, order.tokens), w1, order.offsets));         // [N K, G]
+  const Tensor factors = gather_rows(reshape(cast(gate, x.dtype()), {gate.numel(), 1}), order.pairs);  // [N K, 1]
+  const Tensor gated = dropout(hidden * factors, hidden_dropout, random);                              // [N K, G]
+  return scatter_add_rows(grouped_matmul(gated, w2, order.offsets), order.tokens, x.size(0));
 }
 
 namespace {

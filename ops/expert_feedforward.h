@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/kernel.h"
+#include "core/philox.h"
 #include "core/tensor.h"
 
 namespace weir {
@@ -13,9 +14,9 @@ namespace weir {
 Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2);
 
 // The same from gather_rows, grouped_matmul, relu, multiply and scatter_add_rows: the reference, differentiable any
-// number of times. Here the gate must have the dtype of x.
+// number of times. `hidden_dropout` drops gated hidden units with that probability.
 Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
-                                   const Tensor& w2);
+                                   const Tensor& w2, double hidden_dropout = 0, const RandomStream& random = {});
 
 // What the forward kernel leaves for the backward one. Rows are sorted by expert, R >= N * K of them: a kernel may add
 // zero rows at the end of each expert's to round up their number.

@@ -121,7 +121,8 @@ FeedforwardConfig moe_config(const Case& c, const std::string& prefix) {
 }
 
 // Parameters called `name.x` take the tensor `x` of the file, below `prefix`.
-void load_parameters(const Case& c, const ParameterSet& parameters, const std::string& strip, const std::string& prefix) {
+void load_parameters(const Case& c, const ParameterSet& parameters, const std::string& strip,
+                     const std::string& prefix) {
   for (const Parameter& p : parameters.parameters()) c.file().load_into(prefix + p.name.substr(strip.size()), p.value);
 }
 
@@ -178,8 +179,10 @@ Config lm_config(const Case& c) {
                   .memory = c.integer("memory")};
   const std::string kind = c.text("feedforward");
   check_choice("feedforward", kind, {"dense", "moe"});
-  if (kind == "moe") config.feedforward = moe_config(c, "ff_");
-  else config.feedforward.kind = "dense", config.feedforward.d_ff = c.integer("d_ff");
+  if (kind == "moe")
+    config.feedforward = moe_config(c, "ff_");
+  else
+    config.feedforward.kind = "dense", config.feedforward.d_ff = c.integer("d_ff");
   config.train = {.batch_size = c.integer("batch"), .steps = c.integer("steps")};
   config.optimizer.lr = c.number("lr");
   config.optimizer.clip = c.number("clip");
@@ -206,7 +209,8 @@ std::vector<double> evaluation_losses(const TransformerXl& model, const Tensor& 
   return losses;
 }
 
-// Logits and clipped gradients of the second step: its weights differ from the initial ones and its memory is not empty.
+// Logits and clipped gradients of the second step: its weights differ from the initial ones and its memory is not
+// empty.
 void check_second_step(const Case& c, const TransformerXl& model, const Tensor& logits, double norm, double clip,
                        Comparison& comparison) {
   const double tolerance = c.is_double() ? 1e-7 : 1e-3;
@@ -262,10 +266,14 @@ Comparison check(const std::string& path, DType dtype) {
   try {
     const Case c(path, dtype);
     const std::string kind = c.text("kind");
-    if (kind == "moe") check_moe(c, comparison);
-    else if (kind == "attention") check_attention(c, comparison);
-    else if (kind == "lm") check_lm(c, comparison);
-    else comparison.fail(fmt::format("kind '{}' is unknown", kind));
+    if (kind == "moe")
+      check_moe(c, comparison);
+    else if (kind == "attention")
+      check_attention(c, comparison);
+    else if (kind == "lm")
+      check_lm(c, comparison);
+    else
+      comparison.fail(fmt::format("kind '{}' is unknown", kind));
   } catch (const Error& error) {
     comparison.fail(error.what());
   }
@@ -285,15 +293,20 @@ std::vector<std::string> case_files(const std::string& directory) {
 int run(std::span<char*> arguments) {
   std::string directory;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
-    if (std::strcmp(arguments[i], "--device") == 0 && i + 1 < arguments.size()) device_from_name(arguments[++i]);
-    else if (directory.empty() && arguments[i][0] != '-') directory = arguments[i];
-    else throw ArgumentError(fmt::format("'{}' is not understood; usage: reference [--device D] DIRECTORY", arguments[i]));
+    if (std::strcmp(arguments[i], "--device") == 0 && i + 1 < arguments.size())
+      device_from_name(arguments[++i]);
+    else if (directory.empty() && arguments[i][0] != '-')
+      directory = arguments[i];
+    else
+      throw ArgumentError(fmt::format("'{}' is not understood; usage: reference [--device D] DIRECTORY", arguments[i]));
   }
   if (directory.empty()) throw ArgumentError("usage: reference [--device D] DIRECTORY");
   int passed = 0, failed = 0;
   for (const std::string& path : case_files(directory)) {
     const Comparison f64 = check(path, DType::float64), f32 = check(path, DType::float32);
-    const std::string reason = !f64.reason().empty() ? "float64: " + f64.reason() : f32.reason().empty() ? "" : "float32: " + f32.reason();
+    const std::string reason = !f64.reason().empty()  ? "float64: " + f64.reason()
+                               : f32.reason().empty() ? ""
+                                                      : "float32: " + f32.reason();
     fmt::print("{:<4} {:<44} float64 {:.1e}  float32 {:.1e}  {}\n", reason.empty() ? "ok" : "FAIL",
                std::filesystem::path(path).filename().string(), f64.worst(), f32.worst(), reason);
     ++(reason.empty() ? passed : failed);

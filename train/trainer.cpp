@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/text.h"
 #include "train/expert_metrics.h"
 #include "train/generate.h"
 #include "train/metrics.h"

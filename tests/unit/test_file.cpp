@@ -1,5 +1,6 @@
 // File services: reading, mapping, atomic replacement, and what is left behind when they fail.
 #include "core/file.h"
+#include "core/text.h"
 
 #include <doctest/doctest.h>
 #include <signal.h>

@@ -114,13 +114,16 @@ void add_generate_command(CLI::App& app) {
   command->add_option("run", arguments->path, "a run folder (its newest checkpoint) or a checkpoint folder")
       ->required();
   command->add_option("--prompt", arguments->prompt, "text to continue; default a line end");
-  command->add_option("--tokens", arguments->options.tokens, "bytes to generate", true)
+  command->add_option("--tokens", arguments->options.tokens, "bytes to generate")
+      ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
-  command->add_option("--temperature", arguments->options.temperature, "0 takes the most likely byte always", true)
+  command->add_option("--temperature", arguments->options.temperature, "0 takes the most likely byte always")
+      ->capture_default_str()
       ->check(CLI::Range(0.0, 100.0));
-  command->add_option("--top-k", arguments->options.top_k, "sample among the k most likely bytes; 0: among all", true)
+  command->add_option("--top-k", arguments->options.top_k, "sample among the k most likely bytes; 0: among all")
+      ->capture_default_str()
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24));
-  command->add_option("--seed", arguments->options.seed, "another seed, another text", true);
+  command->add_option("--seed", arguments->options.seed, "another seed, another text")->capture_default_str();
   command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
   command->add_flag("--json", arguments->json, "print one JSON object");
   command->callback([arguments] { run_generate(*arguments); });
