@@ -93,6 +93,8 @@ echo "Text: $data, $((size - held_back)) bytes to train on, the last $held_back 
 
 # --- compare ------------------------------------------------------------------------------------------------------
 
+export LC_ALL=C  # numbers with a point
+
 # The value of a number in a line of JSON.
 number() { printf '%s\n' "$evaluation" | sed "s/.*\"$1\":\([^,}]*\).*/\1/"; }
 
