@@ -1,44 +1,166 @@
+// The thread pool behind parallel_for. The caller works too, and waits only for workers that have taken part: on a busy
+// machine a worker that is not scheduled in time costs nothing but its help. Idle workers spin for a moment, since the
+// next loop usually follows at once, and then sleep.
 #include "core/parallel.h"
 
 #include <fmt/format.h>
-#include <omp.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 #include "core/error.h"
 
 namespace weir {
+namespace {
 
-int thread_count() { return omp_get_max_threads(); }
+constexpr auto kSpin = std::chrono::microseconds(50);
+
+thread_local bool inside_loop = false;
+
+struct Loop {
+  std::int64_t count, grain, chunks;
+  const std::function<void(std::int64_t, std::int64_t)>& body;
+  std::atomic<std::int64_t> next{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr failure = nullptr;
+
+  void work() {
+    inside_loop = true;
+    for (std::int64_t chunk; (chunk = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
+      if (failed.load(std::memory_order_relaxed)) continue;
+      try {
+        body(chunk * grain, std::min(count, (chunk + 1) * grain));
+      } catch (...) {
+        if (!failed.exchange(true)) failure = std::current_exception();
+      }
+    }
+    inside_loop = false;
+  }
+};
+
+// Waits until `ready` holds: spinning first, then asleep on `condition`.
+template <class Ready>
+void wait_for(std::unique_lock<std::mutex>& lock, std::condition_variable& condition, Ready&& ready) {
+  lock.unlock();
+  for (const auto start = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - start < kSpin;) {
+    if (ready()) break;
+    std::this_thread::yield();
+  }
+  lock.lock();
+  condition.wait(lock, ready);
+}
+
+class Pool {
+ public:
+  explicit Pool(int threads) : threads_(threads) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+  }
+
+  ~Pool() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  int threads() const { return threads_; }
+
+  void run(Loop& loop) {
+    {
+      const std::lock_guard lock(mutex_);
+      loop_ = &loop;
+      ++generation_;
+    }
+    wake_.notify_all();
+    loop.work();
+    std::unique_lock lock(mutex_);
+    loop_ = nullptr;
+    wait_for(lock, done_, [this] { return helpers_ == 0; });
+  }
+
+ private:
+  void serve() {
+    std::uint64_t served = 0;  // the newest loop this worker has taken part in
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wait_for(lock, wake_, [&] { return stopping_ || (loop_ != nullptr && generation_ != served); });
+      if (stopping_) return;
+      served = generation_;
+      Loop& loop = *loop_.load();
+      ++helpers_;
+      lock.unlock();
+      loop.work();
+      lock.lock();
+      if (--helpers_ == 0) done_.notify_one();
+    }
+  }
+
+  const int threads_;
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  // Written under the mutex; the spinning waits read them without.
+  std::atomic<Loop*> loop_{nullptr};
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> helpers_{0};
+  std::atomic<bool> stopping_{false};
+};
+
+int usable_processors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// One loop at a time; a second thread's loop runs serially meanwhile.
+std::mutex pool_mutex;
+std::atomic<int> chosen_threads{0};  // 0: not chosen yet
+std::unique_ptr<Pool> pool;
+
+int default_threads() {
+  static const int threads = usable_processors();
+  return threads;
+}
+
+}  // namespace
+
+int thread_count() {
+  const int chosen = chosen_threads;
+  return chosen > 0 ? chosen : default_threads();
+}
 
 void set_thread_count(int threads) {
   if (threads < 1 || threads > 4096)
     throw ArgumentError(fmt::format("threads must be between 1 and 4096, got {}", threads));
-  omp_set_num_threads(threads);
+  chosen_threads = threads;
 }
 
 void parallel_for(std::int64_t count, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& body) {
   if (count <= 0) return;
-  const std::int64_t chunks = (count + grain - 1) / grain;
-  const auto run = [&](std::int64_t chunk) { body(chunk * grain, std::min(count, (chunk + 1) * grain)); };
-  if (chunks == 1 || omp_in_parallel() || thread_count() == 1) {
-    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) run(chunk);
-    return;
-  }
-  std::exception_ptr failure;
-  std::atomic<bool> failed{false};
-#pragma omp parallel for schedule(dynamic, 1)
-  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
-    if (failed.load(std::memory_order_relaxed)) continue;
-    try {
-      run(chunk);
-    } catch (...) {
-      if (!failed.exchange(true)) failure = std::current_exception();
+  Loop loop{count, grain, (count + grain - 1) / grain, body};
+  const int threads = thread_count();
+  if (loop.chunks > 1 && threads > 1 && !inside_loop) {
+    if (const std::unique_lock turn(pool_mutex, std::try_to_lock); turn.owns_lock()) {
+      if (!pool || pool->threads() != threads) {
+        pool.reset();
+        pool = std::make_unique<Pool>(threads);
+      }
+      pool->run(loop);
+      if (loop.failure) std::rethrow_exception(loop.failure);
+      return;
     }
   }
-  if (failure) std::rethrow_exception(failure);
+  for (std::int64_t begin = 0; begin < count; begin += grain) body(begin, std::min(count, begin + grain));
 }
 
 }  // namespace weir

@@ -4,10 +4,20 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "autograd/backward.h"
 #include "core/error.h"
+#include "ops/add.h"
 #include "ops/broadcast_to.h"
+#include "ops/cast.h"
+#include "ops/concatenate.h"
+#include "ops/matmul.h"
+#include "ops/multiply.h"
+#include "ops/permute.h"
+#include "ops/reshape.h"
+#include "ops/slice.h"
+#include "ops/softmax.h"
 #include "ops/support/check.h"
 #include "ops/support/samples.h"
 
@@ -102,6 +112,45 @@ Tensor relative_attention(const Tensor& q, const Tensor& kv, const Tensor& r, co
 
 namespace {
 
+// x [B, H, T, S], column c for the relative position c - (S - 1), to [B, H, T, S] by key. A zero column in front makes
+// each row one longer than S; read again in rows of S, minus the first T elements, row i has moved left by T - 1 - i.
+// What comes in from the next row lies behind the mask.
+Tensor shift_to_keys(const Tensor& x) {
+  const std::int64_t B = x.size(0), H = x.size(1), T = x.size(2), S = x.size(3);
+  const Tensor zeros = Tensor::zeros({B, H, T, 1}, x.dtype(), x.device());
+  const Tensor padded = reshape(concatenate(std::array{zeros, x}, -1), {B, H, S + 1, T});
+  return reshape(slice(padded, 2, 1, S + 1), {B, H, T, S});
+}
+
+// [T, S]: 0 where query i sees key j, minus infinity elsewhere.
+Tensor causal_mask(std::int64_t queries, std::int64_t keys, const Tensor& like) {
+  const Tensor mask = Tensor::zeros({queries, keys}, like.dtype(), like.device());
+  for (std::int64_t i = 0; i + 1 < queries; ++i)
+    fill(slice_view(slice_view(mask, 0, i, i + 1), 1, i + keys - queries + 1, keys),
+         -std::numeric_limits<double>::infinity());
+  return mask;
+}
+
+}  // namespace
+
+Tensor relative_attention_composed(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
+                                   const Tensor& scale) {
+  check_inputs({q, kv, r, u, v, scale});
+  const std::int64_t B = q.size(0), T = q.size(1), S = kv.size(1), H = q.size(2), P = q.size(3);
+  const auto bias = [&](const Tensor& t) { return reshape(cast(t, q.dtype()), {H, 1, P}); };
+  const auto half = [&](std::int64_t i) { return reshape(slice(kv, 3, i, i + 1), {B, S, H, P}); };
+  const Tensor queries = permute(q, std::array{0, 2, 1, 3});       // [B, H, T, P]
+  const Tensor keys = permute(half(0), std::array{0, 2, 3, 1});    // [B, H, P, S]
+  const Tensor values = permute(half(1), std::array{0, 2, 1, 3});  // [B, H, S, P]
+  const Tensor positions = permute(r, std::array{1, 2, 0});        // [H, P, S]
+  const Tensor content = matmul(queries + bias(u), keys);
+  const Tensor position = shift_to_keys(matmul(queries + bias(v), positions));
+  const Tensor logits = (content + position) * cast(scale, q.dtype()) + causal_mask(T, S, q);  // [B, H, T, S]
+  return permute(matmul(softmax(logits), values), std::array{0, 2, 1, 3});
+}
+
+namespace {
+
 struct Extents {
   std::int64_t batches, queries, keys, heads, width;
 };
@@ -137,8 +186,13 @@ Tensor reference(std::span<const Tensor> in) {
   return Tensor::from_values(in[0].shape(), out);
 }
 
-std::vector<Tensor> run(std::span<const Tensor> in) {
-  return {relative_attention(in[0], in[1], in[2], in[3], in[4], in[5])};
+using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&);
+
+// One of the two forms as the suite calls it.
+TensorFunction runner(Attention attention) {
+  return [attention](std::span<const Tensor> in) {
+    return std::vector{attention(in[0], in[1], in[2], in[3], in[4], in[5])};
+  };
 }
 
 std::vector<Tensor> random_inputs(const Extents& e) {
@@ -150,12 +204,13 @@ std::vector<Tensor> random_inputs(const Extents& e) {
           Tensor::full({1}, 0.4, DType::float64)};
 }
 
-Sample sample(const std::string& name, const Extents& extents) {
-  return {name, random_inputs(extents), run, [](std::span<const Tensor> in) { return std::vector{reference(in)}; }};
+Sample sample(Attention attention, const std::string& name, const Extents& extents) {
+  return {name, random_inputs(extents), runner(attention),
+          [](std::span<const Tensor> in) { return std::vector{reference(in)}; }};
 }
 
 // Everything of one element; the key serves as the value too.
-Sample size_one_sample() {
+Sample size_one_sample(Attention attention) {
   std::vector<Tensor> inputs = random_inputs({1, 1, 1, 1, 1});
   inputs[1] = random_tensor({1, 1, 1, 1, 1}, 2);
   const auto doubled = [](std::span<const Tensor> in) {
@@ -163,33 +218,34 @@ Sample size_one_sample() {
     result[1] = broadcast_to(in[1], {1, 1, 1, 2, 1});
     return result;
   };
-  return {"size one", inputs, [doubled](std::span<const Tensor> in) { return run(doubled(in)); },
+  return {"size one", inputs,
+          [doubled, run = runner(attention)](std::span<const Tensor> in) { return run(doubled(in)); },
           [doubled](std::span<const Tensor> in) { return std::vector{reference(doubled(in))}; }};
 }
 
-std::vector<Sample> samples() {
-  std::vector<Sample> result{sample("no memory", {2, 8, 8, 2, 16}),
-                             sample("memory", {2, 8, 20, 2, 16}),
-                             sample("odd", {3, 7, 11, 3, 5}),
-                             sample("several blocks", {2, 150, 163, 1, 8}),
-                             sample("blocks without memory", {1, 131, 131, 2, 3}),
-                             sample("many batches", {37, 3, 5, 2, 2}),
-                             sample("one query", {2, 1, 9, 3, 41}),
-                             sample("one key", {2, 1, 1, 2, 4}),
-                             sample("zero batch", {0, 3, 5, 2, 4}),
-                             sample("no queries", {2, 0, 3, 2, 4}),
-                             size_one_sample()};
-  result.push_back(sample("zero scale", {1, 5, 8, 2, 4}));
+std::vector<Sample> samples(Attention attention) {
+  std::vector<Sample> result{sample(attention, "no memory", {2, 8, 8, 2, 16}),
+                             sample(attention, "memory", {2, 8, 20, 2, 16}),
+                             sample(attention, "odd", {3, 7, 11, 3, 5}),
+                             sample(attention, "several blocks", {2, 150, 163, 1, 8}),
+                             sample(attention, "blocks without memory", {1, 131, 131, 2, 3}),
+                             sample(attention, "many batches", {37, 3, 5, 2, 2}),
+                             sample(attention, "one query", {2, 1, 9, 3, 41}),
+                             sample(attention, "one key", {2, 1, 1, 2, 4}),
+                             sample(attention, "zero batch", {0, 3, 5, 2, 4}),
+                             sample(attention, "no queries", {2, 0, 3, 2, 4}),
+                             size_one_sample(attention)};
+  result.push_back(sample(attention, "zero scale", {1, 5, 8, 2, 4}));
   result.back().inputs[5] = Tensor::zeros({1}, DType::float64);
   return result;
 }
 
-std::vector<BadSample> bad_samples() {
-  const auto call = [](const Extents& e, const std::function<void(std::vector<Tensor>&)>& spoil) {
+std::vector<BadSample> bad_samples(Attention attention) {
+  const auto call = [attention](const Extents& e, const std::function<void(std::vector<Tensor>&)>& spoil) {
     return [=] {
       std::vector<Tensor> in = random_inputs(e);
       spoil(in);
-      run(in);
+      runner(attention)(in);
     };
   };
   const auto zeros = [](const Shape& shape, DType dtype = DType::float64) { return Tensor::zeros(shape, dtype); };
@@ -239,9 +295,20 @@ const OpRegistration registration{{
     .signature = "relative_attention(q, kv, r, u, v, scale)",
     .summary = "causal attention over memory and queries with Transformer-XL's relative positions; "
                "q [B, T, H, P], kv [B, S, H, 2, P], r [S, H, P], u and v [H, P], scale [1]",
-    .samples = samples,
-    .bad_samples = bad_samples,
+    .samples = [] { return samples(relative_attention); },
+    .bad_samples = [] { return bad_samples(relative_attention); },
     .cost = cost,
+}};
+
+const OpRegistration composed_registration{{
+    .name = "relative_attention_composed",
+    .source = __FILE__,
+    .signature = "relative_attention_composed(q, kv, r, u, v, scale)",
+    .summary = "relative_attention from other ops, differentiable twice",
+    .samples = [] { return samples(relative_attention_composed); },
+    .bad_samples = [] { return bad_samples(relative_attention_composed); },
+    .cost = cost,
+    .twice_differentiable = true,
 }};
 
 }  // namespace

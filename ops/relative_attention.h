@@ -19,7 +19,12 @@ namespace weir {
 Tensor relative_attention(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
                           const Tensor& scale);
 
-// As above, with u, v and scale in the dtype of the sums (float32 for bf16).
+// The same from other ops, where [B, H, T, S] scores fit in memory: the readable form, differentiable twice. Its result
+// lies in memory as [B, H, T, P].
+Tensor relative_attention_composed(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
+                                   const Tensor& scale);
+
+// The inputs of relative_attention, with u, v and scale in the dtype of the sums (float32 for bf16).
 struct RelativeAttentionInputs {
   Tensor q, kv, r, u, v, scale;
 };

@@ -35,26 +35,30 @@ Tensor as_ids(const std::string& text) {
 
 }  // namespace
 
-std::string generate(const TransformerXl& model, const std::string& prompt, const GenerateOptions& options,
-                     const std::function<void(char)>& on_text) {
+std::string generate(const TransformerXl& model, const std::string& prompt, const GenerateOptions& options) {
   const NoGradient guard;
   const std::int64_t segment = model.config().segment, memory_length = segment + model.config().memory_length();
   const RandomStream random = ForwardContext{.seed = options.seed}.random(RandomPlace::sampling);
   Memory memory;
-  std::string next = prompt.empty() ? "\n" : prompt, text;
+  std::string next = options.context + prompt, text;
+  if (next.empty()) next = "\n";
   while (static_cast<std::int64_t>(text.size()) < options.tokens) {
     const std::string chunk = next.substr(0, static_cast<std::size_t>(segment));
     LanguageModelOutput out = model(as_ids(chunk), memory, memory_length, {});
     memory = std::move(out.memory);
     next.erase(0, chunk.size());
-    if (!next.empty()) continue;  // more of the prompt to read
+    if (!next.empty()) continue;  // more to read before the first new byte
     const Tensor last = slice_view(out.logits, 1, out.logits.size(1) - 1, out.logits.size(1));
     const auto byte = static_cast<char>(draw(last.values(), options, random.uniform(text.size())));
     text += byte;
     next = byte;
-    if (on_text) on_text(byte);
   }
   return text;
+}
+
+std::string context_from(const ByteCorpus& corpus, const ModelConfig& config) {
+  const std::int64_t length = std::min(corpus.size(), config.segment + config.memory_length());
+  return {reinterpret_cast<const char*>(corpus.tokens().data()), static_cast<std::size_t>(length)};
 }
 
 }  // namespace weir

@@ -173,7 +173,8 @@ class Trainer {
     const GenerateOptions options{.tokens = config_.sample.tokens,
                                   .temperature = config_.sample.temperature,
                                   .top_k = config_.sample.top_k,
-                                  .seed = static_cast<std::uint64_t>(config_.train.seed)};
+                                  .seed = static_cast<std::uint64_t>(config_.train.seed),
+                                  .context = context_from(corpora_.valid, config_.model)};
     const std::string text = printable_text(config_.sample.prompt + generate(model_, config_.sample.prompt, options));
     AppendFile(run_.file("samples.txt"), warn_on_stderr).append(fmt::format("--- step {}\n{}\n", state_.step, text));
     events_->write_text(state_.step, "sample", text);

@@ -43,7 +43,8 @@ void sort_pairs(const Tensor& index, std::int64_t experts, std::int64_t granule,
     const auto place = static_cast<std::size_t>(e);
     offsets[e + 1] = offsets[e] + cpu::rounded_up(order.offsets[place + 1] - order.offsets[place], granule);
   }
-  state.pair_of_row = Tensor::full({offsets[experts]}, -1, DType::int32);
+  // As long as any routing could need, so that its memory and all that follows its length are the same at every step.
+  state.pair_of_row = Tensor::full({index.numel() + experts * (granule - 1)}, -1, DType::int32);
   state.row_of_pair = Tensor::empty({index.numel()}, DType::int32);
   std::int32_t* const pairs = state.pair_of_row.data<std::int32_t>();
   std::int32_t* const rows = state.row_of_pair.data<std::int32_t>();
@@ -107,7 +108,8 @@ void forward(const Tensor& x, const Tensor& gate, const Tensor& y, ExpertFeedfor
     const cpu::RowTile& tile = tiles[static_cast<std::size_t>(i)];
     const std::int64_t rows = tile.rows();
     Tensor gathered;
-    const auto tokens = scratch_rows<T>(gathered, rows, d);
+    Rows<T> tokens = scratch_rows<T>(gathered, std::min(kTileRows, expanded.rows), d);
+    tokens.rows = rows;
     gather_tokens(in, state.pair_of_row.data<std::int32_t>() + tile.begin, slots, tokens);
     cpu::gemm(rows, g, d, matrix(tokens), matrix(w1, tile.group * d), hidden.row(tile.begin), hidden.stride);
     for (std::int64_t r = tile.begin; r < tile.end; ++r) {
@@ -179,27 +181,29 @@ class BackwardPass {
   }
 
  private:
-  // An expert's first unit sums into the result itself; one without rows still has a unit, which writes zeros.
+  // An expert's first unit sums into the result itself; one without rows still has a unit, which writes zeros. There
+  // are as many further sums as any routing could need.
   void make_units() {
     const auto dw1 = rows_of<Sum>(gradients_.w1), dw2 = rows_of<Sum>(gradients_.w2);
+    const std::int64_t further = expanded_.rows / kUnitRows;
+    const auto sums1 = scratch_rows<Sum>(partial_owners_[0], further * d_, g_);
+    const auto sums2 = scratch_rows<Sum>(partial_owners_[1], further * g_, d_);
     const auto offsets = offsets_of(state_);
+    std::int64_t used = 0;
     for (std::int64_t e = 0; e < experts_; ++e) {
       const std::int64_t begin = offsets[static_cast<std::size_t>(e)], end = offsets[static_cast<std::size_t>(e) + 1];
       units_.push_back({{e, begin, std::min(end, begin + kUnitRows)},
                         {dw1.row(e * d_), d_, g_, dw1.stride},
                         {dw2.row(e * g_), g_, d_, dw2.stride}});
-      for (std::int64_t at = begin + kUnitRows; at < end; at += kUnitRows) {
-        Tensor owner1, owner2;
+      for (std::int64_t at = begin + kUnitRows; at < end; at += kUnitRows, ++used)
         units_.push_back({{e, at, std::min(end, at + kUnitRows)},
-                          scratch_rows<Sum>(owner1, d_, g_),
-                          scratch_rows<Sum>(owner2, g_, d_)});
-        partial_owners_.insert(partial_owners_.end(), {owner1, owner2});
-      }
+                          {sums1.row(used * d_), d_, g_, sums1.stride},
+                          {sums2.row(used * g_), g_, d_, sums2.stride}});
     }
   }
 
   void run_unit(const Unit<Sum>& unit) {
-    const std::int64_t most = std::min(kTileRows, unit.rows.rows());
+    const std::int64_t most = std::min(kTileRows, expanded_.rows);
     Tensor owners[5];
     const auto x = scratch_rows<T>(owners[0], most, d_), dy = scratch_rows<T>(owners[1], most, d_),
                gated = scratch_rows<T>(owners[2], most, g_), dh = scratch_rows<T>(owners[3], most, g_);
@@ -257,7 +261,7 @@ class BackwardPass {
   ExpertFeedforwardGradients& gradients_;
   Rows<T> expanded_;  // dx of every row
   std::vector<Unit<Sum>> units_;
-  std::vector<Tensor> partial_owners_;
+  Tensor partial_owners_[2];
 };
 
 void backward_cpu(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,

@@ -15,10 +15,10 @@
 namespace weir::cpu {
 namespace {
 
-// oneDNN uses every thread it may unless it is called inside a parallel region.
+// oneDNN takes every OpenMP thread it may; parallel_for's threads are not OpenMP's, so each is told "one".
 class OneThread {
  public:
-  OneThread() : before_(omp_in_parallel() ? 0 : omp_get_max_threads()) {
+  OneThread() : before_(omp_get_max_threads()) {
     if (before_ > 1) omp_set_num_threads(1);
   }
   ~OneThread() {

@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
   weir::add_generate_command(app);
   weir::add_presets_command(app);
   weir::add_inspect_command(app);
-
+  weir::add_bench_command(app);
   try {
     app.parse(argc, argv);
     return 0;

@@ -70,14 +70,26 @@ void run_eval(const EvalArguments& arguments) {
 }
 
 struct GenerateArguments {
-  std::string path, prompt = "\n";
+  std::string path, prompt;
   GenerateOptions options;
   std::int64_t threads = 0;
-  bool json = false;
+  bool json = false, no_context = false;
 };
 
-void run_generate(const GenerateArguments& arguments) {
+// The start of the run's validation text, or nothing (and a warning) where that cannot be read any more.
+std::string run_context(const Config& config) {
+  try {
+    const DataConfig& data = config.data;
+    return context_from(open_corpora(data.train, data.valid, data.valid_fraction).valid, config.model);
+  } catch (const Error& error) {
+    fmt::print(stderr, "weir: warning: no context: {}; with a short prompt the text will be poor\n", error.what());
+    return "";
+  }
+}
+
+void run_generate(GenerateArguments arguments) {
   const LoadedModel loaded = load_model(arguments.path, arguments.threads);
+  if (!arguments.no_context) arguments.options.context = run_context(loaded.config);
   if (arguments.json) {
     const std::string text = generate(*loaded.model, arguments.prompt, arguments.options);
     fmt::print("{{\"checkpoint\":{},\"prompt\":{},\"text\":{}}}\n", quote(loaded.checkpoint), quote(arguments.prompt),
@@ -113,7 +125,9 @@ void add_generate_command(CLI::App& app) {
   const auto arguments = std::make_shared<GenerateArguments>();
   command->add_option("run", arguments->path, "a run folder (its newest checkpoint) or a checkpoint folder")
       ->required();
-  command->add_option("--prompt", arguments->prompt, "text to continue; default a line end");
+  command->add_option("--prompt", arguments->prompt, "text to continue; without it, the context is continued");
+  command->add_flag("--no-context", arguments->no_context,
+                    "do not let the model read the start of the run's validation text first");
   command->add_option("--tokens", arguments->options.tokens, "bytes to generate")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
