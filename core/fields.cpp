@@ -163,7 +163,7 @@ const Field& find_field(const FieldList& list, const std::string& key, const std
   }
   const std::string hint = same_name.empty() ? did_you_mean(key, keys) : "; did you mean " + same_name + "?";
   throw ArgumentError(fmt::format("{}: there is no key {}{}{}", where, quote_short(key), hint,
-                                  hint.empty() ? "; 'weir train --help' lists every key" : ""));
+                                  hint.empty() ? "; 'weir train --keys' lists every key" : ""));
 }
 
 void apply_override(const FieldList& list, const std::string& argument) {

@@ -133,9 +133,8 @@ void OptimizerConfig::visit(FieldVisitor& v) {
   v.field("warmup_steps", warmup_steps, {.min = 0, .max = any_count}, "steps in which the rate rises to lr");
   v.field(
       "decay_steps", decay_steps, {.min = 0, .max = any_count},
-      "steps in which the cosine falls, counted from the end of the warm-up; 0: the whole run, whose progress is the "
-      "largest share used up of train.steps, train.tokens and train.minutes, so under a time limit the rate follows "
-      "the clock");
+      "steps in which the cosine falls, counted from the end of the warm-up; 0: the whole run, by steps or by time, "
+      "whichever limit is nearer");
   v.field("schedule", schedule, {"cosine", "constant"}, "the rate after the warm-up");
   v.field("min_lr", min_lr, {.min = 0, .max = 1e3}, "rate at the end of the cosine");
   v.field("beta1", beta1, {.min = 0, .below = 1}, "decay of AdamW's mean of gradients");

@@ -37,7 +37,14 @@ RunDirectory::RunDirectory(const std::string& path) : path_(path) {
     fmt::print(stderr, "weir: warning: {}: cannot note the owner: {}\n", file("lock"), std::strerror(errno));
 }
 
-RunDirectory::~RunDirectory() { close(lock_); }
+// A folder in which no run began is left as it was found, or not at all.
+RunDirectory::~RunDirectory() {
+  if (!has_run()) {
+    unlink(file("lock").c_str());
+    rmdir(path_.c_str());
+  }
+  close(lock_);
+}
 
 bool RunDirectory::has_run() const { return fs::exists(file("config.toml")); }
 

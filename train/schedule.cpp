@@ -16,9 +16,13 @@ double learning_rate(const OptimizerConfig& config, std::int64_t step, double pr
 
 double decay_progress(const OptimizerConfig& optimizer, const TrainConfig& train, std::int64_t tokens_per_step,
                       std::int64_t step, double seconds) {
-  const std::int64_t horizon = optimizer.decay_steps > 0 ? optimizer.decay_steps : step_limit(train, tokens_per_step);
-  if (horizon > 0) return static_cast<double>(step - optimizer.warmup_steps) / static_cast<double>(horizon);
-  return train.minutes > 0 ? seconds / (60 * train.minutes) : 0;
+  const auto after_warmup = static_cast<double>(step - optimizer.warmup_steps);
+  if (optimizer.decay_steps > 0) return after_warmup / static_cast<double>(optimizer.decay_steps);
+  const std::int64_t limit = step_limit(train, tokens_per_step);
+  const double by_steps =
+      limit > 0 ? after_warmup / static_cast<double>(std::max<std::int64_t>(1, limit - optimizer.warmup_steps)) : 0;
+  const double by_time = train.minutes > 0 ? seconds / (60 * train.minutes) : 0;
+  return std::max(by_steps, by_time);
 }
 
 std::int64_t step_limit(const TrainConfig& train, std::int64_t tokens_per_step) {

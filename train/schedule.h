@@ -11,8 +11,8 @@ namespace weir {
 // last update, a cosine falls to optimizer.min_lr as `progress` goes from 0 to 1; beyond 1 it stays there.
 double learning_rate(const OptimizerConfig& config, std::int64_t step, double progress);
 
-// How far the decay has come at `step`: (step - warm-up) / horizon, where the horizon is optimizer.decay_steps or else
-// all steps of the run. A run limited by time alone is as far as the share of its time that is used.
+// How far the decay has come at `step`: the share of optimizer.decay_steps made since the warm-up, or where that is 0
+// the larger share of what limits the run, steps after the warm-up or time.
 double decay_progress(const OptimizerConfig& optimizer, const TrainConfig& train, std::int64_t tokens_per_step,
                       std::int64_t step, double seconds);
 
