@@ -58,7 +58,7 @@ const Mistake toml_mistakes[] = {
     {"[nonsense]\n", "run.toml:1:2: ", "no section \"nonsense\"", "the sections are model, feedforward, data"},
     {"[model]\nk = 4", "run.toml:2:1: ", "no key \"model.k\"", "did you mean feedforward.k?"},
     {"d_model = 4", "run.toml:1:1: ", "no key \"d_model\"", "did you mean model.d_model?"},
-    {"zzzzzz = 4", "run.toml:1:1: ", "no key \"zzzzzz\"", "'weir train --help' lists every key"},
+    {"zzzzzz = 4", "run.toml:1:1: ", "no key \"zzzzzz\"", "'weir train --keys' lists every key"},
     {"model = 4", "run.toml:1:1: ", "model is a section", "write [model] on a line of its own"},
     {"[model]\nd_model = \"big\"", "run.toml:2:11: ", "model.d_model cannot be the text \"big\"",
      "give an integer, 1 to 65536, such as 128"},
