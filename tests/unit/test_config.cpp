@@ -87,7 +87,7 @@ const Mistake toml_mistakes[] = {
     {"preset = \"quikstart\"", "run.toml:1:10: ", "no preset \"quikstart\"", "did you mean quickstart?"},
     {"preset = 3", "run.toml:1:10: ", "preset takes a name", "preset = \"quickstart\""},
     {"[feedforward]\nk = 9\n[train]\nsteps = 9", "run.toml: feedforward.k = 9", "feedforward.experts = 8", "lower k"},
-    {"\"a\\u001b[31m\" = 3", "run.toml:1:1: ", "a\\u001b[31m", "--help"},
+    {"\"a\\u001b[31m\" = 3", "run.toml:1:1: ", "a\\u001b[31m", "--keys"},
 };
 
 const Mistake override_mistakes[] = {
