@@ -35,6 +35,13 @@ Rows<T> scratch_rows(Tensor& owner, std::int64_t rows, std::int64_t cols) {
   return rows_of<T>(owner);
 }
 
+// Rows of a tile's scratch. All tiles of calls of one size have as many, however the experts share the pairs, so the
+// allocator finds a used block for each.
+template <class T>
+std::int64_t scratch_size(const ExpertFeedforwardState& state) {
+  return std::min(kTileRows, cpu::rounded_up(state.row_of_pair.numel(), cpu::kRowGranule<T>));
+}
+
 void sort_pairs(const Tensor& index, std::int64_t experts, std::int64_t granule, ExpertFeedforwardState& state) {
   const IndexOrder order = stable_order(checked_index("expert_feedforward", "index", index, experts), experts);
   state.offsets = Tensor::zeros({experts + 1}, DType::int64);
@@ -107,7 +114,8 @@ void forward(const Tensor& x, const Tensor& gate, const Tensor& y, ExpertFeedfor
     const cpu::RowTile& tile = tiles[static_cast<std::size_t>(i)];
     const std::int64_t rows = tile.rows();
     Tensor gathered;
-    const auto tokens = scratch_rows<T>(gathered, rows, d);
+    const auto scratch = scratch_rows<T>(gathered, scratch_size<T>(state), d);
+    const Rows<T> tokens{scratch.data, rows, d, scratch.stride};
     gather_tokens(in, state.pair_of_row.data<std::int32_t>() + tile.begin, slots, tokens);
     cpu::gemm(rows, g, d, matrix(tokens), matrix(w1, tile.group * d), hidden.row(tile.begin), hidden.stride);
     for (std::int64_t r = tile.begin; r < tile.end; ++r) {
@@ -199,7 +207,7 @@ class BackwardPass {
   }
 
   void run_unit(const Unit<Sum>& unit) {
-    const std::int64_t most = std::min(kTileRows, unit.rows.rows());
+    const std::int64_t most = scratch_size<T>(state_);
     Tensor owners[5];
     const auto x = scratch_rows<T>(owners[0], most, d_), dy = scratch_rows<T>(owners[1], most, d_),
                gated = scratch_rows<T>(owners[2], most, g_), dh = scratch_rows<T>(owners[3], most, g_);
