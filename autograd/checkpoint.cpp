@@ -1,14 +1,19 @@
 // Activation checkpointing, declared in autograd/autograd.h.
+#include <algorithm>
+
 #include "autograd/backward.h"
 
 namespace weir {
 
 std::vector<Tensor> checkpoint(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& block,
                                std::span<const Tensor> inputs) {
+  // Without a gradient to pass on there is no call to hang the second run on; leaves inside must still get theirs.
+  if (std::none_of(inputs.begin(), inputs.end(), requires_gradient)) return block(inputs);
   std::vector<Tensor> outputs;
   {
     const NoGradient guard;
-    outputs = block(inputs);
+    // Detached: an input handed through keeps its own record.
+    for (const Tensor& y : block(inputs)) outputs.push_back(y.detach());
   }
   const std::vector<Tensor> originals(inputs.begin(), inputs.end());
   Backward back("checkpoint", originals, outputs);

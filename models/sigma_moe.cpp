@@ -76,7 +76,10 @@ SigmaMoe::Selection SigmaMoe::select(const Tensor& logits, const ForwardContext&
     ranked = logits + scale(add_scalar(mask, -1), 1e30);
   }
   const Tensor index = top_k(ranked.detach(), config_.k).indices;
-  if (config_.gate == "softmax-after-topk") return {softmax(take_along(ranked, index)), index};
+  if (config_.gate == "softmax-after-topk") {
+    const Tensor gate = softmax(take_along(ranked, index));
+    return {mask.defined() ? gate * take_along(mask, index) : gate, index};
+  }
   const Tensor score = config_.gate == "sigmoid" ? sigmoid(logits) : softmax(logits);
   return {take_along(mask.defined() ? score * mask : score, index), index};
 }

@@ -9,7 +9,7 @@
 #include "ops/cpu/math.h"
 #include "ops/cpu/reduce.h"
 #include "ops/support/check.h"
-#include "ops/support/indices.h"
+#include "ops/support/index.h"
 #include "ops/support/samples.h"
 
 namespace weir {
@@ -59,7 +59,7 @@ Value largest(const T* x, std::int64_t n) {
 }
 
 void cross_entropy_cpu(const Tensor& logits, const Tensor& targets, const Tensor& loss, const Tensor& logsumexp) {
-  const auto chosen = checked_indices("cross_entropy", "the target", targets, logits.size(-1));
+  const auto chosen = checked_index("cross_entropy", "targets", targets, logits.size(-1));
   const Tensor dense = rows_form(logits);
   visit_floating("cross_entropy", logits.dtype(), [&]<class T>(Type<T>) {
     using Value = accumulate_t<T>;
@@ -86,7 +86,7 @@ void cross_entropy_cpu(const Tensor& logits, const Tensor& targets, const Tensor
 
 void cross_entropy_backward_cpu(const Tensor& logits, const Tensor& targets, const Tensor& logsumexp,
                                 const Tensor& dloss, const Tensor& dlogits) {
-  const auto chosen = checked_indices("cross_entropy", "the target", targets, logits.size(-1));
+  const auto chosen = checked_index("cross_entropy", "targets", targets, logits.size(-1));
   const Tensor dense = rows_form(logits);
   visit_floating("cross_entropy", logits.dtype(), [&]<class T>(Type<T>) {
     using Value = accumulate_t<T>;
@@ -112,23 +112,22 @@ const bool on_cpu = cross_entropy_kernel.add(DeviceKind::cpu, cross_entropy_cpu)
 
 Sample cross_entropy_sample(const std::string& name, const Shape& logits, DType targets, double low = -2,
                             double high = 2) {
-  return {
-      name,
-      {random_tensor(logits, 71, low, high), converted(random_indices(logits.without(-1), 72, logits[-1]), targets)},
-      [](std::span<const Tensor> in) { return std::vector{cross_entropy(in[0], in[1])}; },
-      [](std::span<const Tensor> in) {
-        const std::vector<double> x = in[0].values(), target = in[1].values();
-        const auto V = static_cast<std::size_t>(in[0].size(-1));
-        double total = 0;
-        for (std::size_t r = 0; r < target.size(); ++r) {
-          // log(sum of e^(x[v] - x[target])), which stays small enough at the samples' ranges.
-          double sum = 0;
-          for (std::size_t v = 0; v < V; ++v)
-            sum += std::exp(x[r * V + v] - x[r * V + static_cast<std::size_t>(target[r])]);
-          total += std::log(sum);
-        }
-        return std::vector{Tensor::scalar(total / static_cast<double>(target.size()), DType::float64)};
-      }};
+  return {name,
+          {random_tensor(logits, 71, low, high), random_indices(logits.without(-1), 72, logits[-1], targets)},
+          [](std::span<const Tensor> in) { return std::vector{cross_entropy(in[0], in[1])}; },
+          [](std::span<const Tensor> in) {
+            const std::vector<double> x = in[0].values(), target = in[1].values();
+            const auto V = static_cast<std::size_t>(in[0].size(-1));
+            double total = 0;
+            for (std::size_t r = 0; r < target.size(); ++r) {
+              // log(sum of e^(x[v] - x[target])), which stays small enough at the samples' ranges.
+              double sum = 0;
+              for (std::size_t v = 0; v < V; ++v)
+                sum += std::exp(x[r * V + v] - x[r * V + static_cast<std::size_t>(target[r])]);
+              total += std::log(sum);
+            }
+            return std::vector{Tensor::scalar(total / static_cast<double>(target.size()), DType::float64)};
+          }};
 }
 
 const OpRegistration registration{{
@@ -156,8 +155,8 @@ const OpRegistration registration{{
           };
           return std::vector<BadSample>{
               {"too large", call({2, 3, 4}, {2, 3}, 4, DType::int64),
-               "cross_entropy: the target at position [0, 0] is 4, outside the 4 values from 0 up to 3"},
-              {"negative", call({2, 4}, {2}, -1, DType::int32), "cross_entropy: the target at position [0] is -1"},
+               "cross_entropy: targets[0, 0] is 4, expected 0 <= targets < 4"},
+              {"negative", call({2, 4}, {2}, -1, DType::int32), "cross_entropy: targets[0] is -1"},
               {"shapes", call({2, 4}, {3}, 0, DType::int64), "cross_entropy: expected targets of shape [2], got [3]"},
               {"zero size", call({0, 4}, {0}, 0, DType::int64), "cross_entropy: expected at least one target"},
               {"rank 0", call({}, {}, 0, DType::int64), "cross_entropy: expected logits with one axis or more"},

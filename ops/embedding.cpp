@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "ops/support/check.h"
-#include "ops/support/indices.h"
+#include "ops/support/index.h"
 #include "ops/support/parameters.h"
 #include "ops/support/samples.h"
 
@@ -47,7 +47,7 @@ Tensor embedding(const Tensor& weight, const Tensor& ids, DType out) {
 namespace {
 
 void embedding_cpu(const Tensor& weight, const Tensor& ids, const Tensor& y) {
-  const auto chosen = checked_indices("embedding", "the id", ids, weight.size(0));
+  const auto chosen = checked_index("embedding", "ids", ids, weight.size(0));
   if (y.numel() == 0) return;
   const Tensor table = rows_form(weight);
   visit_with_parameters("embedding", y.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
@@ -62,31 +62,17 @@ void embedding_cpu(const Tensor& weight, const Tensor& ids, const Tensor& y) {
   });
 }
 
-// Positions sorted by id, equal ids in their order: those of id v are positions[starts[v]] .. positions[starts[v + 1]].
-struct Segments {
-  std::vector<std::int64_t> starts, positions;
-
-  Segments(const std::vector<std::int64_t>& ids, std::int64_t V)
-      : starts(static_cast<std::size_t>(V + 1)), positions(ids.size()) {
-    for (std::int64_t id : ids) ++starts[static_cast<std::size_t>(id + 1)];
-    for (std::size_t v = 1; v < starts.size(); ++v) starts[v] += starts[v - 1];
-    std::vector<std::int64_t> next(starts.begin(), starts.end() - 1);
-    for (std::size_t i = 0; i < ids.size(); ++i)
-      positions[static_cast<std::size_t>(next[static_cast<std::size_t>(ids[i])]++)] = static_cast<std::int64_t>(i);
-  }
-};
-
 template <class T, class P>
-void sum_segments(const Segments& segments, const Rows<T>& dy, const Rows<P>& dweight) {
+void sum_segments(const IndexOrder& order, const Rows<T>& dy, const Rows<P>& dweight) {
   using Value = accumulate_t<T>;
   const std::int64_t per_row = dy.rows / std::max<std::int64_t>(dweight.rows, 1) + 1;
   parallel_for(dweight.rows, grain_for(per_row * dweight.cols), [&](std::int64_t begin, std::int64_t end) {
     std::vector<Value> sums(static_cast<std::size_t>(dweight.cols));
     for (std::int64_t v = begin; v < end; ++v) {
       std::fill(sums.begin(), sums.end(), Value(0));
-      for (auto i = segments.starts[static_cast<std::size_t>(v)]; i < segments.starts[static_cast<std::size_t>(v + 1)];
-           ++i) {
-        const T* const row = dy.row(segments.positions[static_cast<std::size_t>(i)]);
+      const auto last = order.offsets[static_cast<std::size_t>(v + 1)];
+      for (auto i = order.offsets[static_cast<std::size_t>(v)]; i < last; ++i) {
+        const T* const row = dy.row(order.positions[static_cast<std::size_t>(i)]);
         Value* const into = sums.data();
         for (std::int64_t c = 0; c < dweight.cols; ++c) into[c] += static_cast<Value>(row[c]);
       }
@@ -97,10 +83,10 @@ void sum_segments(const Segments& segments, const Rows<T>& dy, const Rows<P>& dw
 
 void embedding_backward_cpu(const Tensor& ids, const Tensor& dy, const Tensor& dweight) {
   if (dy.numel() == 0) return fill(dweight, 0);
-  const Segments segments(checked_indices("embedding", "the id", ids, dweight.size(0)), dweight.size(0));
+  const IndexOrder order = stable_order(checked_index("embedding", "ids", ids, dweight.size(0)), dweight.size(0));
   const Tensor rows = rows_form(dy);
   visit_with_parameters("embedding", dy.dtype(), dweight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
-    sum_segments(segments, rows_of<T>(rows), rows_of<P>(dweight));
+    sum_segments(order, rows_of<T>(rows), rows_of<P>(dweight));
   });
 }
 
@@ -109,7 +95,7 @@ const bool on_cpu = embedding_kernel.add(DeviceKind::cpu, embedding_cpu) &&
 
 Sample embedding_sample(const std::string& name, const Shape& weight, const Shape& ids, DType id_dtype) {
   return {name,
-          {random_tensor(weight, 51), converted(random_indices(ids, 52, weight[0]), id_dtype)},
+          {random_tensor(weight, 51), random_indices(ids, 52, weight[0], id_dtype)},
           [](std::span<const Tensor> in) { return std::vector{embedding(in[0], in[1])}; },
           [](std::span<const Tensor> in) {
             const std::vector<double> w = in[0].values(), chosen = in[1].values();
@@ -152,8 +138,8 @@ const OpRegistration registration{{
           };
           return std::vector<BadSample>{
               {"too large", call({0, 4, 1, 5}, DType::int64, DType::float32),
-               "embedding: the id at position [1, 1] is 5, outside the 5 values from 0 up to 4"},
-              {"negative", call({0, -1}, DType::int32, DType::float32), "embedding: the id at position [1, 0] is -1"},
+               "embedding: ids[1, 1] is 5, expected 0 <= ids < 5"},
+              {"negative", call({0, -1}, DType::int32, DType::float32), "embedding: ids[1, 0] is -1"},
               {"floating ids", call({0, 1}, DType::float32, DType::float32),
                "embedding: expected ids of dtype int64, int32 or uint8, got float32"},
               {"out", call({0, 1}, DType::int64, DType::float64),

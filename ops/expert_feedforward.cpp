@@ -109,7 +109,7 @@ std::vector<Tensor> experts_reference(std::span<const Tensor> in) {
 Sample expert_sample(const std::string& name, const Sizes& s) {
   return {name,
           {random_tensor({s.n, s.d}, 41), random_tensor({s.n, s.k}, 42, 0, 1),
-           converted(random_indices({s.n, s.k}, 43, s.experts), DType::int32), random_tensor({s.experts, s.d, s.g}, 44),
+           random_indices({s.n, s.k}, 43, s.experts, DType::int32), random_tensor({s.experts, s.d, s.g}, 44),
            random_tensor({s.experts, s.g, s.d}, 45)},
           [](std::span<const Tensor> in) { return std::vector{expert_feedforward(in[0], in[1], in[2], in[3], in[4])}; },
           experts_reference};

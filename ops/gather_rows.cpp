@@ -28,7 +28,7 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
 namespace {
 
 void gather_rows_cpu(const Tensor& x, const Tensor& index, const Tensor& y) {
-  const std::vector<std::int32_t> rows = checked_index("gather_rows", index, x.size(0));
+  const std::vector<std::int64_t> rows = checked_index("gather_rows", "index", index, x.size(0));
   const Tensor input = rows_form(x);
   visit_floating("gather_rows", x.dtype(), [&]<class T>(Type<T>) {
     const auto in = rows_of<T>(input), out = rows_of<T>(y);
@@ -43,7 +43,7 @@ const bool on_cpu = gather_rows_kernel.add(DeviceKind::cpu, gather_rows_cpu);
 
 Sample gather_sample(const std::string& name, std::int64_t n, std::int64_t d, std::int64_t r) {
   return {name,
-          {random_tensor({n, d}, 21), converted(random_indices({r}, 22, std::max<std::int64_t>(n, 1)), DType::int32)},
+          {random_tensor({n, d}, 21), random_indices({r}, 22, std::max<std::int64_t>(n, 1), DType::int32)},
           [](std::span<const Tensor> in) { return std::vector{gather_rows(in[0], in[1])}; },
           [](std::span<const Tensor> in) {
             const std::vector<double> x = in[0].values(), index = in[1].values();

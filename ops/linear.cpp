@@ -10,13 +10,13 @@
 #include "ops/cpu/reduce.h"
 #include "ops/matmul.h"
 #include "ops/multiply.h"
+#include "ops/permute.h"
 #include "ops/relu.h"
 #include "ops/reshape.h"
 #include "ops/sum.h"
 #include "ops/support/check.h"
 #include "ops/support/parameters.h"
 #include "ops/support/samples.h"
-#include "ops/support/transposed.h"
 
 namespace weir {
 
@@ -62,7 +62,7 @@ std::vector<Tensor> composed_gradients(const Kept& kept, const Tensor& dy) {
   const Tensor flat = reshape(dz, {rows, dy.size(-1)});
   std::vector<Tensor> result(3);
   if (kept.need_dx) result[0] = reshape(matmul(flat, kept.weight.get()), kept.x_shape);
-  if (kept.need_dweight) result[1] = matmul(transposed(flat), reshape(kept.x.get(), {rows, kept.x_shape[-1]}));
+  if (kept.need_dweight) result[1] = matmul(transpose(flat, -1, -2), reshape(kept.x.get(), {rows, kept.x_shape[-1]}));
   if (kept.need_dbias) result[2] = sum_to_shape(flat, kept.bias_shape);
   return result;
 }

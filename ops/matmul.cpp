@@ -8,11 +8,11 @@
 #include "core/error.h"
 #include "ops/cpu/elementwise.h"
 #include "ops/cpu/gemm.h"
+#include "ops/permute.h"
 #include "ops/reshape.h"
 #include "ops/sum.h"
 #include "ops/support/check.h"
 #include "ops/support/samples.h"
-#include "ops/support/transposed.h"
 
 namespace weir {
 
@@ -44,8 +44,8 @@ Tensor rows_joined(const Tensor& t) {
 // db = a^T dy, summed over the batch axes b was stretched along; one product where b has no batch axis at all.
 Tensor gradient_of_b(const Tensor& a, const Tensor& dy, const Shape& shape) {
   if (shape.rank() == 2 && a.rank() == dy.rank() && a.rank() > 2 && a.numel() > 0 && dy.numel() > 0)
-    return matmul(transposed(rows_joined(a)), rows_joined(dy));
-  return sum_to_shape(matmul(transposed(a), dy), shape);
+    return matmul(transpose(rows_joined(a), -1, -2), rows_joined(dy));
+  return sum_to_shape(matmul(transpose(a, -1, -2), dy), shape);
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   matmul_kernel(a.device(), a, b, y);
   Backward back("matmul", {a, b}, {y});
   back.input(0, [b = back.keep(b), shape = a.shape()](const Tensor& dy) {
-    return sum_to_shape(matmul(dy, transposed(b.get())), shape);
+    return sum_to_shape(matmul(dy, transpose(b.get(), -1, -2)), shape);
   });
   back.input(1, [a = back.keep(a), shape = b.shape()](const Tensor& dy) { return gradient_of_b(a.get(), dy, shape); });
   return y;

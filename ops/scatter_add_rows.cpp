@@ -31,7 +31,7 @@ namespace {
 
 // The sources of each target row are found by a stable sort, so every row is summed by one thread in one order.
 void scatter_add_rows_cpu(const Tensor& x, const Tensor& index, const Tensor& y) {
-  const IndexOrder order = stable_order(checked_index("scatter_add_rows", index, y.size(0)), y.size(0));
+  const IndexOrder order = stable_order(checked_index("scatter_add_rows", "index", index, y.size(0)), y.size(0));
   const Tensor input = rows_form(x);
   visit_floating("scatter_add_rows", x.dtype(), [&]<class T>(Type<T>) {
     using Sum = accumulate_t<T>;
@@ -56,7 +56,7 @@ const bool on_cpu = scatter_add_rows_kernel.add(DeviceKind::cpu, scatter_add_row
 
 Sample scatter_sample(const std::string& name, std::int64_t r, std::int64_t d, std::int64_t n) {
   return {name,
-          {random_tensor({r, d}, 23), converted(random_indices({r}, 24, n), DType::int32)},
+          {random_tensor({r, d}, 23), random_indices({r}, 24, n, DType::int32)},
           [n](std::span<const Tensor> in) { return std::vector{scatter_add_rows(in[0], in[1], n)}; },
           [n](std::span<const Tensor> in) {
             const std::vector<double> x = in[0].values(), index = in[1].values();

@@ -29,7 +29,7 @@ namespace {
 
 void sort_by_expert_cpu(const Tensor& index, const ExpertOrder& order) {
   const std::int64_t experts = order.offsets.numel() - 1;
-  const IndexOrder sorted = stable_order(checked_index("sort_by_expert", index, experts), experts);
+  const IndexOrder sorted = stable_order(checked_index("sort_by_expert", "index", index, experts), experts);
   const auto per_token = static_cast<std::int32_t>(index.size(1));
   std::copy(sorted.positions.begin(), sorted.positions.end(), order.pairs.data<std::int32_t>());
   std::transform(sorted.positions.begin(), sorted.positions.end(), order.tokens.data<std::int32_t>(),
@@ -41,7 +41,7 @@ const bool on_cpu = sort_by_expert_kernel.add(DeviceKind::cpu, sort_by_expert_cp
 
 Sample sort_sample(const std::string& name, const Shape& shape, std::int64_t experts) {
   return {name,
-          {converted(random_indices(shape, 25, experts), DType::int32)},
+          {random_indices(shape, 25, experts, DType::int32)},
           [experts](std::span<const Tensor> in) {
             ExpertOrder order = sort_by_expert(in[0], experts);
             return std::vector{order.pairs, order.tokens, order.offsets};

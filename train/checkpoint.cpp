@@ -49,7 +49,9 @@ RunError damaged(const std::string& path, const std::string& why) {
 }
 
 json read_json(const std::string& path) {
-  json value = json::parse(read_file(path, kMaxJsonBytes), nullptr, false);
+  const std::string text = read_file(path, kMaxJsonBytes, Empty::allowed);
+  if (!text.ends_with("}\n")) throw damaged(path, "its end is missing");
+  json value = json::parse(text, nullptr, false);
   if (!value.is_object()) throw damaged(path, "this is not a JSON object");
   return value;
 }
@@ -66,6 +68,15 @@ T member(const json& object, const std::string& path, const char* name) {
     right = right && place->is_number();
   if (!right) throw damaged(path, fmt::format("the field '{}' is missing or has another type", name));
   return place->get<T>();
+}
+
+// A whole number from 0 up to `largest`.
+std::int64_t count(const json& object, const std::string& path, const char* name,
+                   std::int64_t largest = std::int64_t{1} << 53) {
+  const auto value = member<std::int64_t>(object, path, name);
+  if (value < 0 || value > largest)
+    throw damaged(path, fmt::format("the field '{}' is {}, expected 0 to {}", name, value, largest));
+  return value;
 }
 
 std::vector<NamedTensor> parameter_tensors(const ParameterSet& parameters) {
@@ -196,16 +207,16 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Ad
   for (const NamedTensor& moment : moment_tensors(parameters, optimizer)) moments.load_into(moment.name, moment.tensor);
   const std::string state_path = path + "/state.json";
   const json object = read_json(state_path);
-  optimizer.set_updates(member<std::int64_t>(object, state_path, "updates"));
-  state.step = member<std::int64_t>(object, state_path, "step");
-  state.tokens = member<std::int64_t>(object, state_path, "tokens");
-  state.epoch = member<std::int64_t>(object, state_path, "epoch");
-  state.block = member<std::int64_t>(object, state_path, "block");
+  optimizer.set_updates(count(object, state_path, "updates"));
+  state.step = count(object, state_path, "step");
+  state.tokens = count(object, state_path, "tokens");
+  state.epoch = count(object, state_path, "epoch");
+  state.block = count(object, state_path, "block");
   state.seconds = member<double>(object, state_path, "seconds");
-  state.skipped_in_a_row = member<std::int64_t>(object, state_path, "skipped_in_a_row");
+  state.skipped_in_a_row = count(object, state_path, "skipped_in_a_row");
   state.best_nats = member<double>(object, state_path, "best_nats");
   state.best_step = member<std::int64_t>(object, state_path, "best_step");
-  state.memories.assign(static_cast<std::size_t>(member<std::int64_t>(object, state_path, "memory_groups")), {});
+  state.memories.assign(static_cast<std::size_t>(count(object, state_path, "memory_groups", 1 << 20)), {});
   for (std::size_t g = 0; g < state.memories.size(); ++g)
     for (std::size_t l = 0; memory.has(memory_name(g, l)); ++l)
       state.memories[g].layers.push_back(memory.load(memory_name(g, l)));
@@ -232,7 +243,7 @@ void remove_unfinished_checkpoints(const std::string& folder) {
     const std::string name = entry->path().filename().string();
     const std::size_t mark = name.find(".tmp-");
     const bool partly_removed = step_of(name) && !fs::exists(entry->path() / kManifest);
-    const int owner = mark == std::string::npos ? 0 : std::atoi(name.c_str() + mark + 5);
+    const int owner = mark == std::string::npos || !step_of(name.substr(0, mark)) ? 0 : std::atoi(&name[mark + 5]);
     const bool orphan = owner > 0 && (owner == getpid() || (kill(owner, 0) != 0 && errno == ESRCH));
     if (partly_removed || orphan) doomed.push_back(entry->path().string());
   }

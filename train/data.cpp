@@ -31,7 +31,10 @@ Corpora open_corpora(const std::string& train_path, const std::string& valid_pat
 
 StreamReader::StreamReader(const ByteCorpus& corpus, std::int64_t streams, std::int64_t segment,
                            const std::string& setting)
-    : corpus_(corpus), segment_(segment), blocks_(corpus.size() == 0 ? 0 : (corpus.size() - 1) / segment / streams) {
+    : corpus_(corpus),
+      streams_(streams),
+      segment_(segment),
+      blocks_(corpus.size() == 0 ? 0 : (corpus.size() - 1) / segment / streams) {
   if (blocks_ == 0)
     throw RunError(ExitCode::bad_data,
                    fmt::format("{}: this part of the file has {} bytes, but {} streams of model.segment = {} need at "
@@ -40,6 +43,9 @@ StreamReader::StreamReader(const ByteCorpus& corpus, std::int64_t streams, std::
 }
 
 Batch StreamReader::read(std::int64_t block, std::int64_t first, std::int64_t count) const {
+  if (block < 0 || block >= blocks_ || first < 0 || first + count > streams_)
+    throw InternalError(fmt::format("block {} of streams {} to {} was asked of {} blocks and {} streams", block, first,
+                                    first + count - 1, blocks_, streams_));
   Batch batch{Tensor::empty({count, segment_}, DType::uint8), Tensor::empty({count, segment_}, DType::uint8)};
   const auto inputs = rows_of<std::uint8_t>(batch.inputs), targets = rows_of<std::uint8_t>(batch.targets);
   for (std::int64_t b = 0; b < count; ++b) {

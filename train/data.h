@@ -53,7 +53,7 @@ class StreamReader {
 
  private:
   ByteCorpus corpus_;
-  std::int64_t segment_, blocks_;
+  std::int64_t streams_, segment_, blocks_;
 };
 
 }  // namespace weir

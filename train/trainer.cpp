@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numbers>
@@ -74,9 +75,27 @@ class Trainer {
       load_checkpoint(newest->path, model_.parameters(), update_->optimizer(), state_);
       last_saved_ = newest->path;
       say(fmt::format("resumed from {} (step {})", newest->path, state_.step));
+      if (!streams_fit()) {
+        say("the text, batch or precision is not the checkpoint's: reading starts again, with empty memory");
+        state_.block = 0;
+        state_.memories.clear();
+      }
     } else {
       say(fmt::format("{} holds no checkpoint yet: starting from step 0", run_.path()));
     }
+  }
+
+  // Whether the restored position and memories belong to the streams that are read now.
+  bool streams_fit() const {
+    const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
+    const auto fits = [&](const Tensor& t) {
+      return t.rank() == 3 && t.size(0) == group_size && t.size(2) == config_.model.d_model &&
+             t.dtype() == model_.activation_dtype();
+    };
+    for (const Memory& memory : state_.memories)
+      if (!std::all_of(memory.layers.begin(), memory.layers.end(), fits)) return false;
+    const auto groups = static_cast<std::int64_t>(state_.memories.size());
+    return state_.block < reader_.blocks_per_stream() && (groups == 0 || groups == config_.train.accumulate);
   }
 
   TrainingStep::Result step() {

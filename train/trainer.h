@@ -26,8 +26,8 @@ struct TrainingResult {
 
 struct TrainerOptions {
   bool resume = false;
-  bool quiet = false;                 // no progress, no samples on the terminal
-  std::function<bool()> should_stop;  // asked after every step
+  bool quiet = false;                   // no progress, no samples on the terminal
+  std::function<bool()> should_stop{};  // asked after every step
 };
 
 // Trains as `config` says, in `run`. Resuming continues from the newest valid checkpoint, bit for bit as if the run had

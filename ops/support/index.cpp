@@ -26,30 +26,36 @@ void check_int32(const char* op, const char* argument, const Tensor& t) {
     throw ArgumentError(fmt::format("{}: expected {} of dtype int32, got {}", op, argument, dtype_name(t.dtype())));
 }
 
-std::vector<std::int32_t> checked_index(const char* op, const Tensor& index, std::int64_t bound) {
+void check_index_dtype(const char* op, const char* argument, const Tensor& t) {
+  if (t.dtype() != DType::int64 && t.dtype() != DType::int32 && t.dtype() != DType::uint8)
+    throw ArgumentError(
+        fmt::format("{}: expected {} of dtype int64, int32 or uint8, got {}", op, argument, dtype_name(t.dtype())));
+}
+
+std::vector<std::int64_t> checked_index(const char* op, const char* argument, const Tensor& index, std::int64_t bound) {
   if (index.numel() > std::numeric_limits<std::int32_t>::max())
-    throw ArgumentError(fmt::format("{}: an index of shape {} has more than 2^31 - 1 elements; split the batch", op,
+    throw ArgumentError(fmt::format("{}: {} of shape {} has more than 2^31 - 1 elements; split the batch", op, argument,
                                     index.shape().str()));
-  const Tensor tensor = rows_form(index);
-  const auto rows = rows_of<std::int32_t>(tensor);
-  std::vector<std::int32_t> values;
+  const Tensor tensor = rows_form(converted(index, DType::int64));
+  const auto rows = rows_of<std::int64_t>(tensor);
+  std::vector<std::int64_t> values;
   values.reserve(static_cast<std::size_t>(index.numel()));
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     for (std::int64_t c = 0; c < rows.cols; ++c) {
-      const std::int32_t value = rows.row(r)[c];
+      const std::int64_t value = rows.row(r)[c];
       if (value < 0 || value >= bound)
-        throw ArgumentError(fmt::format("{}: index{} is {}, expected 0 <= index < {}", op,
-                                        place_of(index.shape(), r * rows.cols + c), value, bound));
+        throw ArgumentError(fmt::format("{}: {}{} is {}, expected 0 <= {} < {}", op, argument,
+                                        place_of(index.shape(), r * rows.cols + c), value, argument, bound));
       values.push_back(value);
     }
   }
   return values;
 }
 
-IndexOrder stable_order(std::span<const std::int32_t> index, std::int64_t bound) {
+IndexOrder stable_order(std::span<const std::int64_t> index, std::int64_t bound) {
   IndexOrder order{std::vector<std::int32_t>(index.size()),
                    std::vector<std::int64_t>(static_cast<std::size_t>(bound + 1))};
-  for (std::int32_t v : index) ++order.offsets[static_cast<std::size_t>(v) + 1];
+  for (std::int64_t v : index) ++order.offsets[static_cast<std::size_t>(v) + 1];
   for (std::size_t v = 1; v < order.offsets.size(); ++v) order.offsets[v] += order.offsets[v - 1];
   std::vector<std::int64_t> next = order.offsets;
   for (std::size_t i = 0; i < index.size(); ++i)

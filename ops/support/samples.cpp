@@ -20,12 +20,12 @@ Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap)
   return Tensor::from_values(shape, values);
 }
 
-Tensor random_indices(const Shape& shape, std::uint64_t seed, std::int64_t bound) {
+Tensor random_indices(const Shape& shape, std::uint64_t seed, std::int64_t bound, DType dtype) {
   const RandomStream random{seed, 8, 0};
   std::vector<double> values(static_cast<std::size_t>(shape.product()));
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<double>(random.bits(i) % static_cast<std::uint64_t>(bound));
-  return Tensor::from_values(shape, values, DType::int64);
+  return Tensor::from_values(shape, values, dtype);
 }
 
 const std::vector<NamedShape>& sample_shapes() {

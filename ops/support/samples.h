@@ -14,8 +14,8 @@ namespace weir {
 Tensor random_tensor(const Shape& shape, std::uint64_t seed, double low = -1, double high = 1);
 // Random values whose distance from zero is at least `gap`: clear of the kink of ReLU and the like.
 Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap = 0.05);
-// Uniform int64 values in [0, bound).
-Tensor random_indices(const Shape& shape, std::uint64_t seed, std::int64_t bound);
+// Uniform integers in [0, bound).
+Tensor random_indices(const Shape& shape, std::uint64_t seed, std::int64_t bound, DType dtype = DType::int64);
 
 // The shapes every element-wise op is tried on: a usual one, odd, size one, zero-size, rank 0, long rows.
 struct NamedShape {

@@ -1,0 +1,300 @@
+// Checkpoints: what is saved comes back bit for bit, damage is noticed, and files go only when they may.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "ops/support/samples.h"
+#include "temporary_directory.h"
+#include "tensor_checks.h"
+#include "train/checkpoint.h"
+
+using namespace weir;
+namespace fs = std::filesystem;
+
+namespace {
+
+const char* const kFiles[] = {"model.safetensors", "optimizer.safetensors", "memory.safetensors", "state.json",
+                              "MANIFEST.json"};
+
+Config small_config() {
+  Config config;
+  config.name = "checkpoint-test";
+  config.model = {.vocabulary = 5, .d_model = 3, .layers = 1, .heads = 1, .head_size = 3, .segment = 4};
+  config.feedforward = {.kind = "dense", .d_ff = 5};
+  config.train.steps = 100;
+  resolve(config);
+  return config;
+}
+
+// A model with its optimiser after `updates` made-up steps.
+struct Trained {
+  explicit Trained(const Config& config, std::uint64_t seed = 1, int updates = 0)
+      : model(config.model, config.feedforward) {
+    model.initialise(seed);
+    optimizer.emplace(model.parameters(), AdamW::Settings{});
+    for (int i = 0; i < updates; ++i) {
+      for (const Parameter& p : model.parameters().parameters())
+        copy_into(random_tensor(p.shape, static_cast<std::uint64_t>(i)), p.gradient);
+      optimizer->step(0.1, 1);
+    }
+  }
+  TransformerXl model;
+  std::optional<AdamW> optimizer;
+};
+
+Tensor activations(const Shape& shape, std::uint64_t seed, DType dtype = DType::float32) {
+  return converted(random_tensor(shape, seed), dtype);
+}
+
+TrainingState some_state() {
+  TrainingState state;
+  state.step = 37;
+  state.tokens = 4096;
+  state.epoch = 2;
+  state.block = 5;
+  state.seconds = 12.0625;
+  state.skipped_in_a_row = 3;
+  state.best_nats = 1.0 / 3;
+  state.best_step = 30;
+  // Two layers in the first group, another length in the second, none in the third.
+  state.memories.resize(3);
+  state.memories[0].layers = {activations({2, 3, 3}, 7), activations({2, 3, 3}, 8)};
+  state.memories[1].layers = {activations({2, 5, 3}, 9, DType::bf16)};
+  return state;
+}
+
+std::string saved_example(const std::string& folder) {
+  const Config config = small_config();
+  const Trained trained(config, 1, 3);
+  return save_checkpoint(folder, config, trained.model.parameters(), *trained.optimizer, some_state());
+}
+
+void make_file(const std::string& path, const std::string& text = "x") {
+  fs::create_directories(fs::path(path).parent_path());
+  std::ofstream(path) << text;
+}
+
+void overwrite(const std::string& path, const std::string& bytes) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+// Whether `call` is refused as damaged data with a message that names `file`.
+template <class Call>
+bool refused(Call&& call, const std::string& file) {
+  try {
+    call();
+  } catch (const RunError& error) {
+    return error.code() == ExitCode::bad_data && std::string(error.what()).find(file) != std::string::npos;
+  }
+  return false;
+}
+
+std::vector<std::int64_t> steps_in(const std::string& folder) {
+  std::vector<std::int64_t> steps;
+  for (const CheckpointInfo& info : list_checkpoints(folder)) steps.push_back(info.step);
+  return steps;
+}
+
+}  // namespace
+
+TEST_CASE("checkpoint: everything comes back bit for bit") {
+  const TemporaryDirectory folder;
+  const Config config = small_config();
+  const Trained saved(config, 1, 3);
+  const TrainingState state = some_state();
+  const std::string path = save_checkpoint(folder.path(), config, saved.model.parameters(), *saved.optimizer, state);
+  CHECK(path == folder / "step_00000037");
+  CHECK(folder.entries() == 1);
+  Trained loaded(config, 2);
+  TrainingState back;
+  load_checkpoint(path, loaded.model.parameters(), *loaded.optimizer, back);
+  CHECK(same_bits(loaded.model.parameters().values(), saved.model.parameters().values()));
+  CHECK(same_bits(loaded.optimizer->first_moment(), saved.optimizer->first_moment()));
+  CHECK(same_bits(loaded.optimizer->second_moment(), saved.optimizer->second_moment()));
+  CHECK(loaded.optimizer->updates() == 3);
+  CHECK(back.step == state.step);
+  CHECK(back.tokens == state.tokens);
+  CHECK(back.epoch == state.epoch);
+  CHECK(back.block == state.block);
+  CHECK(back.seconds == state.seconds);
+  CHECK(back.skipped_in_a_row == state.skipped_in_a_row);
+  CHECK(back.best_nats == state.best_nats);
+  CHECK(back.best_step == state.best_step);
+  REQUIRE(back.memories.size() == state.memories.size());
+  for (std::size_t g = 0; g < state.memories.size(); ++g) {
+    REQUIRE(back.memories[g].layers.size() == state.memories[g].layers.size());
+    for (std::size_t l = 0; l < state.memories[g].layers.size(); ++l)
+      CHECK(same_bits(back.memories[g].layers[l], state.memories[g].layers[l]));
+  }
+  CHECK(checkpoint_config(path) == config);
+  const Trained weights_only(config, 3);
+  load_parameters(path, weights_only.model.parameters());
+  CHECK(same_bits(weights_only.model.parameters().values(), saved.model.parameters().values()));
+}
+
+TEST_CASE("checkpoint: the same state gives the same bytes") {
+  const TemporaryDirectory a, b;
+  const std::string first = saved_example(a.path()), second = saved_example(b.path());
+  for (const char* name : kFiles) {
+    CAPTURE(name);
+    CHECK(read_file(first + "/" + name, 1 << 20) == read_file(second + "/" + name, 1 << 20));
+  }
+}
+
+TEST_CASE("checkpoint: another model's is refused") {
+  const TemporaryDirectory folder;
+  const std::string path = saved_example(folder.path());
+  Config config = small_config();
+  config.feedforward.d_ff = 6;
+  Trained other(config);
+  CHECK(refused([&] { load_parameters(path, other.model.parameters()); }, "model.safetensors"));
+}
+
+TEST_CASE("checkpoint: any flipped bit is noticed") {
+  const TemporaryDirectory folder;
+  const std::string path = saved_example(folder.path());
+  Trained target(small_config(), 2);
+  const RandomStream random{77, 0, 0};
+  std::uint64_t draws = 0;
+  int flips = 0, missed = 0;
+  for (const std::string name : kFiles) {
+    const std::string file = path + "/" + name, bytes = read_file(file, 1 << 20);
+    // A damaged manifest may blame the file whose entry it changes.
+    const std::string named = name == "MANIFEST.json" ? path : file;
+    for (int i = 0; i < 600; ++i) {
+      std::string damaged = bytes;
+      const std::size_t place = random.bits(draws++) % bytes.size();
+      damaged[place] = static_cast<char>(damaged[place] ^ (1 << random.bits(draws++) % 8));
+      overwrite(file, damaged);
+      ++flips;
+      if (refused([&] { verify_checkpoint(path); }, named)) continue;
+      ++missed;
+      MESSAGE(name << " byte " << place);
+    }
+    overwrite(file, bytes);
+  }
+  CHECK(flips == 3000);
+  CHECK(missed == 0);
+  verify_checkpoint(path);
+  // Loading verifies first: nothing of a damaged checkpoint reaches the model.
+  const Tensor before = clone(target.model.parameters().values());
+  std::string bytes = read_file(path + "/memory.safetensors", 1 << 20);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  overwrite(path + "/memory.safetensors", bytes);
+  TrainingState state;
+  CHECK(refused([&] { load_checkpoint(path, target.model.parameters(), *target.optimizer, state); },
+                "memory.safetensors"));
+  CHECK(refused([&] { load_parameters(path, target.model.parameters()); }, "memory.safetensors"));
+  CHECK(same_bits(target.model.parameters().values(), before));
+}
+
+TEST_CASE("checkpoint: any truncation is noticed, and so is a missing file") {
+  const TemporaryDirectory folder;
+  const std::string path = saved_example(folder.path());
+  for (const std::string name : kFiles) {
+    CAPTURE(name);
+    const std::string file = path + "/" + name, bytes = read_file(file, 1 << 20);
+    const std::size_t step = name.ends_with(".json") ? 1 : 41;
+    int missed = 0;
+    for (std::size_t length = 0; length < bytes.size(); length += step) {
+      overwrite(file, bytes.substr(0, length));
+      missed += !refused([&] { verify_checkpoint(path); }, file);
+    }
+    CHECK(missed == 0);
+    overwrite(file, bytes + "\n");
+    if (name != "MANIFEST.json") CHECK(refused([&] { verify_checkpoint(path); }, file));
+    fs::remove(file);
+    CHECK_THROWS_AS(verify_checkpoint(path), RunError);
+    overwrite(file, bytes);
+  }
+  verify_checkpoint(path);
+}
+
+TEST_CASE("checkpoint: numbers out of range are refused even under a right checksum") {
+  // As a hostile program would write it: the manifest made anew for a changed state.json.
+  const TemporaryDirectory folder;
+  const Config config = small_config();
+  const Trained trained(config);
+  for (auto change : {+[](TrainingState& s) { s.block = -1; }, +[](TrainingState& s) { s.step = -5; },
+                      +[](TrainingState& s) { s.tokens = std::int64_t{1} << 60; }}) {
+    TrainingState state = some_state(), back;
+    change(state);
+    const std::string path =
+        save_checkpoint(folder.path(), config, trained.model.parameters(), *trained.optimizer, state);
+    Trained target(config);
+    CHECK(refused([&] { load_checkpoint(path, target.model.parameters(), *target.optimizer, back); }, "state.json"));
+  }
+}
+
+TEST_CASE("checkpoint: listed newest first, complete ones alone") {
+  const TemporaryDirectory folder;
+  CHECK(list_checkpoints(folder / "nothing").empty());
+  for (const char* name : {"step_00000002", "step_00000100", "step_123456789", "step_7"})
+    make_file(folder / name + "/MANIFEST.json");
+  for (const char* name : {"step_", "step_x3", "step_12.tmp-4", "step_-3", "other_5", "step_3x"})
+    make_file(folder / name + "/MANIFEST.json");
+  make_file(folder / "step_00000050" + "/model.safetensors");  // no manifest
+  CHECK(steps_in(folder.path()) == std::vector<std::int64_t>{123456789, 100, 7, 2});
+  CHECK(list_checkpoints(folder.path())[1].path == folder / "step_00000100");
+}
+
+TEST_CASE("checkpoint: pruning keeps the newest and the best") {
+  const TemporaryDirectory folder;
+  for (int step : {10, 20, 30, 40, 50}) make_file(folder / fmt::format("step_{:08d}", step) + "/MANIFEST.json");
+  make_file(folder / "notes.txt");
+  prune_checkpoints(folder.path(), 2, 20);
+  CHECK(steps_in(folder.path()) == std::vector<std::int64_t>{50, 40, 20});
+  prune_checkpoints(folder.path(), 2, 50);
+  CHECK(steps_in(folder.path()) == std::vector<std::int64_t>{50, 40});
+  prune_checkpoints(folder.path(), 1, -1);
+  CHECK(steps_in(folder.path()) == std::vector<std::int64_t>{50});
+  CHECK(folder.entries() == 2);
+}
+
+TEST_CASE("checkpoint: saving again replaces, and a failed save leaves the old one") {
+  const TemporaryDirectory folder;
+  const Config config = small_config();
+  const Trained first(config, 1), second(config, 2);
+  const std::string path =
+      save_checkpoint(folder.path(), config, first.model.parameters(), *first.optimizer, some_state());
+  save_checkpoint(folder.path(), config, second.model.parameters(), *second.optimizer, some_state());
+  Trained back(config, 3);
+  load_parameters(path, back.model.parameters());
+  CHECK(same_bits(back.model.parameters().values(), second.model.parameters().values()));
+  CHECK(folder.entries() == 1);
+  make_file(folder / "file");
+  CHECK_THROWS_AS(save_checkpoint(folder / "file", config, first.model.parameters(), *first.optimizer, some_state()),
+                  RunError);
+  verify_checkpoint(path);
+}
+
+TEST_CASE("checkpoint: unfinished ones go when their owner is gone") {
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) _exit(0);
+  REQUIRE(waitpid(child, nullptr, 0) == child);
+  const TemporaryDirectory folder;
+  const std::string dead = folder / fmt::format("step_00000007.tmp-{}", child);
+  const std::string alive = folder / fmt::format("step_00000007.tmp-{}", getppid());
+  const std::string own = folder / fmt::format("step_00000007.tmp-{}", getpid());
+  const std::string foreign = folder / fmt::format("notes.tmp-{}", child);
+  const std::string unnumbered = folder / "step_00000007.tmp-x";
+  for (const std::string& path : {dead, alive, own, foreign, unnumbered}) make_file(path + "/model.safetensors");
+  make_file(folder / "step_00000005" + "/model.safetensors");  // removal was cut short after the manifest
+  make_file(folder / "step_00000006" + "/MANIFEST.json");
+  remove_unfinished_checkpoints(folder.path());
+  CHECK_FALSE(fs::exists(dead));
+  CHECK_FALSE(fs::exists(own));
+  CHECK_FALSE(fs::exists(folder / "step_00000005"));
+  CHECK(fs::exists(alive));
+  CHECK(fs::exists(foreign));
+  CHECK(fs::exists(unnumbered));
+  CHECK(fs::exists(folder / "step_00000006"));
+}

@@ -1,0 +1,424 @@
+// Optimiser, schedule, data, one step, evaluation, generation, and a whole small run.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <numbers>
+#include <numeric>
+
+#include "autograd/autograd.h"
+#include "core/error.h"
+#include "core/file.h"
+#include "core/parallel.h"
+#include "models/initialise.h"
+#include "models/model_cost.h"
+#include "ops/support/samples.h"
+#include "temporary_directory.h"
+#include "tensor_checks.h"
+#include "train/generate.h"
+#include "train/schedule.h"
+#include "train/trainer.h"
+
+using namespace weir;
+
+namespace {
+
+// A file of `size` bytes, byte i being make(i).
+template <class Make>
+ByteCorpus corpus_of(const TemporaryDirectory& folder, std::size_t size, Make&& make) {
+  static int files = 0;
+  const std::string path = folder / fmt::format("text{}", files++);
+  std::string text(size, ' ');
+  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(make(i));
+  std::ofstream(path, std::ios::binary) << text;
+  return ByteCorpus(path);
+}
+
+int random_byte(std::size_t i) { return static_cast<int>(RandomStream{3, 0, 0}.bits(i) % 11); }
+
+Config small_config(const std::string& kind = "sigma-moe") {
+  Config config;
+  config.model = {.vocabulary = 256, .d_model = 16, .layers = 2, .heads = 2, .head_size = 8, .segment = 8};
+  config.feedforward = {.kind = kind, .d_ff = 24, .experts = 4, .expert_size = 8, .k = 2, .regulariser = "none"};
+  config.train = {.batch_size = 4};
+  config.optimizer = {.lr = 1e-2, .clip = 0};
+  resolve(config);
+  return config;
+}
+
+// A model with what its training steps need.
+struct Bench {
+  Bench(const Config& c, const ByteCorpus& corpus, DType dtype = DType::float32)
+      : config(c),
+        model(config.model, config.feedforward),
+        reader(corpus, config.train.batch_size, config.model.segment, "train.batch_size") {
+    model.initialise(5, dtype);
+    update.emplace(config, model);
+  }
+  TrainingStep::Result step(std::int64_t number, double lr) {
+    const std::int64_t group = config.train.batch_size / config.train.accumulate;
+    return (*update)([&](std::int64_t g) { return reader.read(number % reader.blocks_per_stream(), g * group, group); },
+                     memories, number, lr, false);
+  }
+  const Config config;
+  TransformerXl model;
+  StreamReader reader;
+  std::optional<TrainingStep> update;
+  std::vector<Memory> memories;
+};
+
+struct OneThread {
+  OneThread() { set_thread_count(1); }
+  ~OneThread() { set_thread_count(before); }
+  const int before = thread_count();
+};
+
+std::vector<double> log_probabilities(const double* logits, std::size_t n) {
+  double sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += std::exp(logits[i]);
+  std::vector<double> result(n);
+  for (std::size_t i = 0; i < n; ++i) result[i] = logits[i] - std::log(sum);
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("AdamW against a plain loop") {
+  for (const double decay : {0.0, 0.1}) {
+    CAPTURE(decay);
+    ParameterSet set;
+    set.add("a", {3, 5}, initialise::normal(1));
+    set.add("b", {7}, initialise::normal(1));
+    set.allocate(DType::float64, 4);
+    AdamW optimizer(set, {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .weight_decay = decay});
+    std::vector<double> p, m(22), v(22);
+    for (const Parameter& parameter : set.parameters())
+      for (double value : parameter.value.values()) p.push_back(value);
+    for (int t = 1; t <= 10; ++t) {
+      const double lr = 0.1 / t, factor = t % 2 ? 1.0 : 0.3;
+      std::vector<double> g;
+      for (const Parameter& parameter : set.parameters()) {
+        copy_into(random_tensor(parameter.shape, static_cast<std::uint64_t>(t)), parameter.gradient);
+        for (double value : parameter.gradient.values()) g.push_back(value);
+      }
+      optimizer.step(lr, factor);
+      for (std::size_t i = 0; i < p.size(); ++i) {
+        p[i] -= lr * decay * p[i];
+        m[i] = 0.8 * m[i] + 0.2 * factor * g[i];
+        v[i] = 0.95 * v[i] + 0.05 * factor * g[i] * factor * g[i];
+        p[i] -= lr * (m[i] / (1 - std::pow(0.8, t))) / (std::sqrt(v[i] / (1 - std::pow(0.95, t))) + 1e-6);
+      }
+    }
+    std::vector<double> got;
+    for (const Parameter& parameter : set.parameters())
+      for (double value : parameter.value.values()) got.push_back(value);
+    for (std::size_t i = 0; i < p.size(); ++i) CHECK(got[i] == doctest::Approx(p[i]).epsilon(1e-12));
+    CHECK(optimizer.updates() == 10);
+    // The padding of the arena stays zero.
+    double all = 0, named = 0;
+    for (double value : set.values().values()) all += std::abs(value);
+    for (double value : got) named += std::abs(value);
+    CHECK(all == doctest::Approx(named).epsilon(1e-14));
+  }
+}
+
+TEST_CASE("gradient norm and clipping") {
+  ParameterSet set;
+  set.add("a", {300, 301}, initialise::constant(0));
+  set.add("b", {7}, initialise::constant(0));
+  set.allocate(DType::float32, 1);
+  double squares = 0;
+  for (const Parameter& p : set.parameters()) {
+    copy_into(random_tensor(p.shape, 3), p.gradient);
+    for (double g : p.gradient.values()) squares += g * g;
+  }
+  CHECK(gradient_norm(set) == doctest::Approx(std::sqrt(squares)).epsilon(1e-12));
+  CHECK(clip_factor(5, 0) == 1);
+  CHECK(clip_factor(0.2, 0.25) == 1);
+  CHECK(clip_factor(5, 0.25) == doctest::Approx(0.05).epsilon(1e-6));
+  CHECK(clip_factor(0, 0.25) == 1);
+}
+
+TEST_CASE("learning rates of the paper") {
+  const TrainConfig train{.steps = 100000};
+  const auto rate = [&](const OptimizerConfig& config, std::int64_t step) {
+    return learning_rate(config, step, decay_progress(config, train, 1000, step, 0));
+  };
+  const OptimizerConfig plain{.lr = 2.5e-4};
+  CHECK(rate(plain, 0) == doctest::Approx(2.5e-4).epsilon(1e-14));
+  CHECK(rate(plain, 50000) == doctest::Approx(1.25e-4).epsilon(1e-12));
+  CHECK(rate(plain, 100000) == doctest::Approx(0).epsilon(1e-14));
+  const OptimizerConfig warm{.lr = 2.5e-4, .warmup_steps = 4000};
+  CHECK(rate(warm, 0) == doctest::Approx(2.5e-4 / 4000).epsilon(1e-14));
+  CHECK(rate(warm, 1999) == doctest::Approx(1.25e-4).epsilon(1e-14));
+  CHECK(rate(warm, 3999) == doctest::Approx(2.5e-4).epsilon(1e-14));
+  CHECK(rate(warm, 4000) == doctest::Approx(2.5e-4).epsilon(1e-14));
+  CHECK(rate(warm, 54000) == doctest::Approx(1.25e-4).epsilon(1e-12));
+  CHECK(rate(warm, 99999) == doctest::Approx(9.86e-7).epsilon(2e-3));
+  const OptimizerConfig floor{.lr = 2e-3, .decay_steps = 100, .min_lr = 1e-4};
+  CHECK(rate(floor, 50) == doctest::Approx(1.05e-3).epsilon(1e-12));
+  CHECK(rate(floor, 100) == doctest::Approx(1e-4).epsilon(1e-12));
+  CHECK(rate(floor, 5000) == doctest::Approx(1e-4).epsilon(1e-12));
+  const OptimizerConfig constant{.lr = 3e-3, .warmup_steps = 2, .schedule = "constant"};
+  CHECK(rate(constant, 0) == doctest::Approx(1.5e-3));
+  CHECK(rate(constant, 90000) == 3e-3);
+}
+
+TEST_CASE("what limits a run") {
+  CHECK(step_limit({.steps = 7}, 10) == 7);
+  CHECK(step_limit({.tokens = 95}, 10) == 10);
+  CHECK(step_limit({.steps = 7, .tokens = 50}, 10) == 5);
+  CHECK(step_limit({.minutes = 3}, 10) == 0);
+  CHECK(decay_progress({}, {.minutes = 2}, 10, 999, 30) == doctest::Approx(0.25));
+  CHECK(decay_progress({}, {.tokens = 100}, 10, 5, 0) == doctest::Approx(0.5));
+}
+
+TEST_CASE("streams cover consecutive blocks, targets one token later") {
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 75, [](std::size_t i) { return static_cast<int>(i); });
+  const StreamReader reader(corpus, 3, 6, "train.batch_size");  // 12 blocks of 6, 4 per stream; 2 bytes left over
+  CHECK(reader.blocks_per_stream() == 4);
+  for (std::int64_t block = 0; block < 4; ++block) {
+    const Batch batch = reader.read(block, 1, 2);
+    CHECK(batch.inputs.shape() == Shape{2, 6});
+    const auto inputs = batch.inputs.values(), targets = batch.targets.values();
+    for (std::int64_t b = 0; b < 2; ++b)
+      for (std::int64_t t = 0; t < 6; ++t) {
+        const double expected = static_cast<double>((b + 1) * 24 + block * 6 + t);
+        CHECK(inputs[static_cast<std::size_t>(b * 6 + t)] == expected);
+        CHECK(targets[static_cast<std::size_t>(b * 6 + t)] == expected + 1);
+      }
+  }
+  CHECK_THROWS_AS(reader.read(4, 0, 1), InternalError);
+  CHECK_THROWS_AS(reader.read(0, 2, 2), InternalError);
+  CHECK(StreamReader(corpus.part(0, 73), 3, 6, "").blocks_per_stream() == 4);
+  CHECK(StreamReader(corpus.part(0, 72), 3, 6, "").blocks_per_stream() == 3);  // the last target is missing
+  CHECK(StreamReader(corpus.part(0, 19), 3, 6, "").blocks_per_stream() == 1);
+  for (std::int64_t size : {0, 1, 18}) {
+    const std::string message = error_message([&] { StreamReader(corpus.part(0, size), 3, 6, "eval.batch_size"); });
+    CAPTURE(message);
+    CHECK(message.find("at least 19") != std::string::npos);
+    CHECK(message.find("eval.batch_size") != std::string::npos);
+    CHECK(message.find(corpus.path()) != std::string::npos);
+  }
+}
+
+TEST_CASE("accumulated gradients are those of the whole batch") {
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 400, random_byte);
+  for (const std::string kind : {"dense", "sigma-moe"}) {
+    Config whole = small_config(kind), parts = whole;
+    parts.train.accumulate = 2;
+    Bench a(whole, corpus, DType::float64), b(parts, corpus, DType::float64);
+    for (std::int64_t step = 0; step < 3; ++step) {
+      const auto first = a.step(step, 0), second = b.step(step, 0);
+      CHECK(first.loss == doctest::Approx(second.loss).epsilon(1e-13));
+      CHECK(first.gradient_norm == doctest::Approx(second.gradient_norm).epsilon(1e-12));
+      CHECK(first.gradient_norm > 0.01);
+      CHECK(max_difference(a.model.parameters().gradients(), b.model.parameters().gradients()) < 1e-12);
+    }
+    CHECK(b.memories.size() == 2);
+    CHECK(b.memories[1].layers[0].shape() == Shape{2, 8, 16});
+  }
+}
+
+TEST_CASE("a step is skipped where the gradient is not finite") {
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 400, random_byte);
+  // An infinite bias makes the loss infinite; huge embeddings overflow in the backward pass or before it.
+  for (const double poison : {double{INFINITY}, double{NAN}, 3e38}) {
+    CAPTURE(poison);
+    Bench bench(small_config(), corpus);
+    CHECK(bench.step(0, 1e-2).applied);
+    const bool huge = std::isfinite(poison);
+    fill(bench.model.parameters().at(huge ? "output.weight" : "output.bias").value, poison);
+    const Tensor weights = clone(bench.model.parameters().values());
+    const Tensor m = clone(bench.update->optimizer().first_moment()),
+                 v = clone(bench.update->optimizer().second_moment());
+    CHECK_FALSE(bench.step(1, 1e-2).applied);
+    CHECK(same_bits(bench.model.parameters().values(), weights));
+    CHECK(same_bits(bench.update->optimizer().first_moment(), m));
+    CHECK(same_bits(bench.update->optimizer().second_moment(), v));
+    CHECK(bench.update->optimizer().updates() == 1);
+  }
+}
+
+TEST_CASE("evaluation against a plain sum") {
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 131, random_byte);
+  Config config = small_config();
+  config.model.dropout = 0.5;  // must not matter
+  TransformerXl model(config.model, config.feedforward);
+  model.initialise(5, DType::float64);
+  const NoGradient guard;
+  for (const std::int64_t memory_length : {0, 8, 20}) {
+    const Evaluation got = evaluate(model, corpus, {.batch_size = 3, .memory = memory_length});
+    double sum = 0;
+    std::int64_t tokens = 0;
+    for (std::int64_t stream = 0; stream < 3; ++stream) {  // 16 blocks of 8: 5 per stream
+      Memory memory;
+      for (std::int64_t block = 0; block < 5; ++block) {
+        const auto* const text = corpus.tokens().data() + (stream * 5 + block) * 8;
+        const std::vector<double> ids(text, text + 8);
+        const auto out = model(Tensor::from_values({1, 8}, ids, DType::uint8), memory, memory_length, {});
+        memory = out.memory;
+        const auto logits = out.logits.values();
+        for (std::size_t t = 0; t < 8; ++t, ++tokens) sum -= log_probabilities(&logits[t * 256], 256)[text[t + 1]];
+      }
+    }
+    CHECK(got.tokens == tokens);
+    CHECK(got.batch_size == 3);
+    CHECK(got.memory == memory_length);
+    CHECK(got.nats_per_token == doctest::Approx(sum / static_cast<double>(tokens)).epsilon(1e-12));
+    CHECK(got.bits_per_byte() == doctest::Approx(got.nats_per_token / std::numbers::ln2));
+  }
+  CHECK(evaluate(model, corpus, {.batch_size = 3, .max_tokens = 25}).tokens == 48);
+  CHECK(evaluate(model, corpus, {.batch_size = 100}).batch_size == 16);
+  CHECK_THROWS_AS(evaluate(model, corpus.part(0, 8), {.batch_size = 3}), RunError);
+}
+
+TEST_CASE("generation") {
+  const Config config = small_config();
+  TransformerXl model(config.model, config.feedforward);
+  model.initialise(5);
+  const std::string prompt = "a prompt that is longer than two segments";
+  const auto text = [&](double temperature, std::uint64_t seed, std::int64_t top_k = 0) {
+    return generate(model, prompt, {.tokens = 8, .temperature = temperature, .top_k = top_k, .seed = seed});
+  };
+  CHECK(text(0.8, 1).size() == 8);
+  CHECK(text(0.8, 1) == text(0.8, 1));
+  CHECK(text(0.8, 1) != text(0.8, 2));
+  CHECK(text(0, 1) == text(0, 2));
+  CHECK(text(0.8, 1, 1) == text(0, 1));
+  CHECK(generate(model, "", {.tokens = 5}) == generate(model, "\n", {.tokens = 5}));
+
+  // The most likely byte after each prefix, with all of the text as memory. Memory reaches back 16 positions a layer.
+  const std::string short_prompt = "hello";
+  std::string expected = short_prompt, streamed;
+  const NoGradient guard;
+  for (int i = 0; i < 8; ++i) {
+    const std::vector<double> ids(expected.begin(), expected.end());
+    const auto n = static_cast<std::int64_t>(expected.size());
+    const auto logits = model(Tensor::from_values({1, n}, ids, DType::uint8), {}, 0, {}).logits.values();
+    const auto last = logits.end() - 256;
+    expected += static_cast<char>(std::max_element(last, logits.end()) - last);
+  }
+  const std::string got =
+      generate(model, short_prompt, {.tokens = 8, .temperature = 0}, [&](char c) { streamed += c; });
+  CHECK(short_prompt + got == expected);
+  CHECK(streamed == got);
+}
+
+TEST_CASE("training learns, in float32 and bf16, with experts and without") {
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 2000, [](std::size_t i) { return "abcde fgh"[i % 9]; });
+  for (const std::string precision : {"float32", "bf16"})
+    for (const std::string kind : {"dense", "sigma-moe"}) {
+      CAPTURE(precision);
+      CAPTURE(kind);
+      Config config = small_config(kind);
+      config.model.precision = precision;
+      Bench bench(config, corpus);
+      double first = 0, last = 0;
+      for (std::int64_t step = 0; step < 60; ++step) {
+        const auto result = bench.step(step, 1e-2);
+        CHECK(result.applied);
+        (step == 0 ? first : last) = result.loss;
+      }
+      CHECK(first > 4);
+      CHECK(last < 0.5);
+    }
+}
+
+TEST_CASE("a whole run learns a repetitive text, and resumes bit for bit") {
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 6000, [](std::size_t i) { return "the weir holds back. "[i % 21]; });
+  Config config = small_config();
+  config.data.train = corpus.path();
+  config.feedforward.regulariser = "entropy";
+  config.model.dropout = 0.05;
+  config.feedforward.expert_dropout = 0.05;
+  config.train.steps = 100;
+  config.train.accumulate = 2;
+  config.optimizer.clip = 1;
+  config.eval.every = config.checkpoint.every = config.sample.every = 40;
+  config.sample.tokens = 5;
+  resolve(config);
+  validate(config);
+  const RunDirectory run(folder / "run");
+  const TrainingResult result = train(config, run, {.quiet = true});
+  CHECK(result.outcome == Outcome::finished);
+  CHECK(result.steps == 100);
+  CHECK(result.tokens == 100 * 4 * 8);
+  CHECK(result.validation.bits_per_byte() < 0.5);
+
+  const RunDirectory interrupted(folder / "interrupted");
+  int steps = 0;
+  const TrainingResult part = train(config, interrupted, {.quiet = true, .should_stop = [&] { return ++steps == 53; }});
+  CHECK(part.outcome == Outcome::stopped);
+  CHECK(part.steps == 53);
+  const TrainingResult rest = train(config, interrupted, {.resume = true, .quiet = true});
+  CHECK(rest.steps == 100);
+  CHECK(rest.validation.nats_per_token == result.validation.nats_per_token);
+  const auto bytes = [](const std::string& path) { return read_file(path + "/model.safetensors", 1 << 24); };
+  CHECK(bytes(rest.checkpoint) == bytes(result.checkpoint));
+
+  // Another batch, or a text that is now shorter than the place it was left at: the streams start again.
+  for (const bool shorter : {false, true}) {
+    Config changed = config;
+    changed.train.steps += shorter ? 4 : 2;
+    if (shorter) changed.data.train = corpus_of(folder, 400, random_byte).path();
+    if (!shorter) changed.train.batch_size = 6;
+    CHECK(train(changed, interrupted, {.resume = true, .quiet = true}).steps == changed.train.steps);
+  }
+}
+
+TEST_CASE("training asks the system for no memory after its second step") {
+  const OneThread guard;  // with more, how many scratch blocks are in use at once depends on their timing
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 2000, random_byte);
+  for (const std::string kind : {"dense", "sigma-moe"}) {
+    CAPTURE(kind);
+    Config config = small_config(kind);
+    config.feedforward.regulariser = "entropy";
+    config.model.dropout = 0.1;
+    Bench bench(config, corpus);
+    std::vector<std::uint64_t> requests;
+    for (std::int64_t step = 0; step < 6; ++step) {
+      bench.step(step, 1e-3);
+      requests.push_back(allocator({}).statistics().system_allocations);
+    }
+    CHECK(requests.back() == requests[1]);
+  }
+}
+
+TEST_CASE("the estimate of training memory is near the measured peak") {
+  const TemporaryDirectory folder;
+  const ByteCorpus corpus = corpus_of(folder, 10000, random_byte);
+  for (const std::string kind : {"dense", "sigma-moe"})
+    for (const bool checkpointed : {false, true}) {
+      CAPTURE(kind);
+      CAPTURE(checkpointed);
+      Config config;
+      config.model = {.d_model = 128, .layers = 4, .heads = 4, .head_size = 32, .segment = 128};
+      config.model.checkpoint_activations = checkpointed;
+      config.feedforward = {.kind = kind, .d_ff = 513, .experts = 8, .expert_size = 64, .k = 2};
+      config.train.batch_size = 8;
+      resolve(config);
+      Allocator& memory = allocator({});
+      const std::size_t before = memory.statistics().in_use_bytes;
+      Bench bench(config, corpus);
+      bench.step(0, 1e-3);
+      memory.reset_peak();
+      bench.step(1, 1e-3);
+      const auto measured = static_cast<double>(memory.statistics().peak_bytes - before);
+      const auto estimate =
+          static_cast<double>(model_cost(config.model, config.feedforward, config.train.batch_size).training_bytes);
+      CAPTURE(measured);
+      CAPTURE(estimate);
+      CHECK(estimate / measured < 1.5);
+      CHECK(estimate / measured > 1 / 1.5);
+    }
+}
