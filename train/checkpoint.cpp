@@ -1,7 +1,6 @@
 #include "train/checkpoint.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -26,6 +25,7 @@ constexpr const char* kManifest = "MANIFEST.json";
 constexpr std::array kFiles = {"model.safetensors", "optimizer.safetensors", "memory.safetensors", "state.json"};
 constexpr int kFormat = 1;
 constexpr std::uint64_t kMaxJsonBytes = 1 << 20;
+constexpr std::int64_t kMaxCount = std::int64_t{1} << 60, kMaxGroups = 1 << 20;
 
 std::string step_name(std::int64_t step) { return fmt::format("step_{:08d}", step); }
 
@@ -66,6 +66,12 @@ T member(const json& object, const std::string& path, const char* name) {
     right = right && place->is_number();
   if (!right) throw damaged(path, fmt::format("the field '{}' is missing or has another type", name));
   return place->get<T>();
+}
+
+std::int64_t count(const json& object, const std::string& path, const char* name) {
+  const auto value = member<std::int64_t>(object, path, name);
+  if (value < 0 || value > kMaxCount) throw damaged(path, fmt::format("the field '{}' is out of range", name));
+  return value;
 }
 
 std::vector<NamedTensor> parameter_tensors(const ParameterSet& parameters) {
@@ -141,8 +147,7 @@ std::vector<CheckpointInfo> list_checkpoints(const std::string& folder) {
   std::vector<CheckpointInfo> found;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    if (const auto step = step_of(entry->path().filename().string()); step && fs::exists(entry->path() / kManifest))
-      found.push_back({entry->path().string(), *step});
+    if (const auto step = step_of(entry->path().filename().string())) found.push_back({entry->path().string(), *step});
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
   return found;
 }
@@ -196,16 +201,18 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Ad
   for (const NamedTensor& moment : moment_tensors(parameters, optimizer)) moments.load_into(moment.name, moment.tensor);
   const std::string state_path = path + "/state.json";
   const json object = read_json(state_path);
-  optimizer.set_updates(member<std::int64_t>(object, state_path, "updates"));
-  state.step = member<std::int64_t>(object, state_path, "step");
-  state.tokens = member<std::int64_t>(object, state_path, "tokens");
-  state.epoch = member<std::int64_t>(object, state_path, "epoch");
-  state.block = member<std::int64_t>(object, state_path, "block");
+  optimizer.set_updates(count(object, state_path, "updates"));
+  state.step = count(object, state_path, "step");
+  state.tokens = count(object, state_path, "tokens");
+  state.epoch = count(object, state_path, "epoch");
+  state.block = count(object, state_path, "block");
   state.seconds = member<double>(object, state_path, "seconds");
-  state.skipped_in_a_row = member<std::int64_t>(object, state_path, "skipped_in_a_row");
+  state.skipped_in_a_row = count(object, state_path, "skipped_in_a_row");
   state.best_nats = member<double>(object, state_path, "best_nats");
   state.best_step = member<std::int64_t>(object, state_path, "best_step");
-  state.memories.assign(static_cast<std::size_t>(member<std::int64_t>(object, state_path, "memory_groups")), {});
+  const std::int64_t groups = count(object, state_path, "memory_groups");
+  if (groups > kMaxGroups) throw damaged(state_path, "the field 'memory_groups' is out of range");
+  state.memories.assign(static_cast<std::size_t>(groups), {});
   for (std::size_t g = 0; g < state.memories.size(); ++g)
     for (std::size_t l = 0; memory.has(memory_name(g, l)); ++l)
       state.memories[g].layers.push_back(memory.load(memory_name(g, l)));
@@ -219,10 +226,11 @@ Config checkpoint_config(const std::string& path) {
   return parse_config(member<std::string>(object, state_path, "config"), state_path);
 }
 
-void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step) {
+void prune_checkpoints(const std::string& folder, std::int64_t newest, std::int64_t keep_last, std::int64_t keep_step) {
   std::int64_t kept = 0;
   for (const CheckpointInfo& checkpoint : list_checkpoints(folder))
-    if (++kept > keep_last && checkpoint.step != keep_step) remove_checkpoint(checkpoint.path);
+    if (checkpoint.step > newest || (++kept > keep_last && checkpoint.step != keep_step))
+      remove_checkpoint(checkpoint.path);
 }
 
 void remove_unfinished_checkpoints(const std::string& folder) {
@@ -230,11 +238,7 @@ void remove_unfinished_checkpoints(const std::string& folder) {
   std::vector<std::string> doomed;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    const std::size_t mark = name.find(".tmp-");
-    const bool partly_removed = step_of(name) && !fs::exists(entry->path() / kManifest);
-    const int owner = mark == std::string::npos ? 0 : std::atoi(name.c_str() + mark + 5);
-    const bool orphan = owner > 0 && (owner == getpid() || (kill(owner, 0) != 0 && errno == ESRCH));
-    if (partly_removed || orphan) doomed.push_back(entry->path().string());
+    if (step_of(name.substr(0, name.find(".tmp-"))) && !step_of(name)) doomed.push_back(entry->path().string());
   }
   for (const std::string& path : doomed) remove_checkpoint(path);
 }

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/device.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
+#include "models/model_cost.h"
 #include "train/expert_metrics.h"
 #include "train/generate.h"
 #include "train/metrics.h"
@@ -34,8 +36,6 @@ class Trainer {
         model_(config.model, config.feedforward),
         tokens_per_step_(config.train.batch_size * config.model.segment),
         progress_(stdout) {
-    // Refused now rather than at the first evaluation.
-    StreamReader(corpora_.valid, 1, config.model.segment, "data.valid_fraction");
     model_.initialise(static_cast<std::uint64_t>(config.train.seed));
     update_.emplace(config_, model_);
     if (options.resume) restore();
@@ -46,16 +46,21 @@ class Trainer {
 
   TrainingResult run() {
     started_ = now() - state_.seconds;
+    const bool ended_before = finished();
     while (!finished()) {
       const TrainingStep::Result result = step();
       report(result);
-      if (due(config_.eval.every)) validate();
+      const bool best = due(config_.eval.every) && validate();
       if (due(config_.sample.every)) sample();
-      if (due(config_.checkpoint.every)) save();
-      if (options_.should_stop && options_.should_stop()) return stop();
+      if (due(config_.checkpoint.every) || (best && config_.checkpoint.keep_best)) save();
+      if (!finished() && options_.should_stop && options_.should_stop()) return stop();
     }
-    validate();
-    save();
+    if (ended_before) {
+      measure();
+    } else {
+      validate();
+      save();
+    }
     progress_.finish();
     return {Outcome::finished, state_.step, state_.tokens, state_.seconds, last_validation_, last_saved_};
   }
@@ -71,12 +76,49 @@ class Trainer {
   void restore() {
     remove_unfinished_checkpoints(run_.checkpoints());
     if (const auto newest = newest_valid_checkpoint(run_.path())) {
+      const Config saved = checkpoint_config(newest->path);
+      check_unchanged("train.batch_size", saved.train.batch_size, config_.train.batch_size);
+      check_unchanged("train.accumulate", saved.train.accumulate, config_.train.accumulate);
+      check_unchanged("model.segment", saved.model.segment, config_.model.segment);
       load_checkpoint(newest->path, model_.parameters(), update_->optimizer(), state_);
+      check_position(newest->path);
       last_saved_ = newest->path;
+      saved_step_ = state_.step;
       say(fmt::format("resumed from {} (step {})", newest->path, state_.step));
     } else {
       say(fmt::format("{} holds no checkpoint yet: starting from step 0", run_.path()));
     }
+  }
+
+  // The position in the text and the memory are counted in these.
+  void check_unchanged(const char* key, std::int64_t then, std::int64_t now) const {
+    if (then != now)
+      throw ArgumentError(
+          fmt::format("{} = {}, but the run in {} was begun with {}: leave it as it was, or begin "
+                      "another run with --run",
+                      key, now, run_.path(), then));
+  }
+
+  void check_position(const std::string& path) const {
+    if (state_.block >= reader_.blocks_per_stream())
+      throw RunError(ExitCode::bad_data,
+                     fmt::format("{}: the run goes on at block {} of each stream, but {} is only long enough for {}: "
+                                 "give the text that the run was begun with",
+                                 path, state_.block, corpora_.train.path(), reader_.blocks_per_stream()));
+    const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
+    const std::int64_t layers = config_.model.memory_length() > 0 ? config_.model.layers : 0;
+    bool fits = state_.memories.empty() || std::ssize(state_.memories) == config_.train.accumulate;
+    for (const Memory& memory : state_.memories) {
+      fits = fits && std::ssize(memory.layers) == layers;
+      for (const Tensor& layer : memory.layers)
+        fits = fits && layer.shape().rank() == 3 && layer.size(0) == group_size && layer.size(1) == memory.length() &&
+               layer.size(2) == config_.model.d_model && layer.dtype() == dtype_from_name(config_.model.precision);
+    }
+    if (!fits)
+      throw RunError(ExitCode::bad_data,
+                     fmt::format("{}/memory.safetensors: its tensors do not fit the model, its precision or the batch; "
+                                 "resume with the settings that the run was begun with",
+                                 path));
   }
 
   TrainingStep::Result step() {
@@ -151,8 +193,16 @@ class Trainer {
     events_->write(state_.step, metrics);
   }
 
-  void validate() {
-    last_validation_ = evaluate(model_, corpora_.valid, config_.eval);
+  bool has_validation() const { return corpora_.valid.size() > 0; }
+
+  void measure() {
+    if (has_validation()) last_validation_ = evaluate(model_, corpora_.valid, config_.eval);
+  }
+
+  // True where the loss is the lowest so far.
+  bool validate() {
+    if (!has_validation()) return false;
+    measure();
     const std::vector<Metric> metrics = {{"valid/loss", last_validation_.nats_per_token},
                                          {"valid/bits_per_byte", last_validation_.bits_per_byte()},
                                          {"train/tokens", static_cast<double>(state_.tokens)},
@@ -163,10 +213,10 @@ class Trainer {
                     last_validation_.bits_per_byte(), last_validation_.tokens, last_validation_.memory,
                     last_validation_.batch_size));
     const double nats = last_validation_.nats_per_token;
-    if (!std::isfinite(nats) || (state_.best_step >= 0 && nats >= state_.best_nats)) return;
+    if (!std::isfinite(nats) || (state_.best_step >= 0 && nats >= state_.best_nats)) return false;
     state_.best_nats = nats;
     state_.best_step = state_.step;
-    if (config_.checkpoint.keep_best && !finished()) save();
+    return true;
   }
 
   void sample() {
@@ -179,10 +229,14 @@ class Trainer {
     events_->write_text(state_.step, "sample", text);
   }
 
+  // A step is saved once: replacing its checkpoint would leave a moment without it.
   void save() {
-    state_.seconds = now() - started_;
-    last_saved_ = save_checkpoint(run_.checkpoints(), config_, model_.parameters(), update_->optimizer(), state_);
-    prune_checkpoints(run_.checkpoints(), config_.checkpoint.keep_last,
+    if (saved_step_ == state_.step) return;
+    TrainingState state = state_;
+    state.seconds = now() - started_;
+    last_saved_ = save_checkpoint(run_.checkpoints(), config_, model_.parameters(), update_->optimizer(), state);
+    saved_step_ = state_.step;
+    prune_checkpoints(run_.checkpoints(), state_.step, config_.checkpoint.keep_last,
                       config_.checkpoint.keep_best ? state_.best_step : -1);
   }
 
@@ -193,7 +247,7 @@ class Trainer {
   }
 
   void say(const std::string& text) {
-    if (!options_.quiet) progress_.message(text);
+    if (!options_.quiet) progress_.message(printable_text(text));
   }
 
   const Config config_;
@@ -210,10 +264,27 @@ class Trainer {
   ProgressLine progress_;
   Evaluation last_validation_;
   std::string last_saved_;
+  std::int64_t saved_step_ = -1;  // of last_saved_
   double started_ = 0, tokens_per_second_ = 0;
 };
 
+std::string gibibytes(double bytes) { return fmt::format("{:.1f} GiB", bytes / (1 << 30)); }
+
 }  // namespace
+
+void check_before_training(const Config& config) {
+  const Corpora corpora = open_corpora(config.data.train, config.data.valid, config.data.valid_fraction);
+  StreamReader(corpora.train, config.train.batch_size, config.model.segment, "train.batch_size");
+  if (corpora.valid.size() > 0) StreamReader(corpora.valid, 1, config.model.segment, "data.valid_fraction");
+  const ModelCost cost =
+      model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
+  const auto needed = static_cast<double>(cost.training_bytes), there = static_cast<double>(memory_limit_bytes());
+  if (needed > there)
+    throw RunError(ExitCode::out_of_memory,
+                   fmt::format("out of memory: this model and batch take about {} in training, {} are there; lower "
+                               "train.batch_size, model.segment or the model's size, or raise train.accumulate",
+                               gibibytes(needed), gibibytes(there)));
+}
 
 TrainingResult train(const Config& config, const RunDirectory& run, const TrainerOptions& options) {
   return Trainer(config, run, options).run();

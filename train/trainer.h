@@ -20,7 +20,7 @@ struct TrainingResult {
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
   double seconds = 0;
-  Evaluation validation;  // of the final weights; tokens = 0 where the run was stopped
+  Evaluation validation;  // of the final weights; tokens = 0 where the run was stopped or has no validation text
   std::string checkpoint;
 };
 
@@ -29,6 +29,10 @@ struct TrainerOptions {
   bool quiet = false;                 // no progress, no samples on the terminal
   std::function<bool()> should_stop;  // asked after every step
 };
+
+// Refuses what cannot be trained before anything is written: text that is missing or too short (RunError(io or
+// bad_data)), a model and batch beyond the memory of the machine (RunError(out_of_memory)).
+void check_before_training(const Config& config);
 
 // Trains as `config` says, in `run`. Resuming continues from the newest valid checkpoint, bit for bit as if the run had
 // not been interrupted (a schedule or limit by wall time excepted); where there is none yet it starts from the
