@@ -13,15 +13,15 @@
 #include "core/error.h"
 
 namespace weir {
-namespace {
 
-// Memory this process may use: physical memory, or the control group's limit where that is smaller.
 std::size_t memory_limit_bytes() {
   auto limit = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
   std::size_t group = 0;
   if (std::ifstream file("/sys/fs/cgroup/memory.max"); file >> group && group > 0 && group < limit) limit = group;
   return limit;
 }
+
+namespace {
 
 // Rounds up to one of four sizes per power of two: at most 25% slack, and few enough sizes for blocks to be reused.
 std::size_t size_class(std::size_t bytes) {

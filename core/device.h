@@ -20,6 +20,9 @@ struct Device {
 std::string device_name(Device device);            // "cpu", "cuda:0"
 Device device_from_name(const std::string& name);  // throws RunError(unavailable) for a device that is not there
 
+// Memory this process may use: physical memory, or the control group's limit where that is smaller.
+std::size_t memory_limit_bytes();
+
 struct MemoryStatistics {
   std::size_t in_use_bytes = 0;          // handed out now
   std::size_t peak_bytes = 0;            // largest in_use_bytes so far

@@ -1,5 +1,7 @@
 #include "models/model_cost.h"
 
+#include <algorithm>
+
 #include "models/transformer_xl.h"
 
 namespace weir {
@@ -39,7 +41,8 @@ ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforw
   const double kept_layers = model.checkpoint_activations ? 1 : layers;
   const double activations = kept_layers * kept_values(model, feedforward, keys_per_query) + 2 * layers * d +
                              2 * static_cast<double>(model.vocabulary);
-  cost.training_bytes = 16 * cost.parameters + static_cast<std::int64_t>(tokens * element * activations);
+  const double bytes = 16 * static_cast<double>(cost.parameters) + tokens * element * activations;
+  cost.training_bytes = static_cast<std::int64_t>(std::min(bytes, 9e18));
   return cost;
 }
 

@@ -1,7 +1,6 @@
 #include "train/checkpoint.h"
 
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -152,8 +151,7 @@ std::vector<CheckpointInfo> list_checkpoints(const std::string& folder) {
   std::vector<CheckpointInfo> found;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    if (const auto step = step_of(entry->path().filename().string()); step && fs::exists(entry->path() / kManifest))
-      found.push_back({entry->path().string(), *step});
+    if (const auto step = step_of(entry->path().filename().string())) found.push_back({entry->path().string(), *step});
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
   return found;
 }
@@ -230,10 +228,11 @@ Config checkpoint_config(const std::string& path) {
   return parse_config(member<std::string>(object, state_path, "config"), state_path);
 }
 
-void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step) {
+void prune_checkpoints(const std::string& folder, std::int64_t newest, std::int64_t keep_last, std::int64_t keep_step) {
   std::int64_t kept = 0;
   for (const CheckpointInfo& checkpoint : list_checkpoints(folder))
-    if (++kept > keep_last && checkpoint.step != keep_step) remove_checkpoint(checkpoint.path);
+    if (checkpoint.step > newest || (++kept > keep_last && checkpoint.step != keep_step))
+      remove_checkpoint(checkpoint.path);
 }
 
 void remove_unfinished_checkpoints(const std::string& folder) {
@@ -241,11 +240,7 @@ void remove_unfinished_checkpoints(const std::string& folder) {
   std::vector<std::string> doomed;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    const std::size_t mark = name.find(".tmp-");
-    const bool partly_removed = step_of(name) && !fs::exists(entry->path() / kManifest);
-    const int owner = mark == std::string::npos || !step_of(name.substr(0, mark)) ? 0 : std::atoi(&name[mark + 5]);
-    const bool orphan = owner > 0 && (owner == getpid() || (kill(owner, 0) != 0 && errno == ESRCH));
-    if (partly_removed || orphan) doomed.push_back(entry->path().string());
+    if (step_of(name.substr(0, name.find(".tmp-"))) && !step_of(name)) doomed.push_back(entry->path().string());
   }
   for (const std::string& path : doomed) remove_checkpoint(path);
 }

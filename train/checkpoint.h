@@ -40,7 +40,7 @@ struct CheckpointInfo {
   std::int64_t step = 0;
 };
 
-// The complete checkpoints below `folder`, newest first (by name alone: not yet checked).
+// The checkpoints below `folder`, newest first (by name alone: not yet checked).
 std::vector<CheckpointInfo> list_checkpoints(const std::string& folder);
 
 // Compares sizes and hashes with the manifest. Throws RunError(bad_data) naming the file that differs.
@@ -58,9 +58,10 @@ void load_parameters(const std::string& path, const ParameterSet& parameters);
 // The configuration that a checkpoint was trained with.
 Config checkpoint_config(const std::string& path);
 
-// Removes all but the newest `keep_last` checkpoints and the one of step `keep_step`.
-void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step);
-// Removes what a killed process left unfinished.
+// Removes all but the last `keep_last` checkpoints up to step `newest`, and the one of step `keep_step`. Later ones are
+// damaged: the run was resumed from before them.
+void prune_checkpoints(const std::string& folder, std::int64_t newest, std::int64_t keep_last, std::int64_t keep_step);
+// Removes what a killed process left unfinished. Only for the owner of the run folder.
 void remove_unfinished_checkpoints(const std::string& folder);
 
 }  // namespace weir

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "train/append_file.h"
 
 namespace weir {
 
@@ -35,6 +36,7 @@ RunDirectory::RunDirectory(const std::string& path) : path_(path) {
   const std::string text = fmt::format("pid {}", getpid());
   if (ftruncate(lock_, 0) != 0 || pwrite(lock_, text.data(), text.size(), 0) < 0)
     fmt::print(stderr, "weir: warning: {}: cannot note the owner: {}\n", file("lock"), std::strerror(errno));
+  remove_unfinished_files();
 }
 
 // A folder in which no run began is left as it was found, or not at all.
@@ -44,6 +46,17 @@ RunDirectory::~RunDirectory() {
     rmdir(path_.c_str());
   }
   close(lock_);
+}
+
+// Files that a killed process was about to put in place.
+void RunDirectory::remove_unfinished_files() const {
+  std::error_code error;
+  std::vector<fs::path> doomed;
+  for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with('.') && name.find(".tmp-") != std::string::npos) doomed.push_back(entry->path());
+  }
+  for (const fs::path& path : doomed) fs::remove(path, error);
 }
 
 bool RunDirectory::has_run() const { return fs::exists(file("config.toml")); }
@@ -56,7 +69,7 @@ std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run) {
       verify_checkpoint(checkpoint.path);
       return checkpoint;
     } catch (const RunError& error) {
-      fmt::print(stderr, "weir: warning: {}\n", error.what());
+      warn_on_stderr(error.what());
       if (first_reason.empty()) first_reason = error.what();
     }
   }

@@ -25,6 +25,8 @@ class RunDirectory {
   bool has_run() const;  // a configuration was stored here
 
  private:
+  void remove_unfinished_files() const;
+
   std::string path_;
   int lock_ = -1;
 };

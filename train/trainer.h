@@ -20,7 +20,7 @@ struct TrainingResult {
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
   double seconds = 0;
-  Evaluation validation;  // of the final weights; tokens = 0 where the run was stopped
+  Evaluation validation;  // of the final weights; tokens = 0 where the run was stopped or has no validation text
   std::string checkpoint;
 };
 

@@ -36,7 +36,7 @@ Rows<T> scratch_rows(Tensor& owner, std::int64_t rows, std::int64_t cols) {
 }
 
 void sort_pairs(const Tensor& index, std::int64_t experts, std::int64_t granule, ExpertFeedforwardState& state) {
-  const IndexOrder order = stable_order(checked_index("expert_feedforward", index, experts), experts);
+  const IndexOrder order = stable_order(checked_index("expert_feedforward", "index", index, experts), experts);
   state.offsets = Tensor::zeros({experts + 1}, DType::int64);
   std::int64_t* const offsets = state.offsets.data<std::int64_t>();
   for (std::int64_t e = 0; e < experts; ++e) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <new>
 
 #include "core/error.h"
@@ -10,16 +11,16 @@
 
 namespace {
 
+// Messages may quote what the user or a file said: shown in one line, without control characters.
+int fail(weir::ExitCode code, const std::string& message) {
+  fmt::print(stderr, "weir: {}\n", weir::printable(message, 4096));
+  return static_cast<int>(code);
+}
+
 // CLI11's own help and parse errors. Help is success; everything else is a usage error.
 int report_parse(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);
-  fmt::print(stderr, "weir: {}; see 'weir --help' or 'weir COMMAND --help'\n", error.what());
-  return static_cast<int>(weir::ExitCode::usage);
-}
-
-int fail(weir::ExitCode code, const char* message) {
-  fmt::print(stderr, "weir: {}\n", message);
-  return static_cast<int>(code);
+  return fail(weir::ExitCode::usage, fmt::format("{}; see 'weir --help' or 'weir COMMAND --help'", error.what()));
 }
 
 }  // namespace
@@ -46,6 +47,8 @@ int main(int argc, char** argv) {
     return fail(error.code(), error.what());
   } catch (const std::bad_alloc&) {
     return fail(weir::ExitCode::out_of_memory, "out of memory; lower train.batch_size or model.segment");
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(weir::ExitCode::io, fmt::format("{}; check the path and its permissions", error.what()));
   } catch (const std::exception& error) {
     return fail(weir::ExitCode::internal, error.what());
   }

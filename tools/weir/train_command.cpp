@@ -7,7 +7,9 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/text.h"
 #include "tools/weir/commands.h"
+#include "train/preconditions.h"
 #include "train/trainer.h"
 
 namespace weir {
@@ -66,6 +68,7 @@ void run_train(TrainArguments arguments) {
   }
   const Config config = load(arguments);
   if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
+  check_before_training(config);
   const RunDirectory run(arguments.run);
   if (run.has_run() && !arguments.resume)
     throw ArgumentError(
@@ -82,9 +85,12 @@ void run_train(TrainArguments arguments) {
     throw RunError(ExitCode::stopped, fmt::format("stopped after step {}, saved in {}; continue with 'weir train "
                                                   "--resume --run {}'",
                                                   result.steps, result.checkpoint, run.path()));
-  if (!arguments.quiet && !arguments.json)
-    fmt::print("done: {} steps in {:.0f} s, validation {:.4f} bits per byte; the run is in {}\n", result.steps,
-               result.seconds, result.validation.bits_per_byte(), run.path());
+  if (arguments.quiet || arguments.json) return;
+  const std::string validation =
+      result.validation.tokens > 0 ? fmt::format(", validation {:.4f} bits per byte", result.validation.bits_per_byte())
+                                   : "";
+  fmt::print("done: {} steps in {:.0f} s{}; the run is in {}\n", result.steps, result.seconds, validation,
+             printable(run.path(), 4096));
 }
 
 }  // namespace
