@@ -101,10 +101,11 @@ class Trainer {
 
   void check_position(const std::string& path) const {
     if (state_.block >= reader_.blocks_per_stream())
-      throw RunError(ExitCode::bad_data,
-                     fmt::format("{}: the run goes on at block {} of each stream, but {} is only long enough for {}: "
-                                 "give the text that the run was begun with",
-                                 path, state_.block, corpora_.train.path(), reader_.blocks_per_stream()));
+      throw RunError(
+          ExitCode::bad_data,
+          fmt::format("{}/state.json: the run goes on at block {} of each stream, but {} is only long enough for {}: "
+                      "give the text that the run was begun with",
+                      path, state_.block, corpora_.train.path(), reader_.blocks_per_stream()));
     const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
     const std::int64_t layers = config_.model.memory_length() > 0 ? config_.model.layers : 0;
     bool fits = state_.memories.empty() || std::ssize(state_.memories) == config_.train.accumulate;
@@ -232,11 +233,13 @@ class Trainer {
   // A step is saved once: replacing its checkpoint would leave a moment without it.
   void save() {
     if (saved_step_ == state_.step) return;
+    // Later ones were found damaged when the run resumed; they must not count among those that are kept.
+    remove_checkpoints_after(run_.checkpoints(), saved_step_);
     TrainingState state = state_;
     state.seconds = now() - started_;
     last_saved_ = save_checkpoint(run_.checkpoints(), config_, model_.parameters(), update_->optimizer(), state);
     saved_step_ = state_.step;
-    prune_checkpoints(run_.checkpoints(), state_.step, config_.checkpoint.keep_last,
+    prune_checkpoints(run_.checkpoints(), config_.checkpoint.keep_last,
                       config_.checkpoint.keep_best ? state_.best_step : -1);
   }
 

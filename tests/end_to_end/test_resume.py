@@ -169,6 +169,13 @@ def check_damage(weir, reference):
         shutil.rmtree(run)
     print("ok: each kind of damage to the newest checkpoint is reported, the older one takes over", flush=True)
 
+    run = shutil.copytree(stopped, weir.folder / "damaged")
+    (run / "checkpoints" / newest / "state.json").write_bytes(b"")
+    weir.succeed("train", "--resume", "--run", run, run / "config.toml", "train.steps=33")
+    names = [path.name for path in checkpoints(run)]
+    check(names == ["step_00000028", "step_00000033"], f"a damaged checkpoint stays: {names}")
+    print("ok: a damaged checkpoint does not count among those that are kept", flush=True)
+
     for path in checkpoints(stopped):
         (path / "model.safetensors").write_bytes(b"")
     before = sorted(stopped.rglob("*"))

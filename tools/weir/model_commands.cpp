@@ -1,6 +1,7 @@
 // weir eval, weir generate: what is done with a trained model.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -77,6 +78,8 @@ struct GenerateArguments {
 };
 
 void run_generate(const GenerateArguments& arguments) {
+  if (std::isnan(arguments.options.temperature))  // CLI::Range lets it pass
+    throw ArgumentError("--temperature: nan is not a number; give one from 0 to 100");
   const LoadedModel loaded = load_model(arguments.path, arguments.threads);
   if (arguments.json) {
     const std::string text = generate(*loaded.model, arguments.prompt, arguments.options);
@@ -123,7 +126,9 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--top-k", arguments->options.top_k, "sample among the k most likely bytes; 0: among all")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24));
-  command->add_option("--seed", arguments->options.seed, "another seed, another text")->capture_default_str();
+  command->add_option("--seed", arguments->options.seed, "another seed, another text")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
   command->add_flag("--json", arguments->json, "print one JSON object");
   command->callback([arguments] { run_generate(*arguments); });
