@@ -38,7 +38,7 @@ def check_presets(weir):
         for key in ("parameters", "active_parameters"):
             check(preset[key] == inspected[key] > 0, f"{preset['name']}: presets and inspect differ in {key}")
         check(inspected["flops_per_token"] > 2 * 4 * 128 * 128, f"{preset['name']}: flops_per_token is too low")
-        check(inspected["active_parameters"] <= inspected["parameters"], f"{preset['name']}: more active than there are")
+        check(inspected["active_parameters"] <= inspected["parameters"], f"{preset['name']}: too many active")
     print(f"ok: {len(presets)} presets, inspect agrees", flush=True)
 
 
