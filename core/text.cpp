@@ -111,14 +111,17 @@ std::string printable(std::string_view text, std::size_t limit) {
   return out;
 }
 
-std::string printable_text(std::string_view text) {
+namespace {
+
+// printable(), but the characters of `kept` stay.
+std::string printable_except(std::string_view text, std::string_view kept) {
   std::string out, plain;
   const auto flush = [&] {
     out += printable(plain, std::string::npos);
     plain.clear();
   };
   for (char c : text) {
-    if (c == '\n' || c == '\t') {
+    if (kept.find(c) != std::string_view::npos) {
       flush();
       out += c;
     } else {
@@ -128,6 +131,12 @@ std::string printable_text(std::string_view text) {
   flush();
   return out;
 }
+
+}  // namespace
+
+std::string printable_text(std::string_view text) { return printable_except(text, "\n\t"); }
+
+std::string one_line(std::string_view message) { return printable_except(message, "\\"); }
 
 std::string quote(std::string_view text) {
   const std::string json = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -29,6 +29,9 @@ std::string printable(std::string_view text, std::size_t limit = 200);
 // The same for a text of several lines, at any length: line ends and tabs stay.
 std::string printable_text(std::string_view text);
 
+// A whole message, parts of which may be escaped already: the same for what is not, in one line, at any length.
+std::string one_line(std::string_view message);
+
 // `text` in double quotes, as JSON and TOML both read it. Control characters are escaped, so it may go to a terminal;
 // bytes that are not UTF-8 become U+FFFD.
 std::string quote(std::string_view text);

@@ -16,7 +16,7 @@ constexpr std::size_t most_pending = 1 << 20;
 }
 
 void warn_on_stderr(const std::string& message) {
-  std::fprintf(stderr, "weir: warning: %s\n", printable(message, 4096).c_str());
+  std::fprintf(stderr, "weir: warning: %s\n", one_line(message).c_str());
 }
 
 AppendFile::AppendFile(std::string path, Warn warn) : path_(std::move(path)), warn_(std::move(warn)) {}

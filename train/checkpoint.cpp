@@ -228,11 +228,15 @@ Config checkpoint_config(const std::string& path) {
   return parse_config(member<std::string>(object, state_path, "config"), state_path);
 }
 
-void prune_checkpoints(const std::string& folder, std::int64_t newest, std::int64_t keep_last, std::int64_t keep_step) {
+void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step) {
   std::int64_t kept = 0;
   for (const CheckpointInfo& checkpoint : list_checkpoints(folder))
-    if (checkpoint.step > newest || (++kept > keep_last && checkpoint.step != keep_step))
-      remove_checkpoint(checkpoint.path);
+    if (++kept > keep_last && checkpoint.step != keep_step) remove_checkpoint(checkpoint.path);
+}
+
+void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
+  for (const CheckpointInfo& checkpoint : list_checkpoints(folder))
+    if (checkpoint.step > step) remove_checkpoint(checkpoint.path);
 }
 
 void remove_unfinished_checkpoints(const std::string& folder) {

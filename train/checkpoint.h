@@ -58,9 +58,9 @@ void load_parameters(const std::string& path, const ParameterSet& parameters);
 // The configuration that a checkpoint was trained with.
 Config checkpoint_config(const std::string& path);
 
-// Removes all but the last `keep_last` checkpoints up to step `newest`, and the one of step `keep_step`. Later ones are
-// damaged: the run was resumed from before them.
-void prune_checkpoints(const std::string& folder, std::int64_t newest, std::int64_t keep_last, std::int64_t keep_step);
+// Removes all but the newest `keep_last` checkpoints and the one of step `keep_step`.
+void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step);
+void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 // Removes what a killed process left unfinished. Only for the owner of the run folder.
 void remove_unfinished_checkpoints(const std::string& folder);
 

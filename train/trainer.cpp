@@ -86,155 +86,155 @@ class Trainer {
     }
   }
 
-}
-
-TrainingStep::Result
-step() {
-  learning_rate_ = learning_rate();
-  const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
-  const auto read = [&](std::int64_t group) { return reader_.read(state_.block, group * group_size, group_size); };
-  const double before = now();
-  TrainingStep::Result result =
-      (*update_)(read, state_.memories, state_.step, learning_rate_, logging(state_.step + 1));
-  tokens_per_second_ = smoothed(static_cast<double>(tokens_per_step_) / (now() - before));
-  state_.skipped_in_a_row = result.applied ? 0 : state_.skipped_in_a_row + 1;
-  ++state_.step;
-  state_.tokens += tokens_per_step_;
-  if (++state_.block == reader_.blocks_per_stream()) {
-    ++state_.epoch;
-    state_.block = 0;
-    state_.memories.clear();
+  TrainingStep::Result step() {
+    learning_rate_ = learning_rate();
+    const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
+    const auto read = [&](std::int64_t group) { return reader_.read(state_.block, group * group_size, group_size); };
+    const double before = now();
+    TrainingStep::Result result =
+        (*update_)(read, state_.memories, state_.step, learning_rate_, logging(state_.step + 1));
+    tokens_per_second_ = smoothed(static_cast<double>(tokens_per_step_) / (now() - before));
+    state_.skipped_in_a_row = result.applied ? 0 : state_.skipped_in_a_row + 1;
+    ++state_.step;
+    state_.tokens += tokens_per_step_;
+    if (++state_.block == reader_.blocks_per_stream()) {
+      ++state_.epoch;
+      state_.block = 0;
+      state_.memories.clear();
+    }
+    state_.seconds = now() - started_;
+    if (state_.skipped_in_a_row >= kMaxSkippedInARow)
+      throw RunError(ExitCode::diverged,
+                     fmt::format("step {}: the loss or gradient was not finite in {} steps in a row (loss {}, gradient "
+                                 "norm {}); the last good weights are in {}; lower optimizer.lr or optimizer.clip",
+                                 state_.step, state_.skipped_in_a_row, result.loss, result.gradient_norm,
+                                 last_saved_.empty() ? "no checkpoint yet" : last_saved_));
+    return result;
   }
-  state_.seconds = now() - started_;
-  if (state_.skipped_in_a_row >= kMaxSkippedInARow)
-    throw RunError(ExitCode::diverged,
-                   fmt::format("step {}: the loss or gradient was not finite in {} steps in a row (loss {}, gradient "
-                               "norm {}); the last good weights are in {}; lower optimizer.lr or optimizer.clip",
-                               state_.step, state_.skipped_in_a_row, result.loss, result.gradient_norm,
-                               last_saved_.empty() ? "no checkpoint yet" : last_saved_));
-  return result;
-}
 
-double learning_rate() const {
-  return weir::learning_rate(
-      config_.optimizer, state_.step,
-      decay_progress(config_.optimizer, config_.train, tokens_per_step_, state_.step, state_.seconds));
-}
+  double learning_rate() const {
+    return weir::learning_rate(
+        config_.optimizer, state_.step,
+        decay_progress(config_.optimizer, config_.train, tokens_per_step_, state_.step, state_.seconds));
+  }
 
-bool logging(std::int64_t step) const { return step == 1 || step % config_.train.log_every == 0; }
+  bool logging(std::int64_t step) const { return step == 1 || step % config_.train.log_every == 0; }
 
-double smoothed(double rate) const { return tokens_per_second_ == 0 ? rate : 0.9 * tokens_per_second_ + 0.1 * rate; }
+  double smoothed(double rate) const { return tokens_per_second_ == 0 ? rate : 0.9 * tokens_per_second_ + 0.1 * rate; }
 
-double seconds_left() const {
-  const std::int64_t limit = step_limit(config_.train, tokens_per_step_);
-  const double by_time = config_.train.minutes > 0 ? 60 * config_.train.minutes - state_.seconds : -1;
-  if (limit == 0) return by_time;
-  // The mean over the run so far, evaluations and saves included.
-  const double by_steps = state_.seconds / static_cast<double>(state_.step) * static_cast<double>(limit - state_.step);
-  return by_time < 0 ? by_steps : std::min(by_time, by_steps);
-}
+  double seconds_left() const {
+    const std::int64_t limit = step_limit(config_.train, tokens_per_step_);
+    const double by_time = config_.train.minutes > 0 ? 60 * config_.train.minutes - state_.seconds : -1;
+    if (limit == 0) return by_time;
+    // The mean over the run so far, evaluations and saves included.
+    const double by_steps =
+        state_.seconds / static_cast<double>(state_.step) * static_cast<double>(limit - state_.step);
+    return by_time < 0 ? by_steps : std::min(by_time, by_steps);
+  }
 
-void report(const TrainingStep::Result& result) {
-  const double bits = result.loss / std::numbers::ln2;
-  if (!options_.quiet)
-    progress_.update({.step = state_.step,
-                      .steps = step_limit(config_.train, tokens_per_step_),
-                      .loss = result.loss,
-                      .bits_per_byte = bits,
-                      .learning_rate = learning_rate_,
-                      .tokens_per_second = tokens_per_second_,
-                      .gradient_norm = result.gradient_norm,
-                      .seconds_left = seconds_left()},
-                     logging(state_.step));
-  if (!result.applied) say(fmt::format("step {}: skipped, the gradient is not finite", state_.step));
-  if (!logging(state_.step)) return;
-  std::vector<Metric> metrics = {{"train/loss", result.loss},
-                                 {"train/bits_per_byte", bits},
-                                 {"train/auxiliary_loss", result.auxiliary_loss},
-                                 {"train/gradient_norm", result.gradient_norm},
-                                 {"train/learning_rate", learning_rate_},
-                                 {"train/tokens", static_cast<double>(state_.tokens)},
-                                 {"train/seconds", state_.seconds},
-                                 {"train/tokens_per_second", tokens_per_second_}};
-  append_expert_metrics(metrics, result.statistics);
-  metrics_->write(state_.step, metrics);
-  events_->write(state_.step, metrics);
-}
+  void report(const TrainingStep::Result& result) {
+    const double bits = result.loss / std::numbers::ln2;
+    if (!options_.quiet)
+      progress_.update({.step = state_.step,
+                        .steps = step_limit(config_.train, tokens_per_step_),
+                        .loss = result.loss,
+                        .bits_per_byte = bits,
+                        .learning_rate = learning_rate_,
+                        .tokens_per_second = tokens_per_second_,
+                        .gradient_norm = result.gradient_norm,
+                        .seconds_left = seconds_left()},
+                       logging(state_.step));
+    if (!result.applied) say(fmt::format("step {}: skipped, the gradient is not finite", state_.step));
+    if (!logging(state_.step)) return;
+    std::vector<Metric> metrics = {{"train/loss", result.loss},
+                                   {"train/bits_per_byte", bits},
+                                   {"train/auxiliary_loss", result.auxiliary_loss},
+                                   {"train/gradient_norm", result.gradient_norm},
+                                   {"train/learning_rate", learning_rate_},
+                                   {"train/tokens", static_cast<double>(state_.tokens)},
+                                   {"train/seconds", state_.seconds},
+                                   {"train/tokens_per_second", tokens_per_second_}};
+    append_expert_metrics(metrics, result.statistics);
+    metrics_->write(state_.step, metrics);
+    events_->write(state_.step, metrics);
+  }
 
-bool has_validation() const { return corpora_.valid.size() > 0; }
+  bool has_validation() const { return corpora_.valid.size() > 0; }
 
-void measure() {
-  if (has_validation()) last_validation_ = evaluate(model_, corpora_.valid, config_.eval);
-}
+  void measure() {
+    if (has_validation()) last_validation_ = evaluate(model_, corpora_.valid, config_.eval);
+  }
 
-// True where the loss is the lowest so far.
-bool validate() {
-  if (!has_validation()) return false;
-  measure();
-  const std::vector<Metric> metrics = {{"valid/loss", last_validation_.nats_per_token},
-                                       {"valid/bits_per_byte", last_validation_.bits_per_byte()},
-                                       {"train/tokens", static_cast<double>(state_.tokens)},
-                                       {"train/seconds", now() - started_}};
-  metrics_->write(state_.step, metrics);
-  events_->write(state_.step, metrics);
-  say(fmt::format("step {}: validation {:.4f} bits per byte ({} bytes, memory {}, batch {})", state_.step,
-                  last_validation_.bits_per_byte(), last_validation_.tokens, last_validation_.memory,
-                  last_validation_.batch_size));
-  const double nats = last_validation_.nats_per_token;
-  if (!std::isfinite(nats) || (state_.best_step >= 0 && nats >= state_.best_nats)) return false;
-  state_.best_nats = nats;
-  state_.best_step = state_.step;
-  return true;
-}
+  // True where the loss is the lowest so far.
+  bool validate() {
+    if (!has_validation()) return false;
+    measure();
+    const std::vector<Metric> metrics = {{"valid/loss", last_validation_.nats_per_token},
+                                         {"valid/bits_per_byte", last_validation_.bits_per_byte()},
+                                         {"train/tokens", static_cast<double>(state_.tokens)},
+                                         {"train/seconds", now() - started_}};
+    metrics_->write(state_.step, metrics);
+    events_->write(state_.step, metrics);
+    say(fmt::format("step {}: validation {:.4f} bits per byte ({} bytes, memory {}, batch {})", state_.step,
+                    last_validation_.bits_per_byte(), last_validation_.tokens, last_validation_.memory,
+                    last_validation_.batch_size));
+    const double nats = last_validation_.nats_per_token;
+    if (!std::isfinite(nats) || (state_.best_step >= 0 && nats >= state_.best_nats)) return false;
+    state_.best_nats = nats;
+    state_.best_step = state_.step;
+    return true;
+  }
 
-void sample() {
-  const GenerateOptions options{.tokens = config_.sample.tokens,
-                                .temperature = config_.sample.temperature,
-                                .top_k = config_.sample.top_k,
-                                .seed = static_cast<std::uint64_t>(config_.train.seed),
-                                .context = context_from(corpora_.valid, config_.model)};
-  const std::string text = printable_text(config_.sample.prompt + generate(model_, config_.sample.prompt, options));
-  AppendFile(run_.file("samples.txt"), warn_on_stderr).append(fmt::format("--- step {}\n{}\n", state_.step, text));
-  events_->write_text(state_.step, "sample", text);
-}
+  void sample() {
+    const GenerateOptions options{.tokens = config_.sample.tokens,
+                                  .temperature = config_.sample.temperature,
+                                  .top_k = config_.sample.top_k,
+                                  .seed = static_cast<std::uint64_t>(config_.train.seed),
+                                  .context = context_from(corpora_.valid, config_.model)};
+    const std::string text = printable_text(config_.sample.prompt + generate(model_, config_.sample.prompt, options));
+    AppendFile(run_.file("samples.txt"), warn_on_stderr).append(fmt::format("--- step {}\n{}\n", state_.step, text));
+    events_->write_text(state_.step, "sample", text);
+  }
 
-// A step is saved once: replacing its checkpoint would leave a moment without it.
-void save() {
-  if (saved_step_ == state_.step) return;
-  TrainingState state = state_;
-  state.seconds = now() - started_;
-  last_saved_ = save_checkpoint(run_.checkpoints(), config_, model_.parameters(), update_->optimizer(), state);
-  saved_step_ = state_.step;
-  prune_checkpoints(run_.checkpoints(), state_.step, config_.checkpoint.keep_last,
-                    config_.checkpoint.keep_best ? state_.best_step : -1);
-}
+  // A step is saved once: replacing its checkpoint would leave a moment without it.
+  void save() {
+    if (saved_step_ == state_.step) return;
+    // Later ones were found damaged when the run resumed; they must not count among those that are kept.
+    remove_checkpoints_after(run_.checkpoints(), saved_step_);
+    TrainingState state = state_;
+    state.seconds = now() - started_;
+    last_saved_ = save_checkpoint(run_.checkpoints(), config_, model_.parameters(), update_->optimizer(), state);
+    saved_step_ = state_.step;
+    prune_checkpoints(run_.checkpoints(), config_.checkpoint.keep_last,
+                      config_.checkpoint.keep_best ? state_.best_step : -1);
+  }
 
-TrainingResult stop() {
-  save();
-  progress_.finish();
-  return {Outcome::stopped, state_.step, state_.tokens, state_.seconds, {}, last_saved_};
-}
+  TrainingResult stop() {
+    save();
+    progress_.finish();
+    return {Outcome::stopped, state_.step, state_.tokens, state_.seconds, {}, last_saved_};
+  }
 
-void say(const std::string& text) {
-  if (!options_.quiet) progress_.message(printable_text(text));
-}
+  void say(const std::string& text) {
+    if (!options_.quiet) progress_.message(printable_text(text));
+  }
 
-const Config config_;
-const RunDirectory& run_;
-const TrainerOptions& options_;
-const Corpora corpora_;
-const StreamReader reader_;
-TransformerXl model_;
-const std::int64_t tokens_per_step_;
-std::optional<TrainingStep> update_;
-TrainingState state_;
-std::optional<MetricsLog> metrics_;
-std::optional<EventWriter> events_;
-ProgressLine progress_;
-Evaluation last_validation_;
-std::string last_saved_;
-double started_ = 0, tokens_per_second_ = 0, learning_rate_ = 0;
-std::int64_t saved_step_ = -1;  // of last_saved_
+  const Config config_;
+  const RunDirectory& run_;
+  const TrainerOptions& options_;
+  const Corpora corpora_;
+  const StreamReader reader_;
+  TransformerXl model_;
+  const std::int64_t tokens_per_step_;
+  std::optional<TrainingStep> update_;
+  TrainingState state_;
+  std::optional<MetricsLog> metrics_;
+  std::optional<EventWriter> events_;
+  ProgressLine progress_;
+  Evaluation last_validation_;
+  std::string last_saved_;
+  std::int64_t saved_step_ = -1;  // of last_saved_
+  double started_ = 0, tokens_per_second_ = 0, learning_rate_ = 0;
 };
 
 }  // namespace

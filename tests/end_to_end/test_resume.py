@@ -38,7 +38,8 @@ def check_same_end(run, reference, what):
 
 def next_command(weir, run, arguments):
     """Resumes by folder alone as soon as the configuration is stored there."""
-    return weir.command("train", "--resume", "--run", run) if (run / "config.toml").exists() else weir.command(*arguments)
+    stored = (run / "config.toml").exists()
+    return weir.command("train", "--resume", "--run", run) if stored else weir.command(*arguments)
 
 
 def start(command):
@@ -131,7 +132,7 @@ def check_one_at_a_time(weir):
     first.kill()
     first.communicate()
     message = second.stderr.decode()
-    check(second.returncode == 74, f"a second process on the run exits with {second.returncode}, expected 74: {message}")
+    check(second.returncode == 74, f"a second process on the run exits with {second.returncode}, not 74: {message}")
     check(f"pid {first.pid}" in message, f"the refusal does not name the first process: {message!r}")
     print("ok: a second process on the same run is refused", flush=True)
 
@@ -164,16 +165,23 @@ def check_damage(weir, reference):
         process = start(weir.command("train", "--resume", "--run", run))
         _, errors = process.communicate(timeout=60)
         check(process.returncode == 0, f"{what}: exits with {process.returncode}: {errors.decode()}")
-        check(b"warning" in errors and f"{newest}/{name}".encode() in errors, f"{what}: not reported: {errors.decode()!r}")
+        check(b"warning" in errors and f"{newest}/{name}" in errors.decode(), f"{what}: not reported: {errors!r}")
         check_same_end(run, intact, what)
         shutil.rmtree(run)
     print("ok: each kind of damage to the newest checkpoint is reported, the older one takes over", flush=True)
+
+    run = shutil.copytree(stopped, weir.folder / "damaged")
+    (run / "checkpoints" / newest / "state.json").write_bytes(b"")
+    weir.succeed("train", "--resume", "--run", run, run / "config.toml", "train.steps=33")
+    names = [path.name for path in checkpoints(run)]
+    check(names == ["step_00000028", "step_00000033"], f"a damaged checkpoint stays: {names}")
+    print("ok: a damaged checkpoint does not count among those that are kept", flush=True)
 
     for path in checkpoints(stopped):
         (path / "model.safetensors").write_bytes(b"")
     before = sorted(stopped.rglob("*"))
     result = weir.run("train", "--resume", "--run", stopped)
-    check(result.returncode == 65, f"all damaged: exits with {result.returncode}, expected 65: {result.stderr.decode()}")
+    check(result.returncode == 65, f"all damaged: exits with {result.returncode}, not 65: {result.stderr.decode()}")
     check(b"damaged" in result.stderr and sorted(stopped.rglob("*")) == before, "all damaged: not refused cleanly")
     for path in checkpoints(stopped):
         (path / "MANIFEST.json").unlink()

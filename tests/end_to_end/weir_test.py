@@ -59,11 +59,13 @@ class Weir:
         return ["train", "quickstart", *(f"{key}={value}" for key, value in settings.items()), "--run", run]
 
     def run(self, *arguments, timeout=120):
+        """Arguments that are bytes go as they are."""
+        command = [self.binary, *(a if isinstance(a, bytes) else str(a) for a in arguments)]
         try:
-            return subprocess.run(self.command(*arguments), stdin=subprocess.DEVNULL, capture_output=True,
-                                  timeout=timeout, cwd=self.folder)
+            return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout,
+                                  cwd=self.folder)
         except subprocess.TimeoutExpired:
-            fail(f"weir {' '.join(map(str, arguments))} still runs after {timeout} s")
+            fail(f"{command} still runs after {timeout} s")
 
     def succeed(self, *arguments):
         result = self.run(*arguments)

@@ -1,6 +1,7 @@
 // The `weir` command: reads the command line, runs one sub-command, turns errors into one line and an exit code.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <new>
@@ -13,7 +14,7 @@ namespace {
 
 // Messages may quote what the user or a file said: shown in one line, without control characters.
 int fail(weir::ExitCode code, const std::string& message) {
-  fmt::print(stderr, "weir: {}\n", weir::printable(message, 4096));
+  fmt::print(stderr, "weir: {}\n", weir::one_line(message));
   return static_cast<int>(code);
 }
 
@@ -21,6 +22,15 @@ int fail(weir::ExitCode code, const std::string& message) {
 int report_parse(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);
   return fail(weir::ExitCode::usage, fmt::format("{}; see 'weir --help' or 'weir COMMAND --help'", error.what()));
+}
+
+// CLI11 would only say that a command is missing.
+void check_command(const CLI::App& app, const std::string& name) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  if (name.empty() || name.starts_with('-') || std::find(known.begin(), known.end(), name) != known.end()) return;
+  throw weir::ArgumentError(fmt::format("there is no command {}{}; see 'weir --help'", weir::quote_short(name),
+                                        weir::did_you_mean(name, known)));
 }
 
 }  // namespace
@@ -39,6 +49,7 @@ int main(int argc, char** argv) {
   weir::add_inspect_command(app);
   weir::add_bench_command(app);
   try {
+    check_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::ParseError& error) {
@@ -48,7 +59,8 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return fail(weir::ExitCode::out_of_memory, "out of memory; lower train.batch_size or model.segment");
   } catch (const std::filesystem::filesystem_error& error) {
-    return fail(weir::ExitCode::io, fmt::format("{}; check the path and its permissions", error.what()));
+    return fail(weir::ExitCode::io, fmt::format("{}: {}; check the path and its permissions",
+                                                weir::printable(error.path1().string()), error.code().message()));
   } catch (const std::exception& error) {
     return fail(weir::ExitCode::internal, error.what());
   }

@@ -1,6 +1,7 @@
 // weir eval, weir generate: what is done with a trained model.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,7 @@
 #include "core/parallel.h"
 #include "core/text.h"
 #include "tools/weir/commands.h"
+#include "train/append_file.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
@@ -82,12 +84,14 @@ std::string run_context(const Config& config) {
     const DataConfig& data = config.data;
     return context_from(open_corpora(data.train, data.valid, data.valid_fraction).valid, config.model);
   } catch (const Error& error) {
-    fmt::print(stderr, "weir: warning: no context: {}; with a short prompt the text will be poor\n", error.what());
+    warn_on_stderr(fmt::format("no context: {}; with a short prompt the text will be poor", error.what()));
     return "";
   }
 }
 
 void run_generate(GenerateArguments arguments) {
+  if (std::isnan(arguments.options.temperature))  // CLI::Range lets it pass
+    throw ArgumentError("--temperature: nan is not a number; give one from 0 to 100");
   const LoadedModel loaded = load_model(arguments.path, arguments.threads);
   if (!arguments.no_context) arguments.options.context = run_context(loaded.config);
   if (arguments.json) {
@@ -137,7 +141,9 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--top-k", arguments->options.top_k, "sample among the k most likely bytes; 0: among all")
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24));
-  command->add_option("--seed", arguments->options.seed, "another seed, another text")->capture_default_str();
+  command->add_option("--seed", arguments->options.seed, "another seed, another text")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
   command->add_flag("--json", arguments->json, "print one JSON object");
   command->callback([arguments] { run_generate(*arguments); });

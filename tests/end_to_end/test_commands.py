@@ -1,0 +1,154 @@
+"""The commands say the same thing about the same model, repeat themselves, and suit both programs and terminals."""
+
+import fcntl
+import json
+import math
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+
+from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
+
+COMMANDS = ["train", "eval", "generate", "presets", "inspect", "bench"]
+
+
+def check_help(weir):
+    overview = weir.succeed("--help")
+    for command in COMMANDS:
+        check(re.search(rf"^  {command}\b", overview, re.M), f"weir --help does not list {command}")
+        text = weir.succeed(command, "--help")
+        check(f"weir {command}" in text, f"weir {command} --help does not show its usage")
+        check(not CONTROL.search(text), f"weir {command} --help has control characters")
+    keys = weir.succeed("train", "--keys")
+    for key in TINY:
+        check(key.split(".")[1] in keys, f"weir train --keys does not list {key}")
+    print("ok: every command has its help", flush=True)
+
+
+def check_presets(weir):
+    presets = json.loads(weir.succeed("presets", "--json"))
+    table = weir.succeed("presets")
+    check(len(presets) >= 2, "fewer than two presets")
+    for preset in presets:
+        check(preset["name"] in table, f"weir presets does not list {preset['name']}")
+        inspected = weir.succeed_json("inspect", preset["name"], "--json")
+        for key in ("parameters", "active_parameters"):
+            check(preset[key] == inspected[key] > 0, f"{preset['name']}: presets and inspect differ in {key}")
+        check(inspected["flops_per_token"] > 2 * 4 * 128 * 128, f"{preset['name']}: flops_per_token is too low")
+        check(inspected["active_parameters"] <= inspected["parameters"], f"{preset['name']}: too many active")
+    print(f"ok: {len(presets)} presets, inspect agrees", flush=True)
+
+
+def check_training(weir, run):
+    result = weir.succeed_json(*weir.train_arguments(run, eval__max_tokens=0), "--json")
+    check(result["outcome"] == "finished" and result["steps"] == 60, f"train --json says {result}")
+    check(result["tokens"] == 60 * 4 * 32, f"train --json counts {result['tokens']} tokens")
+    check(result["checkpoint"] == str(checkpoints(run)[-1]), f"train --json names {result['checkpoint']}")
+    print("ok: train --json prints one object", flush=True)
+    return result
+
+
+def check_parameters(weir, run):
+    header = tensor_header(checkpoints(run)[-1] / "model.safetensors")
+    stored = sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    for what in (run, checkpoints(run)[-1], run / "config.toml"):
+        inspected = weir.succeed_json("inspect", what, "--json")
+        check(inspected["parameters"] == stored, f"inspect {what}: {inspected['parameters']}, the file has {stored}")
+    wider = weir.succeed_json("inspect", run, "model.d_model=64", "--json")
+    check(wider["parameters"] > stored, "an override does not change what inspect counts")
+    print(f"ok: inspect counts the {stored} parameters of the checkpoint", flush=True)
+
+
+def check_evaluation(weir, run, trained):
+    last = [line["valid/bits_per_byte"] for line in metrics(run) if "valid/bits_per_byte" in line][-1]
+    measured = weir.succeed_json("eval", run, "--threads", 1, "--json")
+    check(abs(measured["bits_per_byte"] - last) <= 1e-6, f"eval says {measured['bits_per_byte']}, metrics.jsonl {last}")
+    check(abs(trained["valid_bits_per_byte"] - last) <= 1e-6, "train --json and metrics.jsonl differ")
+    check(0 < last < 8, f"{last} bits per byte after training")
+    check(f"{last:.4f} bits per byte" in weir.succeed("eval", run), "eval and eval --json differ")
+
+    none = weir.succeed_json("eval", run, "--memory", 0, "--threads", 1, "--json")
+    check(none["memory"] == 0 and none["bits_per_byte"] != measured["bits_per_byte"], "--memory 0 changes nothing")
+    long = weir.succeed_json("eval", run, "--memory", 100, "--threads", 1, "--json")
+    check(long["memory"] == 100 and long["bits_per_byte"] < none["bits_per_byte"] + 0.5, "--memory 100 harms")
+    some = weir.succeed_json("eval", run, "--max-tokens", 64, "--batch-size", 2, "--threads", 1, "--json")
+    check(some["bytes"] == 64 and some["batch_size"] == 2, f"--max-tokens 64 --batch-size 2 gives {some}")
+    other = weir.succeed_json("eval", checkpoints(run)[-1], "--data", weir.text, "--threads", 1, "--json")
+    check(other["data"] == str(weir.text) and other["bytes"] > 10 * measured["bytes"], f"--data gives {other}")
+    print("ok: eval repeats the validation of the run, and measures otherwise if asked", flush=True)
+
+
+def check_generation(weir, run):
+    def text(*flags, threads=1):
+        return weir.succeed_json("generate", run, "--prompt", "the ", "--tokens", 40, "--threads", threads, "--json",
+                                 *flags)["text"]
+
+    first = text("--seed", 7)
+    check(len(first) > 0 and first == text("--seed", 7), "the same seed gives another text")
+    check(first != text("--seed", 8), "another seed gives the same text")
+    coldest = text("--temperature", 0)
+    check(coldest == text("--temperature", 0, "--seed", 99), "temperature 0 depends on the seed")
+    check(coldest == text("--top-k", 1), "the most likely byte of one is not the one of temperature 0")
+    check(first == text("--seed", 7, threads=2), "the text depends on the threads")
+    for prompt in ("", "\x1b[31m\x07", "é" * 50):
+        output = weir.succeed("generate", run, "--prompt", prompt, "--temperature", 100, "--tokens", 60,
+                              "--threads", 1)
+        check(not CONTROL.search(output), f"generate prints control characters: {output!r}")
+    print("ok: generate repeats itself, and prints no control characters", flush=True)
+
+
+def check_plain_output(weir):
+    output = weir.succeed(*weir.train_arguments(weir.folder / "plain", train__steps=10))
+    check(not CONTROL.search(output), "train prints control characters into a pipe")
+    steps = [line for line in output.splitlines() if line.startswith("step ") and "| loss" in line]
+    check(len(steps) == 10, f"train with train.log_every=1 prints {len(steps)} lines for 10 steps")
+    check(weir.succeed(*weir.train_arguments(weir.folder / "quiet", train__steps=10), "--quiet") == "",
+          "train --quiet prints something")
+    print("ok: plain output in a pipe", flush=True)
+
+
+def check_terminal(weir):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    arguments = weir.train_arguments(weir.folder / "live", train__steps=200)
+    process = subprocess.Popen(weir.command(*arguments), stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
+                               env=os.environ | {"TERM": "xterm"})
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        output += piece
+    check(process.wait(60) == 0, "training in a terminal fails")
+    screens = output.decode().replace("\r\n", "\n")
+    live = re.findall(r"\r([^\r\n\x1b]+)\x1b\[K", screens)
+    check(live, f"no live line in a terminal: {screens[:300]!r}")
+    for line in live:
+        check(line.startswith("step ") and len(line) < 80, f"a live line of {len(line)} columns: {line!r}")
+    rest = re.sub(r"\r|\x1b\[K", "", screens)
+    check(not CONTROL.search(rest), f"other control characters in a terminal: {rest[:300]!r}")
+    check(screens.rstrip("\n").splitlines()[-1].startswith("done: 200 steps"), "the terminal does not end with done:")
+    print(f"ok: a live line within 80 columns in a terminal, drawn {len(live)} times", flush=True)
+
+
+def main():
+    with setup() as weir:
+        run = weir.folder / "run"
+        check_help(weir)
+        check_presets(weir)
+        trained = check_training(weir, run)
+        check_parameters(weir, run)
+        check_evaluation(weir, run, trained)
+        check_generation(weir, run)
+        check_plain_output(weir)
+        check_terminal(weir)
+
+
+main()
