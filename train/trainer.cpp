@@ -99,11 +99,11 @@ class Trainer {
   }
 
   TrainingStep::Result step() {
-    const double lr = learning_rate();
+    rate_ = learning_rate();
     const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
     const auto read = [&](std::int64_t group) { return reader_.read(state_.block, group * group_size, group_size); };
     const double before = now();
-    TrainingStep::Result result = (*update_)(read, state_.memories, state_.step, lr, logging(state_.step + 1));
+    TrainingStep::Result result = (*update_)(read, state_.memories, state_.step, rate_, logging(state_.step + 1));
     tokens_per_second_ = smoothed(static_cast<double>(tokens_per_step_) / (now() - before));
     state_.skipped_in_a_row = result.applied ? 0 : state_.skipped_in_a_row + 1;
     ++state_.step;
@@ -150,7 +150,7 @@ class Trainer {
                         .steps = step_limit(config_.train, tokens_per_step_),
                         .loss = result.loss,
                         .bits_per_byte = bits,
-                        .learning_rate = learning_rate(),
+                        .learning_rate = rate_,
                         .tokens_per_second = tokens_per_second_,
                         .gradient_norm = result.gradient_norm,
                         .seconds_left = seconds_left()},
@@ -161,7 +161,7 @@ class Trainer {
                                    {"train/bits_per_byte", bits},
                                    {"train/auxiliary_loss", result.auxiliary_loss},
                                    {"train/gradient_norm", result.gradient_norm},
-                                   {"train/learning_rate", learning_rate()},
+                                   {"train/learning_rate", rate_},
                                    {"train/tokens", static_cast<double>(state_.tokens)},
                                    {"train/seconds", state_.seconds},
                                    {"train/tokens_per_second", tokens_per_second_}};
@@ -230,6 +230,7 @@ class Trainer {
   Evaluation last_validation_;
   std::string last_saved_;
   double started_ = 0, tokens_per_second_ = 0;
+  double rate_ = 0;  // of the last update
 };
 
 }  // namespace

@@ -69,6 +69,7 @@ struct Bench {
   std::vector<Memory> memories;
 };
 
+// For models so small that threads would only wait for each other.
 struct OneThread {
   OneThread() { set_thread_count(1); }
   ~OneThread() { set_thread_count(before); }
@@ -280,6 +281,7 @@ TEST_CASE("evaluation against a plain sum") {
 }
 
 TEST_CASE("generation") {
+  const OneThread quick;
   const Config config = small_config();
   TransformerXl model(config.model, config.feedforward);
   model.initialise(5);
@@ -312,6 +314,7 @@ TEST_CASE("generation") {
 }
 
 TEST_CASE("training learns, in float32 and bf16, with experts and without") {
+  const OneThread quick;
   const TemporaryDirectory folder;
   const ByteCorpus corpus = corpus_of(folder, 2000, [](std::size_t i) { return "abcde fgh"[i % 9]; });
   for (const std::string precision : {"float32", "bf16"})
@@ -333,6 +336,7 @@ TEST_CASE("training learns, in float32 and bf16, with experts and without") {
 }
 
 TEST_CASE("a whole run learns a repetitive text, and resumes bit for bit") {
+  const OneThread quick;
   const TemporaryDirectory folder;
   const ByteCorpus corpus = corpus_of(folder, 6000, [](std::size_t i) { return "the weir holds back. "[i % 21]; });
   Config config = small_config();
@@ -353,6 +357,9 @@ TEST_CASE("a whole run learns a repetitive text, and resumes bit for bit") {
   CHECK(result.steps == 100);
   CHECK(result.tokens == 100 * 4 * 8);
   CHECK(result.validation.bits_per_byte() < 0.5);
+  // The first line is about the first update, which has the full rate.
+  const std::string metrics = read_file(run.file("metrics.jsonl"), 1 << 20);
+  CHECK(metrics.substr(0, metrics.find('\n')).find("\"train/learning_rate\":0.01,") != std::string::npos);
 
   const RunDirectory interrupted(folder / "interrupted");
   int steps = 0;
