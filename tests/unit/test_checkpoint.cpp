@@ -85,6 +85,12 @@ void overwrite(const std::string& path, const std::string& bytes) {
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
+// In place: truncating a file and writing it anew costs some file systems a trip to the disk.
+void put_byte(const std::string& path, std::size_t place, char byte) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(place)).put(byte);
+}
+
 // Whether `call` is refused as damaged data with a message that names `file`.
 template <class Call>
 bool refused(Call&& call, const std::string& file) {
@@ -168,19 +174,19 @@ TEST_CASE("checkpoint: any flipped bit is noticed") {
     const std::string file = path + "/" + name, bytes = read_file(file, 1 << 20);
     // A damaged manifest may blame the file whose entry it changes.
     const std::string named = name == "MANIFEST.json" ? path : file;
-    for (int i = 0; i < 600; ++i) {
-      std::string damaged = bytes;
+    for (int i = 0; i < 450; ++i) {
       const std::size_t place = random.bits(draws++) % bytes.size();
-      damaged[place] = static_cast<char>(damaged[place] ^ (1 << random.bits(draws++) % 8));
-      overwrite(file, damaged);
+      put_byte(file, place, static_cast<char>(bytes[place] ^ (1 << random.bits(draws++) % 8)));
       ++flips;
-      if (refused([&] { verify_checkpoint(path); }, named)) continue;
-      ++missed;
-      MESSAGE(name << " byte " << place);
+      if (!refused([&] { verify_checkpoint(path); }, named)) {
+        ++missed;
+        MESSAGE(name << " byte " << place);
+      }
+      put_byte(file, place, bytes[place]);
     }
-    overwrite(file, bytes);
+    CHECK(read_file(file, 1 << 20) == bytes);
   }
-  CHECK(flips == 3000);
+  CHECK(flips == 2250);
   CHECK(missed == 0);
   verify_checkpoint(path);
   // Loading verifies first: nothing of a damaged checkpoint reaches the model.
@@ -203,9 +209,10 @@ TEST_CASE("checkpoint: any truncation is noticed, and so is a missing file") {
     const std::string file = path + "/" + name, bytes = read_file(file, 1 << 20);
     const std::size_t step = name.ends_with(".json") ? 1 : 41;
     int missed = 0;
-    for (std::size_t length = 0; length < bytes.size(); length += step) {
-      overwrite(file, bytes.substr(0, length));
+    for (std::size_t length = bytes.size() - 1;; length -= step) {
+      fs::resize_file(file, length);
       missed += !refused([&] { verify_checkpoint(path); }, file);
+      if (length < step) break;
     }
     CHECK(missed == 0);
     overwrite(file, bytes + "\n");
