@@ -43,11 +43,6 @@ Config finished(Config config, std::span<const std::string> overrides, const std
 std::int64_t tokens_per_step(const Config& config) { return config.train.batch_size * config.model.segment; }
 
 void validate_model(const Config& c) {
-  if (c.model.vocabulary != 256) {
-    throw ArgumentError(
-        fmt::format("model.vocabulary = {}: the text is read as bytes, so there are 256 tokens; set it to 256",
-                    c.model.vocabulary));
-  }
   if (c.feedforward.kind == "sigma-moe" && c.feedforward.k > c.feedforward.experts) {
     throw ArgumentError(
         fmt::format("feedforward.k = {} is more than feedforward.experts = {}: a token cannot use more "

@@ -13,7 +13,7 @@ struct GenerateOptions {
   double temperature = 0.8;  // 0: always the most likely token
   std::int64_t top_k = 0;    // sample among the k most likely; 0: among all
   std::uint64_t seed = 1;
-  std::string context;  // bytes the model reads before the prompt
+  std::string context{};  // bytes the model reads before the prompt
 };
 
 // Continues `prompt` (bytes; a line end where prompt and context are both empty) and returns the new bytes. The model

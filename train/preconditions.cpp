@@ -25,6 +25,11 @@ bool memory_fits(const Memory& memory, const Config& config) {
 }  // namespace
 
 void check_before_training(const Config& config) {
+  if (config.model.vocabulary != 256)
+    throw ArgumentError(
+        fmt::format("model.vocabulary = {}: the text is read as bytes, so there are 256 tokens; set it "
+                    "to 256",
+                    config.model.vocabulary));
   const Corpora corpora = open_corpora(config.data.train, config.data.valid, config.data.valid_fraction);
   StreamReader(corpora.train, config.train.batch_size, config.model.segment, "train.batch_size");
   if (corpora.valid.size() > 0) StreamReader(corpora.valid, 1, config.model.segment, "data.valid_fraction");

@@ -8,8 +8,8 @@
 
 namespace weir {
 
-// Refuses what cannot be trained: text that is missing or too short (RunError(io or bad_data)), a model and batch
-// beyond the memory of the machine (RunError(out_of_memory)).
+// Refuses what cannot be trained: another vocabulary than bytes (ArgumentError), text that is missing or too short
+// (RunError(io or bad_data)), a model and batch beyond the memory of the machine (RunError(out_of_memory)).
 void check_before_training(const Config& config);
 
 // A run counts its place in the text and its memory in the batch and the segment, so these cannot change between

@@ -151,7 +151,7 @@ TEST_CASE("learning rates of the paper") {
   CHECK(rate(plain, 0) == doctest::Approx(2.5e-4).epsilon(1e-14));
   CHECK(rate(plain, 50000) == doctest::Approx(1.25e-4).epsilon(1e-12));
   CHECK(rate(plain, 100000) == doctest::Approx(0).epsilon(1e-14));
-  const OptimizerConfig warm{.lr = 2.5e-4, .warmup_steps = 4000};
+  const OptimizerConfig warm{.lr = 2.5e-4, .warmup_steps = 4000, .decay_steps = 100000};
   CHECK(rate(warm, 0) == doctest::Approx(2.5e-4 / 4000).epsilon(1e-14));
   CHECK(rate(warm, 1999) == doctest::Approx(1.25e-4).epsilon(1e-14));
   CHECK(rate(warm, 3999) == doctest::Approx(2.5e-4).epsilon(1e-14));
@@ -371,14 +371,12 @@ TEST_CASE("a whole run learns a repetitive text, and resumes bit for bit") {
   const auto bytes = [](const std::string& path) { return read_file(path + "/model.safetensors", 1 << 24); };
   CHECK(bytes(rest.checkpoint) == bytes(result.checkpoint));
 
-  // Another batch, or a text that is now shorter than the place it was left at: the streams start again.
-  for (const bool shorter : {false, true}) {
-    Config changed = config;
-    changed.train.steps += shorter ? 4 : 2;
-    if (shorter) changed.data.train = corpus_of(folder, 400, random_byte).path();
-    if (!shorter) changed.train.batch_size = 6;
-    CHECK(train(changed, interrupted, {.resume = true, .quiet = true}).steps == changed.train.steps);
-  }
+  // Another batch, or a text that is now shorter than the place it was left at, cannot be gone on with.
+  Config other_batch = config, shorter_text = config;
+  other_batch.train.batch_size = 6;
+  CHECK_THROWS_AS(train(other_batch, interrupted, {.resume = true, .quiet = true}), ArgumentError);
+  shorter_text.data.train = corpus_of(folder, 400, random_byte).path();
+  CHECK_THROWS_AS(train(shorter_text, interrupted, {.resume = true, .quiet = true}), RunError);
 }
 
 TEST_CASE("training asks the system for no memory after its second step") {
