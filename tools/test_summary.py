@@ -14,6 +14,7 @@ import sys
 DOCTEST_TOTALS = re.compile(r"\[doctest\] test cases: +\d+ \| +(\d+) passed \| +(\d+) failed \| +(\d+) skipped")
 PLAIN_TOTALS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 DOCTEST_CASE = re.compile(r"^TEST CASE: +(.*)$")
+REPORTED_CASE = re.compile(r"^FAIL(?:ED:)? +(.*?) *$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -26,7 +27,7 @@ def totals(output):
 
 
 def failing_cases(output):
-    """Names of the cases that failed, as far as the program tells: doctest's report, or lines that start with FAIL."""
+    """Names of the cases that failed, as far as the program tells: doctest's report, or lines that say FAIL."""
     names, case = [], ""
     for line in output.splitlines():
         if match := DOCTEST_CASE.match(line):
@@ -35,8 +36,8 @@ def failing_cases(output):
             case = ""
         elif " ERROR: " in line and case and case not in names:
             names.append(case)
-        elif line.startswith("FAIL "):
-            names.append(line[len("FAIL "):].strip())
+        elif match := REPORTED_CASE.match(line):
+            names.append(match.group(1))
     return names
 
 
