@@ -244,7 +244,7 @@ def hostile_tensors(first):
 
 def hostile_states():
     def value(**fields):
-        return lambda data: json.dumps(json.loads(data) | fields).encode()
+        return lambda data: (json.dumps(json.loads(data) | fields) + "\n").encode()
 
     yield "not JSON", lambda data: b"{" + data
     yield "a list", lambda data: b"[1]"
@@ -277,7 +277,7 @@ def check_hostile_checkpoints(mistakes):
         path.write_bytes(bad)
         entries = json.loads(good_manifest)
         entries[file_name] = {"bytes": len(bad), "xxh3_128": digest(bad)}
-        manifest.write_text(json.dumps(entries))
+        manifest.write_text(json.dumps(entries) + "\n")
         mistakes.check(f"{file_name}: {name}", code, [fragment or file_name], words)
         path.write_bytes(good)
         manifest.write_bytes(good_manifest)
