@@ -61,9 +61,10 @@ void check_state_fits(const TrainingState& state, const Config& config, const st
   if (state.block >= blocks_per_stream)
     throw RunError(
         ExitCode::bad_data,
-        fmt::format("{}: the run goes on at block {} of each stream, but {} is only long enough for {}: give "
-                    "the text that the run was begun with",
-                    checkpoint, state.block, config.data.train, blocks_per_stream));
+        fmt::format(
+            "{}/state.json: the run goes on at block {} of each stream, but {} is only long enough for {}: give "
+            "the text that the run was begun with",
+            checkpoint, state.block, config.data.train, blocks_per_stream));
   bool fits = state.memories.empty() || std::ssize(state.memories) == config.train.accumulate;
   for (const Memory& memory : state.memories) fits = fits && memory_fits(memory, config);
   if (!fits)
