@@ -5,6 +5,7 @@
 
 #include "autograd/backward.h"
 #include "core/parallel.h"
+#include "ops/cpu/exp_row.h"
 #include "ops/cpu/math.h"
 #include "ops/cpu/reduce.h"
 #include "ops/exp.h"
@@ -60,10 +61,9 @@ void log_softmax_cpu(const Tensor& x, const Tensor& y) {
       for (std::int64_t r = begin; r < end; ++r) {
         const T* const row = in.row(r);
         T* const to = out.row(r);
-        const Value largest = cpu::max_over<Value>(in.cols, [&](std::int64_t c) { return static_cast<Value>(row[c]); });
-        for (std::int64_t c = 0; c < in.cols; ++c) e[c] = cpu::exp(static_cast<Value>(row[c]) - largest);
-        const Value total = cpu::log(cpu::sum_over<Value>(in.cols, [&](std::int64_t c) { return e[c]; }));
-        for (std::int64_t c = 0; c < in.cols; ++c) to[c] = T((static_cast<Value>(row[c]) - largest) - total);
+        const auto [shift, total] = cpu::exp_row(row, in.cols, e);
+        const Value first = shift, second = cpu::log(total);
+        for (std::int64_t c = 0; c < in.cols; ++c) to[c] = T((static_cast<Value>(row[c]) - first) - second);
       }
     });
   });

@@ -5,6 +5,7 @@
 
 #include "autograd/backward.h"
 #include "core/parallel.h"
+#include "ops/cpu/exp_row.h"
 #include "ops/cpu/math.h"
 #include "ops/cpu/reduce.h"
 #include "ops/exp.h"
@@ -70,12 +71,7 @@ void logsumexp_cpu(const Tensor& x, const Tensor& y) {
       std::vector<Value> scratch(static_cast<std::size_t>(in.cols));
       Value* const e = scratch.data();
       for (std::int64_t r = begin; r < end; ++r) {
-        const T* const row = in.row(r);
-        const Value largest = cpu::max_over<Value>(in.cols, [&](std::int64_t c) { return static_cast<Value>(row[c]); });
-        // An infinite maximum must not be subtracted from itself.
-        const Value shift = std::isfinite(largest) ? largest : Value(0);
-        for (std::int64_t c = 0; c < in.cols; ++c) e[c] = cpu::exp(static_cast<Value>(row[c]) - shift);
-        const Value total = cpu::sum_over<Value>(in.cols, [&](std::int64_t c) { return e[c]; });
+        const auto [shift, total] = cpu::exp_row(in.row(r), in.cols, e);
         out.row(r)[0] = T(shift + cpu::log(total));
       }
     });
