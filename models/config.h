@@ -65,8 +65,10 @@ struct FeedforwardConfig {
             "probability with which an expert cannot be selected by a token in training");
     v.field("dropout_experts", dropout_experts, {.min = 0, .below = 1},
             "probability with which a hidden unit inside the experts is dropped in training");
-    v.field("regulariser", regulariser, {"none", "entropy", "switch"},
-            "loss term that keeps all experts in use: entropy of the mean selection, or the Switch Transformer's");
+    v.field(
+        "regulariser", regulariser, {"none", "entropy", "entropy-selected", "switch"},
+        "loss term that keeps all experts in use: entropy of the mean selection; the same over the k selected scores "
+        "alone, as the authors' code has it with softmax-after-topk; or the Switch Transformer's");
     v.field("regulariser_weight", regulariser_weight, {.min = 0, .max = 1e6}, "factor on the regulariser's loss term");
     v.field("init", init, {"dense-equivalent", "standard"},
             "scale of the experts' down projection: for experts x expert_size inputs, or for expert_size");

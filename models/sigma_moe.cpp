@@ -59,11 +59,14 @@ FeedforwardOutput SigmaMoe::operator()(const Tensor& x, const ForwardContext& co
                                   : expert_feedforward(flat, chosen.gate, chosen.index, w1_.value, w2_.value);
   out.y = reshape(y, x.shape());
   if (context.training && config_.regulariser_weight > 0 && config_.regulariser != "none")
-    out.auxiliary_loss =
-        scale(config_.regulariser == "entropy" ? entropy_regulariser(logits) : switch_regulariser(logits, chosen.index),
-              config_.regulariser_weight);
+    out.auxiliary_loss = scale(regulariser(logits, chosen.index), config_.regulariser_weight);
   if (context.collect_statistics) out.statistics.expert_counts = count_experts(chosen.index, config_.experts);
   return out;
+}
+
+Tensor SigmaMoe::regulariser(const Tensor& logits, const Tensor& index) const {
+  if (config_.regulariser == "switch") return switch_regulariser(logits, index);
+  return entropy_regulariser(config_.regulariser == "entropy-selected" ? take_along(logits, index) : logits);
 }
 
 // Selects on the logits: the sigmoid is monotone, and saturated sigmoids would tie. A dropped expert ranks last, so it

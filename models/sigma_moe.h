@@ -21,6 +21,7 @@ class SigmaMoe final : public Feedforward {
     Tensor index;  // [N, K] int32
   };
   Selection select(const Tensor& logits, const ForwardContext& context) const;
+  Tensor regulariser(const Tensor& logits, const Tensor& index) const;
 
   std::int64_t layer_;
   FeedforwardConfig config_;

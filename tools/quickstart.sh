@@ -118,4 +118,4 @@ echo
 echo "The run is in $run. To go on, from $PWD:"
 echo "  $weir generate $run --prompt 'The '"
 echo "  $weir eval $run --data FILE"
-echo "  $weir train $run/config.toml --resume --run $run train.minutes=10"
+echo "  $weir train --resume --run $run train.minutes=10"

@@ -8,6 +8,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <tuple>
 #include <unordered_map>
+#include <vector>
 
 #include "core/error.h"
 #include "ops/cpu/gemm.h"
@@ -104,8 +105,53 @@ class PrimitiveCache {
   std::unordered_map<Key, Primitive, KeyHash> primitives_;
 };
 
+// Whether this processor has bf16 products at all; oneDNN refuses them below AVX-512.
+bool has_bf16() {
+  static const bool supported = [] {
+    using dnnl::memory;
+    const memory::desc matrix({32, 32}, memory::data_type::bf16, memory::dims{32, 1});
+    try {
+      dnnl::matmul::primitive_desc({matrix, matrix, matrix}, dnnl::engine(dnnl::engine::kind::cpu, 0));
+      return true;
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return supported;
+}
+
+std::vector<float> widened(std::int64_t rows, std::int64_t cols, Matrix<bf16> m) {
+  std::vector<float> values(static_cast<std::size_t>(rows * cols));
+  const std::int64_t outer = m.transposed ? cols : rows, inner = m.transposed ? rows : cols;
+  for (std::int64_t i = 0; i < outer; ++i)
+    for (std::int64_t j = 0; j < inner; ++j) values[static_cast<std::size_t>(i * inner + j)] = m.data[i * m.stride + j];
+  return values;
+}
+
+// The same product with the inputs widened to float32.
+template <class Out>
+void through_float(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<bf16> a, Matrix<bf16> b, Out* c,
+                   std::int64_t c_stride, GemmMode mode) {
+  const std::vector<float> wide_a = widened(m, k, a), wide_b = widened(k, n, b);
+  std::vector<float> sums(static_cast<std::size_t>(m * n));
+  onednn_f32(m, n, k, {wide_a.data(), a.transposed ? m : k, a.transposed},
+             {wide_b.data(), b.transposed ? k : n, b.transposed}, sums.data(), n, GemmMode::overwrite);
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      const float before = mode == GemmMode::accumulate ? static_cast<float>(c[i * c_stride + j]) : 0;
+      c[i * c_stride + j] = Out(before + sums[static_cast<std::size_t>(i * n + j)]);
+    }
+}
+
 void onednn_bf16(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<bf16> a, Matrix<bf16> b, void* c, DType c_dtype,
                  std::int64_t c_stride, GemmMode mode) {
+  if (!has_bf16()) {
+    if (c_dtype == DType::float32)
+      through_float(m, n, k, a, b, static_cast<float*>(c), c_stride, mode);
+    else
+      through_float(m, n, k, a, b, static_cast<bf16*>(c), c_stride, mode);
+    return;
+  }
   const OneThread guard;
   thread_local PrimitiveCache cache;
   const Key key{m,

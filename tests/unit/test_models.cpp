@@ -402,6 +402,30 @@ TEST_CASE("regularisers: values and gradients") {
   CHECK(grad_check([&](auto in) { return std::vector{switch_regulariser(in[0], index)}; }, at) == "");
 }
 
+TEST_CASE("sigma-moe: the regulariser over selected scores, as in the authors' code") {
+  constexpr std::size_t kTokens = 10, D = 12, E = 4;
+  FeedforwardConfig ff = sigma_moe(E, 8, 2);
+  ff.gate = "softmax-after-topk";
+  ff.regulariser = "entropy-selected";
+  ff.regulariser_weight = 0.5;
+  TransformerXl model(small_model(1), ff);
+  model.initialise(9, DType::float64);
+  const auto router = model.parameters().at("layer0.ff.router").value.values();
+  const Tensor input = random_tensor({2, 5, D}, 8);
+  const auto x = input.values();
+  double first = 0;  // the mean weight of the larger of a token's two scores
+  for (std::size_t n = 0; n < kTokens; ++n) {
+    std::vector<double> logits(E);
+    for (std::size_t e = 0; e < E; ++e)
+      for (std::size_t d = 0; d < D; ++d) logits[e] += x[n * D + d] * router[e * D + d];
+    std::sort(logits.rbegin(), logits.rend());
+    first += 1 / (1 + std::exp(logits[1] - logits[0])) / kTokens;
+  }
+  const double expected = 0.5 * (first * std::log(first) + (1 - first) * std::log(1 - first));
+  const FeedforwardOutput out = model.feedforward(0)(input, {.training = true});
+  CHECK(out.auxiliary_loss.item() == doctest::Approx(expected).epsilon(1e-12));
+}
+
 TEST_CASE("models: the auxiliary loss is the weighted sum over the layers") {
   const auto auxiliary = [](double weight, std::int64_t layers) {
     FeedforwardConfig ff = sigma_moe(4, 8, 2);

@@ -39,6 +39,10 @@ void watch_signals() {
 
 // The configuration and the run folder. Without a configuration, --resume takes the one stored in the run folder.
 Config load(TrainArguments& arguments) {
+  if (arguments.resume && arguments.what.find('=') != std::string::npos) {  // a setting stands where the preset would
+    arguments.overrides.insert(arguments.overrides.begin(), arguments.what);
+    arguments.what.clear();
+  }
   if (!arguments.what.empty()) {
     const Config config = load_config(arguments.what, arguments.overrides);
     if (arguments.run.empty()) arguments.run = "runs/" + config.name;
