@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Validation curves of runs: a Markdown table on standard output, and a picture.
+"""Validation curves of runs: a Markdown table on standard output (the evaluation nearest to
+each minute), and a picture.
 
   docs/results/curve.py OUT.svg NAME=RUN_FOLDER [NAME=RUN_FOLDER ...]
 
@@ -28,11 +29,8 @@ def print_table(curves):
     print("|---" * (1 + 2 * len(curves)) + "|")
     last = max(points[-1][0] for points in curves.values())
     for minute in [m for m in (1, 2, 3, 5, 7, 10, 13, 16, 20, 30, 40, 60) if m <= last + 1]:
-        cells = []
-        for points in curves.values():
-            at = [p for p in points if p[0] <= minute + 0.35][-1:]
-            cells += [f"{at[0][2]:.3f}", f"{at[0][1] / 1e6:.1f}"] if at else ["", ""]
-        print(f"| {minute} | " + " | ".join(cells) + " |")
+        nearest = [min(points, key=lambda p: abs(p[0] - minute)) for points in curves.values()]
+        print(f"| {minute} | " + " | ".join(f"{bits:.3f} | {tokens / 1e6:.1f}" for _, tokens, bits in nearest) + " |")
 
 
 def draw(curves):

@@ -37,6 +37,7 @@ void check_command(const CLI::App& app, const std::string& name) {
 
 int main(int argc, char** argv) {
   CLI::App app("Weir trains and runs sparse Transformer-XL language models.", "weir");
+  app.set_version_flag("--version", "weir " WEIR_VERSION);
   app.require_subcommand(1);
   app.footer(
       "Exit codes: 0 done, 2 usage or configuration, 65 bad data or checkpoint, 69 device not available,\n"
