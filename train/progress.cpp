@@ -29,9 +29,9 @@ struct Part {
   int interest;  // the lowest is left out first
 };
 
-std::string joined(const std::vector<Part>& parts) {
+std::string joined(const std::vector<Part>& parts, const char* separator) {
   std::string text;
-  for (const Part& part : parts) text += (text.empty() ? "" : " | ") + part.text;
+  for (const Part& part : parts) text += (text.empty() ? "" : separator) + part.text;
   return text;
 }
 
@@ -75,9 +75,11 @@ std::string progress_text(const Progress& p, int columns) {
   parts.push_back({format_si(p.tokens_per_second) + " tok/s", 3});
   parts.push_back({"grad " + fixed_text(p.gradient_norm, 2), 0});
   if (p.seconds_left >= 0) parts.push_back({"eta " + format_duration(p.seconds_left), 4});
-  while (parts.size() > 1 && joined(parts).size() > static_cast<std::size_t>(std::max(columns, 0)))
-    leave_out_least(parts);
-  return joined(parts);
+  const auto limit = static_cast<std::size_t>(std::max(columns, 0));
+  for (; parts.size() > 1; leave_out_least(parts))
+    for (const char* separator : {" | ", "  ", " "})
+      if (std::string line = joined(parts, separator); line.size() <= limit) return line;
+  return parts[0].text;
 }
 
 bool is_live_terminal(std::FILE* file) {

@@ -19,7 +19,8 @@ struct Progress {
 };
 
 // "step 120/600 | loss 1.834 | bpb 2.646 | lr 1.8e-03 | 21.4k tok/s | grad 0.31 | eta 1m12s". Where it has more than
-// `columns`, the parts of least interest are left out: grad, then lr, bpb, tok/s and eta.
+// `columns` the parts move together, which fits all of them into 80; below that those of least interest are left out:
+// grad, then lr, bpb, tok/s and eta.
 std::string progress_text(const Progress& progress, int columns = 1000);
 
 std::string format_duration(double seconds);  // "12s", "1m12s", "2h05m", "3d04h"; "?" where not a time

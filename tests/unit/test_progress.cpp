@@ -73,7 +73,8 @@ TEST_CASE("progress: numbers with SI prefixes") {
 TEST_CASE("progress: the whole line, and shorter where columns are few") {
   CHECK(progress_text(example) ==
         "step 120/600 | loss 1.834 | bpb 2.646 | lr 1.8e-03 | 21.4k tok/s | grad 0.31 | eta 1m12s");
-  CHECK(progress_text(example, 80) == "step 120/600 | loss 1.834 | bpb 2.646 | lr 1.8e-03 | 21.4k tok/s | eta 1m12s");
+  CHECK(progress_text(example, 80) == "step 120/600 loss 1.834 bpb 2.646 lr 1.8e-03 21.4k tok/s grad 0.31 eta 1m12s");
+  CHECK(progress_text(example, 70) == "step 120/600 loss 1.834 bpb 2.646 lr 1.8e-03 21.4k tok/s eta 1m12s");
   CHECK(progress_text(example, 40) == "step 120/600 | loss 1.834 | eta 1m12s");
   CHECK(progress_text(example, 0) == "step 120/600");
   for (int columns = 12; columns < 100; ++columns)
@@ -100,7 +101,7 @@ TEST_CASE("progress: without a terminal a line per log interval and no control c
 TEST_CASE("progress: on a terminal the line is rewritten in place") {
   const Progress first{.step = 1, .steps = 2};
   const Progress second{.step = 2, .steps = 2};
-  const std::string text = printed(true, 20, [&](ProgressLine& line) {
+  const std::string text = printed(true, 12, [&](ProgressLine& line) {
     line.update(first, true);
     line.message("saved");
     line.update(second, false);  // too soon after the last drawing
