@@ -111,7 +111,11 @@ def check_plain_output(weir):
 
 
 def check_terminal(weir):
-    ours, theirs = pty.openpty()
+    try:
+        ours, theirs = pty.openpty()
+    except OSError as error:
+        print(f"skipped: the live line in a terminal: {error}", flush=True)
+        return
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     arguments = weir.train_arguments(weir.folder / "live", train__steps=200)
     process = subprocess.Popen(weir.command(*arguments), stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
