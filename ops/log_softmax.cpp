@@ -51,22 +51,12 @@ Tensor log_softmax(const Tensor& x) {
 namespace {
 
 void log_softmax_cpu(const Tensor& x, const Tensor& y) {
-  const Tensor from = rows_form(x);
-  visit_floating("log_softmax", x.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    const auto in = rows_of<T>(from), out = rows_of<T>(y);
-    parallel_for(in.rows, grain_for(8 * in.cols), [&](std::int64_t begin, std::int64_t end) {
-      std::vector<Value> scratch(static_cast<std::size_t>(in.cols));
-      Value* const e = scratch.data();
-      for (std::int64_t r = begin; r < end; ++r) {
-        const T* const row = in.row(r);
-        T* const to = out.row(r);
-        const auto [shift, total] = cpu::exp_row(row, in.cols, e);
-        const Value first = shift, second = cpu::log(total);
-        for (std::int64_t c = 0; c < in.cols; ++c) to[c] = T((static_cast<Value>(row[c]) - first) - second);
-      }
-    });
-  });
+  cpu::for_each_exp_row("log_softmax", x, y,
+                        []<class T, class V>(const T* from, T* to, cpu::ExpRow<V> row, std::span<const V> e) {
+                          const V total = cpu::log(row.sum);
+                          for (std::size_t c = 0; c < e.size(); ++c)
+                            to[c] = T((static_cast<V>(from[c]) - row.shift) - total);
+                        });
 }
 
 void log_softmax_backward_cpu(const Tensor& y, const Tensor& dy, const Tensor& dx) {

@@ -63,19 +63,10 @@ Tensor logsumexp(const Tensor& x, int axis, bool keep_axis) {
 namespace {
 
 void logsumexp_cpu(const Tensor& x, const Tensor& y) {
-  const Tensor from = rows_form(x);
-  visit_floating("logsumexp", x.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    const auto in = rows_of<T>(from), out = rows_of<T>(y);
-    parallel_for(in.rows, grain_for(8 * in.cols), [&](std::int64_t begin, std::int64_t end) {
-      std::vector<Value> scratch(static_cast<std::size_t>(in.cols));
-      Value* const e = scratch.data();
-      for (std::int64_t r = begin; r < end; ++r) {
-        const auto [shift, total] = cpu::exp_row(in.row(r), in.cols, e);
-        out.row(r)[0] = T(shift + cpu::log(total));
-      }
-    });
-  });
+  cpu::for_each_exp_row("logsumexp", x, y,
+                        []<class T, class V>(const T*, T* to, cpu::ExpRow<V> row, std::span<const V>) {
+                          to[0] = T(row.shift + cpu::log(row.sum));
+                        });
 }
 
 void logsumexp_backward_cpu(const Tensor& x, const Tensor& y, const Tensor& dy, const Tensor& dx) {

@@ -50,21 +50,11 @@ Tensor softmax(const Tensor& x) {
 namespace {
 
 void softmax_cpu(const Tensor& x, const Tensor& y) {
-  const Tensor from = rows_form(x);
-  visit_floating("softmax", x.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    const auto in = rows_of<T>(from), out = rows_of<T>(y);
-    parallel_for(in.rows, grain_for(8 * in.cols), [&](std::int64_t begin, std::int64_t end) {
-      std::vector<Value> scratch(static_cast<std::size_t>(in.cols));
-      Value* const e = scratch.data();
-      for (std::int64_t r = begin; r < end; ++r) {
-        const T* const row = in.row(r);
-        T* const to = out.row(r);
-        const Value inverse = 1 / cpu::exp_row(row, in.cols, e).sum;
-        for (std::int64_t c = 0; c < in.cols; ++c) to[c] = T(e[c] * inverse);
-      }
-    });
-  });
+  cpu::for_each_exp_row("softmax", x, y,
+                        []<class T, class V>(const T*, T* to, cpu::ExpRow<V> row, std::span<const V> e) {
+                          const V inverse = 1 / row.sum;
+                          for (std::size_t c = 0; c < e.size(); ++c) to[c] = T(e[c] * inverse);
+                        });
 }
 
 void softmax_backward_cpu(const Tensor& y, const Tensor& dy, const Tensor& dx) {
