@@ -115,7 +115,7 @@ std::string write_help(const FieldList& list);      // for a terminal of 80 colu
 std::string write_markdown(const FieldList& list);  // a table per section
 
 std::string type_text(const Field& field);    // "integer", "number", "true or false", "text", "choice"
-std::string limits_text(const Field& field);  // "1 to 65536", "dense, sigma-moe"; empty where anything goes
+std::string limits_text(const Field& field);  // "1 to 65536", "dense, moe"; empty where anything goes
 std::string value_text(const Field& field);   // the present value as TOML writes it
 
 }  // namespace weir

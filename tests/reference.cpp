@@ -108,7 +108,7 @@ void check_choice(const char* what, const std::string& value, std::initializer_l
 
 FeedforwardConfig moe_config(const Case& c, const std::string& prefix) {
   FeedforwardConfig config;
-  config.kind = "sigma-moe";
+  config.kind = "moe";
   config.experts = c.integer(prefix + "n_experts");
   config.expert_size = c.integer(prefix + "expert_size");
   config.k = c.integer(prefix + "k");

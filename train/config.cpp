@@ -43,7 +43,7 @@ Config finished(Config config, std::span<const std::string> overrides, const std
 std::int64_t tokens_per_step(const Config& config) { return config.train.batch_size * config.model.segment; }
 
 void validate_model(const Config& c) {
-  if (c.feedforward.kind == "sigma-moe" && c.feedforward.k > c.feedforward.experts) {
+  if (c.feedforward.kind == "moe" && c.feedforward.k > c.feedforward.experts) {
     throw ArgumentError(
         fmt::format("feedforward.k = {} is more than feedforward.experts = {}: a token cannot use more "
                     "experts than there are; lower k or add experts",

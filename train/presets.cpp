@@ -26,12 +26,8 @@ Config base() {
 }
 
 void quickstart(Config& c) {
-  c.feedforward = {.kind = "sigma-moe",
-                   .experts = 8,
-                   .expert_size = 64,
-                   .k = 2,
-                   .regulariser = "entropy",
-                   .regulariser_weight = 1e-3};
+  c.feedforward = {
+      .kind = "moe", .experts = 8, .expert_size = 64, .k = 2, .regulariser = "entropy", .regulariser_weight = 1e-3};
 }
 
 // 513 hidden units with their biases have the parameters of 8 x 64 without biases plus the selector.

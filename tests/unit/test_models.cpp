@@ -29,7 +29,7 @@ ModelConfig small_model(std::int64_t layers = 2) {
 
 FeedforwardConfig dense(std::int64_t d_ff) { return {.kind = "dense", .d_ff = d_ff}; }
 FeedforwardConfig sigma_moe(std::int64_t experts, std::int64_t expert_size, std::int64_t k) {
-  return {.kind = "sigma-moe", .experts = experts, .expert_size = expert_size, .k = k};
+  return {.kind = "moe", .experts = experts, .expert_size = expert_size, .k = k};
 }
 
 std::int64_t count(const ModelConfig& model, const FeedforwardConfig& feedforward) {

@@ -1,4 +1,4 @@
-#include "models/sigma_moe.h"
+#include "models/moe.h"
 
 #include <cmath>
 
@@ -33,8 +33,8 @@ std::vector<std::int64_t> count_experts(const Tensor& index, std::int64_t expert
 
 }  // namespace
 
-SigmaMoe::SigmaMoe(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& model,
-                   const FeedforwardConfig& config)
+Moe::Moe(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& model,
+         const FeedforwardConfig& config)
     : layer_(layer),
       config_(config),
       router_(parameters.add(name + ".router", {config.experts, model.d_model},
@@ -46,7 +46,7 @@ SigmaMoe::SigmaMoe(ParameterSet& parameters, const std::string& name, std::int64
           initialise::normal(fan_in_std(
               model, config.init == "standard" ? config.expert_size : config.experts * config.expert_size)))) {}
 
-FeedforwardOutput SigmaMoe::operator()(const Tensor& x, const ForwardContext& context) const {
+FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context) const {
   const std::int64_t tokens = x.size(0) * x.size(1);
   const Tensor flat = reshape(x, {tokens, x.size(2)});                             // [N, D]
   const Tensor logits = linear(cast(flat, router_.value.dtype()), router_.value);  // [N, E], never in bf16
@@ -64,14 +64,14 @@ FeedforwardOutput SigmaMoe::operator()(const Tensor& x, const ForwardContext& co
   return out;
 }
 
-Tensor SigmaMoe::regulariser(const Tensor& logits, const Tensor& index) const {
+Tensor Moe::regulariser(const Tensor& logits, const Tensor& index) const {
   if (config_.regulariser == "switch") return switch_regulariser(logits, index);
   return entropy_regulariser(config_.regulariser == "entropy-selected" ? take_along(logits, index) : logits);
 }
 
 // Selects on the logits: the sigmoid is monotone, and saturated sigmoids would tie. A dropped expert ranks last, so it
 // is taken only where fewer than K others are left, and then weighs nothing.
-SigmaMoe::Selection SigmaMoe::select(const Tensor& logits, const ForwardContext& context) const {
+Moe::Selection Moe::select(const Tensor& logits, const ForwardContext& context) const {
   Tensor mask, ranked = logits;
   if (context.training && config_.expert_dropout > 0) {
     mask = keep_mask(logits.shape(), config_.expert_dropout, context.random(RandomPlace::expert_mask, layer_),
@@ -87,7 +87,7 @@ SigmaMoe::Selection SigmaMoe::select(const Tensor& logits, const ForwardContext&
   return {take_along(mask.defined() ? score * mask : score, index), index};
 }
 
-FeedforwardCost SigmaMoe::cost() const {
+FeedforwardCost Moe::cost() const {
   const std::int64_t experts = w1_.shape.product() + w2_.shape.product(), router = router_.shape.product();
   const std::int64_t active = experts / config_.experts * config_.k + router;
   return {experts + router, active, static_cast<double>(active)};

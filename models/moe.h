@@ -8,10 +8,10 @@ namespace weir {
 // router [E, D], w1 [E, D, G] (A), w2 [E, G, D] (B); no biases. Initial standard deviations ("dense-equivalent"):
 // router and A sqrt(2 / (layers * D)), router rows normalised; B sqrt(2 / (layers * E * G)), or with "standard"
 // sqrt(2 / (layers * G)).
-class SigmaMoe final : public Feedforward {
+class Moe final : public Feedforward {
  public:
-  SigmaMoe(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& model,
-           const FeedforwardConfig& config);
+  Moe(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& model,
+      const FeedforwardConfig& config);
   FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override;
   FeedforwardCost cost() const override;
 
