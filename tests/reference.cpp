@@ -113,6 +113,7 @@ FeedforwardConfig moe_config(const Case& c, const std::string& prefix) {
   config.expert_size = c.integer(prefix + "expert_size");
   config.k = c.integer(prefix + "k");
   config.gate = gate_name(c.text(prefix + "gate"), c.text(prefix + "gate_after_topk", "false") == "true");
+  if (config.gate == "s-base") config.selection = "sinkhorn", config.gate = "sigmoid";
   config.regulariser = c.text(prefix + "reg");
   config.regulariser_weight = c.number(prefix + "reg_coefficient");
   check_choice("gate", config.gate, {"sigmoid", "softmax", "softmax-after-topk"});
