@@ -8,9 +8,10 @@ namespace weir {
 
 std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                               const ModelConfig& model, const FeedforwardConfig& config) {
-  if (config.kind == "dense") return std::make_unique<DenseFeedforward>(parameters, name, layer, model, config);
+  if (config.kind == "dense" || config.kind == "top-k")
+    return std::make_unique<DenseFeedforward>(parameters, name, layer, model, config);
   if (config.kind == "moe") return std::make_unique<Moe>(parameters, name, layer, model, config);
-  throw ArgumentError("feedforward.kind: unknown kind '" + config.kind + "'; choose dense or moe");
+  throw ArgumentError("feedforward.kind: unknown kind '" + config.kind + "'; choose dense, top-k or moe");
 }
 
 }  // namespace weir

@@ -178,11 +178,13 @@ Config lm_config(const Case& c) {
                   .segment = c.integer("segment"),
                   .memory = c.integer("memory")};
   const std::string kind = c.text("feedforward");
-  check_choice("feedforward", kind, {"dense", "moe"});
+  check_choice("feedforward", kind, {"dense", "topk", "moe"});
   if (kind == "moe")
     config.feedforward = moe_config(c, "ff_");
+  else if (kind == "topk")
+    config.feedforward = {.kind = "top-k", .d_ff = c.integer("d_ff"), .k = c.integer("ff_k")};
   else
-    config.feedforward.kind = "dense", config.feedforward.d_ff = c.integer("d_ff");
+    config.feedforward = {.kind = "dense", .d_ff = c.integer("d_ff")};
   config.train = {.batch_size = c.integer("batch"), .steps = c.integer("steps")};
   config.optimizer.lr = c.number("lr");
   config.optimizer.clip = c.number("clip");
