@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "models/dense.h"
 #include "models/moe.h"
+#include "models/product_key_memory.h"
 
 namespace weir {
 
@@ -11,7 +12,8 @@ std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const st
   if (config.kind == "dense" || config.kind == "top-k")
     return std::make_unique<DenseFeedforward>(parameters, name, layer, model, config);
   if (config.kind == "moe") return std::make_unique<Moe>(parameters, name, layer, model, config);
-  throw ArgumentError("feedforward.kind: unknown kind '" + config.kind + "'; choose dense, top-k or moe");
+  if (config.kind == "pkm") return std::make_unique<ProductKeyMemory>(parameters, name, layer, model, config);
+  throw ArgumentError("feedforward.kind: unknown kind '" + config.kind + "'; choose dense, top-k, pkm or moe");
 }
 
 }  // namespace weir
