@@ -12,7 +12,12 @@ double kept_values(const ModelConfig& m, const FeedforwardConfig& f, double keys
   const auto d = static_cast<double>(m.d_model), heads = static_cast<double>(m.heads * m.head_size);
   const double attention = keys_per_query * (2 * d + 2 * heads) + 2 * d + 2 * heads;  // seen, normed, kv; own, q, out
   if (f.kind == "dense") return attention + 4 * d + 2 * static_cast<double>(f.d_ff);
+  if (f.kind == "top-k") return attention + 4 * d + 3 * static_cast<double>(f.d_ff);
   const auto k = static_cast<double>(f.k);
+  if (f.kind == "pkm") {
+    const auto n = static_cast<double>(f.sub_keys), chosen = static_cast<double>(f.key_heads) * k;
+    return attention + 4 * d + (f.k >= f.sub_keys ? 2 * n + n * n : 4 * chosen);
+  }
   return attention + (4 + k) * d + k * static_cast<double>(f.expert_size) + 6 * static_cast<double>(f.experts);
 }
 

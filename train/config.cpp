@@ -42,13 +42,41 @@ Config finished(Config config, std::span<const std::string> overrides, const std
 
 std::int64_t tokens_per_step(const Config& config) { return config.train.batch_size * config.model.segment; }
 
-void validate_model(const Config& c) {
-  if (c.feedforward.kind == "moe" && c.feedforward.k > c.feedforward.experts) {
+void validate_feedforward(const FeedforwardConfig& f, const ModelConfig& model) {
+  if (f.kind == "moe" && f.k > f.experts) {
     throw ArgumentError(
         fmt::format("feedforward.k = {} is more than feedforward.experts = {}: a token cannot use more "
                     "experts than there are; lower k or add experts",
-                    c.feedforward.k, c.feedforward.experts));
+                    f.k, f.experts));
   }
+  if (f.kind == "top-k" && f.k > f.d_ff) {
+    throw ArgumentError(
+        fmt::format("feedforward.k = {} is more than feedforward.d_ff = {}: a token cannot keep more hidden "
+                    "units than there are; lower k or raise d_ff",
+                    f.k, f.d_ff));
+  }
+  if (f.kind != "pkm") return;
+  if (f.k > f.sub_keys * f.sub_keys) {
+    throw ArgumentError(
+        fmt::format("feedforward.k = {} is more than the {} values of feedforward.sub_keys = {}: lower k (from "
+                    "sub_keys on, every value is used) or add sub-keys",
+                    f.k, f.sub_keys * f.sub_keys, f.sub_keys));
+  }
+  if (model.d_model % 2 != 0) {
+    throw ArgumentError(
+        fmt::format("model.d_model = {} is odd, but feedforward.kind = \"pkm\" cuts its input into two equal "
+                    "halves: make d_model even",
+                    model.d_model));
+  }
+  if (f.init == "switch") {
+    throw ArgumentError(
+        "feedforward.init = \"switch\" is for experts; feedforward.kind = \"pkm\" starts \"dense-equivalent\" or "
+        "\"standard\": choose one of these");
+  }
+}
+
+void validate_model(const Config& c) {
+  validate_feedforward(c.feedforward, c.model);
   if (c.sample.top_k > c.model.vocabulary) {
     throw ArgumentError(
         fmt::format("sample.top_k = {} is more than model.vocabulary = {}: lower it, or give 0 for all tokens",

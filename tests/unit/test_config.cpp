@@ -87,6 +87,14 @@ const Mistake toml_mistakes[] = {
     {"preset = \"quikstart\"", "run.toml:1:10: ", "no preset \"quikstart\"", "did you mean quickstart?"},
     {"preset = 3", "run.toml:1:10: ", "preset takes a name", "preset = \"quickstart\""},
     {"[feedforward]\nk = 9\n[train]\nsteps = 9", "run.toml: feedforward.k = 9", "feedforward.experts = 8", "lower k"},
+    {"[feedforward]\nkind = \"top-k\"\nd_ff = 8\nk = 9\n[train]\nsteps = 9", "run.toml: feedforward.k = 9",
+     "feedforward.d_ff = 8", "raise d_ff"},
+    {"[feedforward]\nkind = \"pkm\"\nsub_keys = 3\nk = 10\n[train]\nsteps = 9", "run.toml: feedforward.k = 10",
+     "the 9 values of feedforward.sub_keys = 3", "add sub-keys"},
+    {"[model]\nd_model = 31\n[feedforward]\nkind = \"pkm\"\n[train]\nsteps = 9", "run.toml: model.d_model = 31",
+     "feedforward.kind = \"pkm\"", "make d_model even"},
+    {"[feedforward]\nkind = \"pkm\"\ninit = \"switch\"\n[train]\nsteps = 9", "run.toml: feedforward.init",
+     "feedforward.kind = \"pkm\"", "dense-equivalent"},
     {"\"a\\u001b[31m\" = 3", "run.toml:1:1: ", "a\\u001b[31m", "--keys"},
 };
 
