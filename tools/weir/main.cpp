@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
       "70 bug in weir, 71 out of memory, 74 input or output, 75 stopped by a signal (run again with --resume),\n"
       "77 diverged.");
   weir::add_train_command(app);
+  weir::add_sweep_command(app);
   weir::add_eval_command(app);
   weir::add_generate_command(app);
   weir::add_presets_command(app);
