@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
   weir::add_presets_command(app);
   weir::add_inspect_command(app);
   weir::add_bench_command(app);
+  weir::add_tokenize_command(app);
   try {
     check_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);
