@@ -76,12 +76,6 @@ void validate_batches(const Config& c) {
                     "(eval.batch_size x model.segment): raise max_tokens or lower eval.batch_size",
                     c.eval.max_tokens, eval_tokens));
   }
-  if (c.eval.every > 0 && c.data.valid.empty() && c.data.valid_fraction == 0) {
-    throw ArgumentError(
-        fmt::format("eval.every = {} needs validation data, but data.valid is empty and "
-                    "data.valid_fraction = 0: set one of the two, or eval.every = 0",
-                    c.eval.every));
-  }
 }
 
 void validate_schedule(const Config& c) {
@@ -110,10 +104,12 @@ void validate_schedule(const Config& c) {
 
 void DataConfig::visit(FieldVisitor& v) {
   v.field("train", train,
-          "file with the training text, read as bytes; a relative path starts at the working directory");
-  v.field("valid", valid, "file with the validation text; empty: the last part of the training text");
+          "text file, whose bytes are the tokens, or folder of prepared data; a relative path starts at the working "
+          "directory");
+  v.field("valid", valid,
+          "the same for validation; empty: the valid split of the folder, or else the last part of the training data");
   v.field("valid_fraction", valid_fraction, {.min = 0, .below = 1},
-          "share of the training text that is kept for validation where data.valid is empty");
+          "share of the training data that is kept for validation where there is no other");
 }
 
 void TrainConfig::visit(FieldVisitor& v) {
@@ -146,11 +142,11 @@ void OptimizerConfig::visit(FieldVisitor& v) {
 
 void EvalConfig::visit(FieldVisitor& v) {
   v.field("every", every, {.min = 0, .max = any_count}, "steps between two evaluations; 0: none");
-  v.field("batch_size", batch_size, {.min = 1, .max = 1 << 20}, "streams into which the validation text is cut");
+  v.field("batch_size", batch_size, {.min = 1, .max = 1 << 20}, "streams into which the validation data is cut");
   v.field("memory", memory, {.min = -1, .max = 1 << 20},
           "tokens before the segment that attention still sees in evaluation; -1: as in training");
   v.field("max_tokens", max_tokens, {.min = 0, .max = any_count},
-          "tokens per evaluation; 0: the whole validation text");
+          "tokens per evaluation; 0: all of the validation data");
 }
 
 void CheckpointConfig::visit(FieldVisitor& v) {

@@ -88,7 +88,8 @@ struct Object {
   const json& member(const std::string& name, const char* kind, bool (json::*is_kind)() const noexcept) const {
     const auto found = value.find(name);
     if (found == value.end()) refuse(path, field(name), "the field is missing");
-    if (!((*found).*is_kind)()) refuse(path, field(name), fmt::format("expected {}, found {}", kind, found->type_name()));
+    if (!((*found).*is_kind)())
+      refuse(path, field(name), fmt::format("expected {}, found {}", kind, found->type_name()));
     return *found;
   }
   std::string text(const std::string& name) const { return member(name, "a text", &json::is_string); }

@@ -31,7 +31,7 @@ struct Dataset {
   std::string name;
   std::string tokenizer = "bytes";  // or the name of the tokenizer's file in the folder
   std::int64_t vocabulary = 256;
-  std::map<std::string, Split> splits;         // of train, valid and test those that there are
+  std::map<std::string, Split> splits;        // of train, valid and test those that there are
   std::map<std::string, std::string> source;  // where the text comes from: anything worth keeping
 };
 
@@ -53,8 +53,8 @@ class SplitWriter {
   void append(std::span<const std::int32_t> tokens);
   std::int64_t size() const { return size_; }  // tokens appended
 
-  // Puts the shards in place and returns what dataset.json has to say of them; bytes and words are the caller's. Without
-  // commit() nothing is left in the folder. A split without any token is a RunError(bad_data).
+  // Puts the shards in place and returns what dataset.json has to say of them; bytes and words are the caller's.
+  // Without commit() nothing is left in the folder. A split without any token is a RunError(bad_data).
   Split commit();
 
  private:

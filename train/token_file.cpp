@@ -51,7 +51,9 @@ HashState new_hash() {
   return state;
 }
 
-std::size_t bytes_per_token(std::int64_t vocabulary) { return vocabulary <= 1 << 8 ? 1 : vocabulary <= 1 << 16 ? 2 : 4; }
+std::size_t bytes_per_token(std::int64_t vocabulary) {
+  return vocabulary <= 1 << 8 ? 1 : vocabulary <= 1 << 16 ? 2 : 4;
+}
 
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
   throw RunError(ExitCode::bad_data,
@@ -63,7 +65,8 @@ void check_header(const Header& header, const RandomAccessFile& file) {
   const auto& path = file.path();
   if (std::string_view(header.magic.data(), kMagic.size()) != kMagic)
     refuse(path, "this is not a token shard: it does not begin with \"weir tok\"");
-  if (header.header_hash != hash_of(header)) refuse(path, "the header (byte offset 0 to 63) is damaged: its checksum differs");
+  if (header.header_hash != hash_of(header))
+    refuse(path, "the header (byte offset 0 to 63) is damaged: its checksum differs");
   if (header.version != kVersion)
     refuse(path, fmt::format("its version is {}, this program reads version {}", header.version, kVersion));
   if (header.token_bytes != 1 && header.token_bytes != 2 && header.token_bytes != 4)
@@ -72,10 +75,11 @@ void check_header(const Header& header, const RandomAccessFile& file) {
     refuse(path, fmt::format("its vocabulary is {} (byte offset 16), expected 1 to 2^31 - 1", header.vocabulary));
   const std::uint64_t there = file.size() - kHeaderBytes;
   if (there % header.token_bytes != 0 || there / header.token_bytes != header.tokens)
-    refuse(path, fmt::format("it has {} bytes, but the {} tokens of {} bytes that the header (byte offset 24) announces, "
-                             "and the header, need {}",
-                             file.size(), header.tokens, header.token_bytes,
-                             kHeaderBytes + header.tokens * header.token_bytes));
+    refuse(
+        path,
+        fmt::format("it has {} bytes, but the {} tokens of {} bytes that the header (byte offset 24) announces, "
+                    "and the header, need {}",
+                    file.size(), header.tokens, header.token_bytes, kHeaderBytes + header.tokens * header.token_bytes));
 }
 
 template <class T>
@@ -137,9 +141,9 @@ void TokenFile::check(std::int64_t begin, std::span<const std::int32_t> tokens) 
   std::size_t i = 0;
   while (value(tokens[i]) < limit) ++i;
   const std::int64_t place = begin + static_cast<std::int64_t>(i);
-  refuse(path(), fmt::format("token {} (byte offset {}) is {}, expected less than the vocabulary, {}", place,
-                             data_start_ + static_cast<std::uint64_t>(place) * token_bytes_, value(tokens[i]),
-                             vocabulary_));
+  refuse(path(),
+         fmt::format("token {} (byte offset {}) is {}, expected less than the vocabulary, {}", place,
+                     data_start_ + static_cast<std::uint64_t>(place) * token_bytes_, value(tokens[i]), vocabulary_));
 }
 
 void TokenFile::read(std::int64_t begin, std::span<std::int32_t> into) const {
@@ -152,23 +156,31 @@ void TokenFile::read(std::int64_t begin, std::span<std::int32_t> into) const {
   check(begin, into);
 }
 
-void TokenFile::verify() const {
-  if (checksum_.empty()) return;
-  const auto hash = new_hash();
+// Reads all tokens, and so checks them.
+std::string TokenFile::hash() const {
+  const auto state = new_hash();
   std::vector<std::byte> stored(kPieceBytes);
   std::vector<std::int32_t> tokens(kPieceBytes / token_bytes_);
   for (std::int64_t begin = 0; begin < size_; begin += std::ssize(tokens)) {
     const auto count = static_cast<std::size_t>(std::min<std::int64_t>(std::ssize(tokens), size_ - begin));
     const auto bytes = std::span(stored).first(count * token_bytes_);
     file_->read(data_start_ + static_cast<std::uint64_t>(begin) * token_bytes_, bytes);
-    XXH3_128bits_update(hash.get(), bytes.data(), bytes.size());
+    XXH3_128bits_update(state.get(), bytes.data(), bytes.size());
     const auto piece = std::span(tokens).first(count);
     widen(bytes, token_bytes_, piece);
     check(begin, piece);
   }
-  if (const std::string found = hex(XXH3_128bits_digest(hash.get())); found != checksum_)
-    refuse(path(), fmt::format("its tokens (byte offset {} to {}) are damaged: their checksum is {}, the header says {}",
-                               data_start_, file_->size() - 1, found, checksum_));
+  return hex(XXH3_128bits_digest(state.get()));
+}
+
+std::string TokenFile::checksum() const { return checksum_.empty() ? hash() : checksum_; }
+
+void TokenFile::verify() const {
+  if (checksum_.empty()) return;
+  if (const std::string found = hash(); found != checksum_)
+    refuse(path(),
+           fmt::format("its tokens (byte offset {} to {}) are damaged: their checksum is {}, the header says {}",
+                       data_start_, file_->size() - 1, found, checksum_));
 }
 
 // --- writing ------------------------------------------------------------------------------------------------------

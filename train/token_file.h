@@ -36,17 +36,19 @@ class TokenFile {
   const std::string& path() const { return file_->path(); }
   std::int64_t size() const { return size_; }  // tokens
   std::int64_t vocabulary() const { return vocabulary_; }
-  const std::string& checksum() const { return checksum_; }  // of the tokens, 32 hexadecimal digits; empty for a text
+  // Of the tokens, 32 hexadecimal digits: of a shard what its header says, of a text what reading it gives.
+  std::string checksum() const;
 
   // The tokens from `begin` on. One beyond the vocabulary is a RunError(bad_data) with file, place and value.
   void read(std::int64_t begin, std::span<std::int32_t> into) const;
 
-  // Reads everything and compares the checksum; nothing to do for a text. Throws as read() does.
+  // Reads a shard from end to end and compares the checksum. Throws as read() does. A text has nothing to compare with.
   void verify() const;
 
  private:
   TokenFile() = default;
   void check(std::int64_t begin, std::span<const std::int32_t> tokens) const;
+  std::string hash() const;
 
   std::unique_ptr<const RandomAccessFile> file_;
   std::uint64_t data_start_ = 0;  // byte offset in the file
@@ -65,7 +67,7 @@ class TokenFileWriter {
   TokenFileWriter& operator=(const TokenFileWriter&) = delete;
 
   const std::string& path() const { return path_; }
-  std::int64_t size() const { return size_; }  // tokens appended
+  std::int64_t size() const { return size_; }                // tokens appended
   const std::string& checksum() const { return checksum_; }  // once finished
 
   // A token outside the vocabulary is an ArgumentError.

@@ -115,7 +115,6 @@ const Mistake override_mistakes[] = {
     {"train.accumulate=3", "preset quickstart: train.batch_size = 16", "train.accumulate = 3", "multiple"},
     {"train.tokens=10", "preset quickstart: train.tokens = 10", "train.batch_size", "raise tokens"},
     {"eval.max_tokens=10", "preset quickstart: eval.max_tokens = 10", "eval.batch_size", "raise max_tokens"},
-    {"data.valid_fraction=0", "preset quickstart: eval.every = 100", "data.valid_fraction = 0", "or eval.every = 0"},
     {"optimizer.min_lr=1", "preset quickstart: optimizer.min_lr = 1", "optimizer.lr = 0.002", "lower min_lr"},
     {"train.steps=50", "preset quickstart: optimizer.warmup_steps = 50", "train.steps = 50", "warm-up shorter"},
     {"train.minutes=0", "preset quickstart: optimizer.schedule", "train.minutes",

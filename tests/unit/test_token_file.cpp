@@ -75,7 +75,8 @@ class FileSizeLimit {
 };
 
 Dataset small_dataset(const std::string& folder, std::int64_t vocabulary = 300) {
-  Dataset dataset{.name = "numbers", .tokenizer = "numbers.model", .vocabulary = vocabulary, .splits = {}, .source = {}};
+  Dataset dataset{
+      .name = "numbers", .tokenizer = "numbers.model", .vocabulary = vocabulary, .splits = {}, .source = {}};
   for (const char* name : {"train", "valid"}) {
     SplitWriter writer(folder, name, vocabulary, 100);
     writer.append(some_tokens(250, vocabulary));
@@ -156,7 +157,9 @@ TEST_CASE("token shards: every flipped bit is noticed") {
     put(path, damaged);
     const std::string message = refusal(path);
     CHECK(contains(message, path));
-    CHECK(contains(message, bit < 64 ? "not a token shard" : bit < 512 ? "header (byte offset 0 to 63)" : "byte offset"));
+    CHECK(contains(message, bit < 64    ? "not a token shard"
+                            : bit < 512 ? "header (byte offset 0 to 63)"
+                                        : "byte offset"));
   }
   put(path, sound);
   CHECK(refusal(path).empty());
@@ -169,7 +172,9 @@ TEST_CASE("token shards: every other length is noticed") {
   const std::string sound = bytes_of(path);
   for (std::size_t length = 0; length < sound.size(); ++length) {
     put(path, sound.substr(0, length));
-    CHECK(contains(refusal(path), length == 0 ? "empty" : length < 64 ? "less than the 64" : "the 9 tokens of 2 bytes"));
+    CHECK(contains(refusal(path), length == 0   ? "empty"
+                                  : length < 64 ? "less than the 64"
+                                                : "the 9 tokens of 2 bytes"));
   }
   put(path, sound + "xx");
   CHECK(contains(refusal(path), "it has 84 bytes"));
@@ -287,7 +292,8 @@ TEST_CASE("datasets: a hostile dataset.json is refused by the name of its field"
   };
   check("\"train-00001.tokens\"", "\"../train-00001.tokens\"", "splits.train.shards[1].file");
   check("\"train-00001.tokens\"", "\"/etc/passwd\"", "splits.train.shards[1].file");
-  check("\"train-00001.tokens\"", "\"train-00000.tokens\"", "splits.train.shards[1].file: \"train-00000.tokens\" appears");
+  check("\"train-00001.tokens\"", "\"train-00000.tokens\"",
+        "splits.train.shards[1].file: \"train-00000.tokens\" appears");
   check("\"train-00001.tokens\"", "\"a\\u0000.tokens\"", "splits.train.shards[1].file");
   check("\"train-00001.tokens\"", "7", "splits.train.shards[1].file: expected a text, found number");
   check("\"numbers.model\"", "\"../m\"", "tokenizer: \"../m\" is neither");
