@@ -206,6 +206,7 @@ def check_documents(weir, shards):
     weir.succeed(*common, "--tokens", 1000000, "--shards", 1, "--force")
     first = shards["train-00000-of-00020.json.gz"][1].encode()
     check(bytes(read_split(out, "train")) == first, "--shards 1 is not the first shard")
+    weir.succeed(*common, "--tokens", 1000000, "--force")
     weir.succeed("prepare", "peS2o", "--from", *paths, "--tokens", 1000000, "--vocabulary", 70, "--out",
                  weir.folder / "trained")
     check(json.loads((weir.folder / "trained" / "dataset.json").read_text())["vocabulary"] == 70, "another vocabulary")
@@ -395,7 +396,8 @@ def check_bad_inputs(weir, archive):
         return folder / name
 
     def words(code, fragments, path, *more):
-        refused(weir, code, fragments, "prepare", "wikitext-2", "--from", path, "--out", out, "--vocabulary", 60, *more)
+        vocabulary = [] if "--vocabulary" in more else ["--vocabulary", 60]
+        refused(weir, code, fragments, "prepare", "wikitext-2", "--from", path, "--out", out, *vocabulary, *more)
 
     good = archive.read_bytes()
     words(DATA, ["cut.zip"], file("cut.zip", good[:len(good) // 2]))
@@ -419,10 +421,14 @@ def check_bad_inputs(weir, archive):
     for ending, packed in packings.items():
         path = file(f"text.{ending}", packed[:-20])
         refused(weir, DATA, [f"text.{ending}"], "prepare", "files", "--train", path, "--out", out)
+        flipped = bytearray(packed)
+        flipped[len(packed) // 2] ^= 1
+        path = file(f"text.{ending}", bytes(flipped))
+        refused(weir, DATA, [f"text.{ending}", "damaged"], "prepare", "files", "--train", path, "--out", out)
         path = file(f"text.{ending}", packed)
         weir.succeed("prepare", "files", "--train", path, "--tokenizer", "bytes", "--out", folder / ending)
         check(bytes(read_split(folder / ending, "train")) == text, f"{ending} is unpacked to another text")
-    bomb = file("bomb.bz2", bz2.compress(bytes(100_000_000)))
+    bomb = file("bomb.bz2", bz2.compress(b"a" * 100_000_000))
     refused(weir, DATA, ["no text does"], "prepare", "files", "--train", bomb, "--tokenizer", "bytes", "--out", out)
     several = io.BytesIO()
     with zipfile.ZipFile(several, "w") as packed:
@@ -483,14 +489,13 @@ def check_full_disk(weir):
             print("ok: a disk that is too small is told beforehand", flush=True)
         else:
             print("skipped: a small disk: it cannot be mounted here", flush=True)
-    # The expectation says it fits (sentences of few tokens make more), and then it does not.
-    with small_disk(weir.folder / "disk2", 2) as mounted:
+    # Where every letter is a token, more comes out than is to be expected of a text.
+    with small_disk(weir.folder / "disk2", 1) as mounted:
         if mounted:
-            model = weir.folder / "bad" / "letters.json"
-            digits = weir.folder / "digits.txt"
-            digits.write_text("".join(f"{i:07}\n" for i in range(300_000)))
+            letters = weir.folder / "letters.txt"
+            letters.write_text((70 * "v" + "\n") * 20_000)
             target = weir.folder / "disk2" / "set"
-            refused(weir, IO, ["train", "space"], "prepare", "files", "--train", digits, "--tokenizer",
+            refused(weir, IO, ["train", "space"], "prepare", "files", "--train", letters, "--tokenizer",
                     weir.folder / "data" / "wikitext-2" / "tokenizer.model", "--out", target)
             check(list((weir.folder / "disk2").iterdir()) == [], "a full disk is left with something")
             print("ok: a disk that fills up is told, and nothing is left on it", flush=True)

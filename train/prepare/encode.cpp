@@ -123,7 +123,6 @@ void Encoder::encode(const Batch& batch, const std::string& text_label) {
     into_.append({group.tokens.data(), static_cast<std::size_t>(count)});
     totals_.bytes += group.totals.bytes;
     totals_.words += group.totals.words;
-    totals_.documents += group.totals.documents;
   }
   totals_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double megabytes = static_cast<double>(totals_.bytes) / 1e6;
@@ -139,7 +138,6 @@ void Encoder::encode_piece(std::string_view piece, const std::string& text_label
   if (cut_ == Cut::lines || cut_ == Cut::whole_lines) group.totals.words += count_words(piece);
   if (cut_ == Cut::lines) piece = without_end(piece);
   if (piece.empty()) return;
-  ++group.totals.documents;
   const std::vector<std::int32_t> tokens = tokenizer_.encode(piece);
   group.tokens.insert(group.tokens.end(), tokens.begin(), tokens.end());
 }

@@ -26,7 +26,6 @@ inline constexpr const char* kDocumentEnd = "<STORY_SEP>";
 struct EncodeTotals {
   std::int64_t bytes = 0;  // of the text encoded
   std::int64_t words = 0;  // parts between blanks, and one for the end of each line: the tokens of a word-level corpus
-  std::int64_t documents = 0;  // or lines; of these, those that were not empty
   double seconds = 0;
 };
 

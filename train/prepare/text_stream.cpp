@@ -36,19 +36,25 @@ class PlainText final : public TextStream {
   std::size_t position_ = 0;
 };
 
+std::string head_of(const std::string& path) {
+  std::string head(512, '\0');
+  open_plain(path)->read(head);
+  return head;
+}
+
 }  // namespace
 
 std::unique_ptr<TextStream> open_plain(const std::string& path) { return std::make_unique<PlainText>(path); }
 
+bool is_gzip(const std::string& path) { return head_of(path).starts_with("\x1f\x8b"); }
+
 bool is_packed(const std::string& path) {
-  char head[512] = {};
-  open_plain(path)->read(head);
-  const std::string_view bytes(head, sizeof head);
+  const std::string head = head_of(path);
   using namespace std::string_view_literals;
   for (const auto magic :
        {"PK\x03\x04"sv, "PK\x05\x06"sv, "\x1f\x8b"sv, "BZh"sv, "\xfd\x37zXZ\0"sv, "\x28\xb5\x2f\xfd"sv})
-    if (bytes.starts_with(magic)) return true;
-  return bytes.substr(257).starts_with("ustar");
+    if (head.starts_with(magic)) return true;
+  return head.compare(257, 5, "ustar") == 0;
 }
 
 bool set_unpacker(Unpacker unpacker) {

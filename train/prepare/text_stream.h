@@ -28,6 +28,7 @@ std::unique_ptr<TextStream> open_plain(const std::string& path);
 std::unique_ptr<TextStream> open_text(const std::string& path, const std::string& member = "");
 
 bool is_packed(const std::string& path);
+bool is_gzip(const std::string& path);
 bool have_unpacking();
 
 // The largest size to which a file of so many bytes may unpack.
