@@ -21,6 +21,10 @@ build  libxxhash-dev        checksums of checkpoints
 build  libsentencepiece-dev trains and reads SentencePiece tokenizers
 build  libpcre2-dev         regular expressions of tokenizer.json
 build  libutf8proc-dev      Unicode normalisation of tokenizer.json
+build  libcurl4-openssl-dev downloads data sets
+build  libssl-dev           SHA-256 of data sets
+build  libarchive-dev       unpacks data sets while reading them
+build  zlib1g-dev           the same for gzip, checksums compared
 build  xz-utils             the figure that the quick start compares with
 test   python3              sums up test results
 test   doctest-dev          runs the unit tests

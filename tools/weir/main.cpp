@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 2 usage or configuration, 65 bad data or checkpoint, 69 device not available,\n"
       "70 bug in weir, 71 out of memory, 74 input or output, 75 stopped by a signal (run again with --resume),\n"
       "77 diverged.");
+  weir::add_prepare_command(app);
   weir::add_train_command(app);
   weir::add_sweep_command(app);
   weir::add_eval_command(app);
