@@ -26,9 +26,10 @@ DenseFeedforward::DenseFeedforward(ParameterSet& parameters, const std::string& 
 
 FeedforwardOutput DenseFeedforward::operator()(const Tensor& x, const ForwardContext& context) const {
   const Tensor hidden = linear(x, w1_.value, b1_.value, Activation::relu);  // [B, T, d_ff]
-  return {linear(dropout_if_training(hidden, dropout_, context, RandomPlace::hidden, layer_), w2_.value, b2_.value),
-          {},
-          {}};
+  FeedforwardOutput out;
+  out.y = linear(dropout_if_training(hidden, dropout_, context, RandomPlace::hidden, layer_), w2_.value, b2_.value);
+  if (context.analyse) count_active(out.statistics, hidden);
+  return out;
 }
 
 FeedforwardCost DenseFeedforward::cost() const {

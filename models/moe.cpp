@@ -9,12 +9,15 @@
 #include "ops/cast.h"
 #include "ops/dropout.h"
 #include "ops/expert_feedforward.h"
+#include "ops/gather_rows.h"
+#include "ops/grouped_matmul.h"
 #include "ops/linear.h"
 #include "ops/multiply.h"
 #include "ops/reshape.h"
 #include "ops/scale.h"
 #include "ops/sigmoid.h"
 #include "ops/softmax.h"
+#include "ops/sort_by_expert.h"
 #include "ops/take_along.h"
 #include "ops/top_k.h"
 
@@ -25,10 +28,11 @@ double fan_in_std(const ModelConfig& model, std::int64_t fan_in) {
   return std::sqrt(2.0 / static_cast<double>(model.layers * fan_in));
 }
 
-std::vector<std::int64_t> count_experts(const Tensor& index, std::int64_t experts) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(experts));
-  for (double expert : index.values()) ++counts[static_cast<std::size_t>(expert)];
-  return counts;
+// The hidden units again, which the fused op keeps to itself.
+void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const Tensor& index, const Tensor& w1) {
+  const ExpertOrder order = sort_by_expert(index, w1.size(0));
+  const Tensor hidden = grouped_matmul(gather_rows(flat, order.tokens), w1, order.offsets);  // [N K, G] before ReLU
+  count_active(statistics, hidden.detach(), order.tokens, flat.size(0));
 }
 
 }  // namespace
@@ -60,7 +64,9 @@ FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context
   out.y = reshape(y, x.shape());
   if (context.training && config_.regulariser_weight > 0 && config_.regulariser != "none")
     out.auxiliary_loss = scale(regulariser(logits, chosen.index), config_.regulariser_weight);
-  if (context.collect_statistics) out.statistics.expert_counts = count_experts(chosen.index, config_.experts);
+  if (context.collect_statistics)
+    count_selections(out.statistics, chosen.gate, chosen.index, config_.experts, context.analyse);
+  if (context.analyse) count_active_units(out.statistics, flat, chosen.index, w1_.value);
   return out;
 }
 

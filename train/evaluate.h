@@ -17,6 +17,8 @@ struct Evaluation {
 
 // Every stream starts with empty memory and is read to its end (or until `config.max_tokens` are predicted). No
 // dropout, no regulariser, no gradient.
-Evaluation evaluate(const TransformerXl& model, const ByteCorpus& corpus, const EvalConfig& config);
+// With `statistics`, what the feedforwards did is counted there, per layer and in full.
+Evaluation evaluate(const TransformerXl& model, const ByteCorpus& corpus, const EvalConfig& config,
+                    std::vector<FeedforwardStatistics>* statistics = nullptr);
 
 }  // namespace weir
