@@ -11,8 +11,8 @@ namespace weir {
 
 // Per token, how many of the units that weigh the rows of the second matrix were not zero.
 struct ActiveChannels {
-  std::int64_t channels = 0;      // units that a token computes; 0 where nothing was counted
-  std::int64_t tokens = 0;        // counted
+  std::int64_t channels = 0;        // units that a token computes; 0 where nothing was counted
+  std::int64_t tokens = 0;          // counted
   double sum = 0, sum_squares = 0;  // over tokens, of their active units
 
   double mean() const;

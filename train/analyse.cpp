@@ -15,8 +15,9 @@ Analysis analyse_run(const std::string& run, std::int64_t max_tokens) {
   load_parameters(analysis.checkpoint, model.parameters());
   const ByteCorpus corpus = open_corpora(config.data.train, config.data.valid, config.data.valid_fraction).valid;
   if (corpus.size() < 2)
-    throw RunError(ExitCode::bad_data, analysis.checkpoint + ": the run has no validation text to analyse; set "
-                                                             "data.valid or data.valid_fraction");
+    throw RunError(ExitCode::bad_data, analysis.checkpoint +
+                                           ": the run has no validation text to analyse; set "
+                                           "data.valid or data.valid_fraction");
   EvalConfig eval = config.eval;
   eval.max_tokens = max_tokens;
   analysis.data = corpus.path();

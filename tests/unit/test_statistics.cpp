@@ -57,7 +57,8 @@ TEST_CASE("statistics: active channels of a dense feedforward") {
   const Matrix w1 = matrix(parameters.parameters()[0].value.values(), d);
   std::vector<double> active;
   for (const auto& row : matrix(x.values(), d))
-    active.push_back(static_cast<double>(std::count_if(w1.begin(), w1.end(), [&](auto& w) { return dot(w, row) > 0; })));
+    active.push_back(
+        static_cast<double>(std::count_if(w1.begin(), w1.end(), [&](auto& w) { return dot(w, row) > 0; })));
 
   const FeedforwardStatistics counted = dense(x, kAnalyse).statistics;
   CHECK(counted.active.channels == width);

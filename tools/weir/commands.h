@@ -11,5 +11,6 @@ void add_generate_command(CLI::App& app);
 void add_presets_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_report_command(CLI::App& app);
 
 }  // namespace weir

@@ -1,0 +1,76 @@
+#include "tools/weir/report/axis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace weir {
+namespace {
+
+// 1, 2 or 5 times a power of ten, of which about `about` fit into `range`.
+double nice_step(double range, int about) {
+  const double raw = range / about, power = std::pow(10, std::floor(std::log10(raw))), rest = raw / power;
+  return power * (rest < 1.5 ? 1 : rest < 3.5 ? 2 : rest < 7.5 ? 5 : 10);
+}
+
+}  // namespace
+
+Axis::Axis(double low, double high, Scale scale, double begin, double end)
+    : low_(low), high_(high), begin_(begin), end_(end), scale_(scale) {
+  if (high_ - low_ > 1e-9 * std::abs(high_)) return;
+  if (scale == Scale::logarithmic) {
+    low_ = low / 2;
+    high_ = low * 2;
+  } else {
+    const double margin = low == 0 ? 1 : std::abs(low) / 2;
+    low_ = low - margin;
+    high_ = low + margin;
+  }
+}
+
+double Axis::operator()(double value) const {
+  const double place = scale_ == Scale::linear
+                           ? (value - low_) / (high_ - low_)
+                           : std::log(std::max(value, 1e-300) / low_) / std::log(high_ / low_);
+  return begin_ + std::clamp(place, -0.2, 1.2) * (end_ - begin_);
+}
+
+std::vector<double> Axis::tick_values(int about) const {
+  std::vector<double> values;
+  if (scale_ == Scale::linear || high_ / low_ < 20) {
+    const double step = nice_step(high_ - low_, about);
+    for (double i = std::ceil(low_ / step - 1e-6); i <= high_ / step + 1e-6; ++i) values.push_back(i * step);
+    return values;
+  }
+  const double first = std::floor(std::log10(low_)), last = std::log10(high_);
+  const double every = std::max(1.0, std::ceil((last - first) / about));
+  for (double power = first; power <= last; power += every)
+    for (double digit : {1.0, 2.0, 5.0}) {
+      const double value = digit * std::pow(10, power);
+      if ((digit == 1 || last - first < 0.4 * about) && value >= low_ * 0.999 && value <= high_ * 1.001)
+        values.push_back(value);
+    }
+  return values;
+}
+
+std::vector<Axis::Tick> Axis::ticks(int about) const {
+  std::vector<Tick> result;
+  for (double value : tick_values(about)) result.push_back({(*this)(value), tick_label(value)});
+  return result;
+}
+
+std::string Axis::attribute() const {
+  return fmt::format("{:.6g} {:.6g} {}", low_, high_, scale_ == Scale::logarithmic ? 1 : 0);
+}
+
+std::string tick_label(double value) {
+  const double size = std::abs(value);
+  if (size < 1e-12) return "0";
+  if (size < 1e-3) return fmt::format("{:.3g}", value);
+  for (const auto& [unit, letter] : {std::pair(1e12, "T"), {1e9, "G"}, {1e6, "M"}, {1e4, "k"}})
+    if (size >= unit * 0.9999) return fmt::format("{:.4g}{}", value / (unit == 1e4 ? 1e3 : unit), letter);
+  return fmt::format("{:.4g}", value);
+}
+
+}  // namespace weir

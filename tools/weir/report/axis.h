@@ -1,0 +1,35 @@
+// The axis of a chart: from data to picture units, and where its ticks stand.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace weir {
+
+enum class Scale { linear, logarithmic };
+
+class Axis {
+ public:
+  // `low` of the data lies at `begin`, `high` at `end`. Equal ends are moved apart; a logarithmic axis needs low > 0.
+  Axis(double low, double high, Scale scale, double begin, double end);
+
+  double operator()(double value) const;  // in picture units; what lies far outside stays just outside
+
+  struct Tick {
+    double at;
+    std::string label;
+  };
+  std::vector<Tick> ticks(int about) const;
+
+  std::string attribute() const;  // "low high log", for the script of the page
+
+ private:
+  std::vector<double> tick_values(int about) const;
+
+  double low_, high_, begin_, end_;
+  Scale scale_;
+};
+
+std::string tick_label(double value);  // "0.02", "250", "40k", "3e-06"
+
+}  // namespace weir
