@@ -12,7 +12,7 @@ import termios
 
 from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
 
-COMMANDS = ["train", "eval", "generate", "presets", "inspect", "bench"]
+COMMANDS = ["train", "eval", "generate", "report", "presets", "inspect", "bench"]
 
 
 def check_help(weir):

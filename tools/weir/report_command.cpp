@@ -39,7 +39,8 @@ void run_report(const ReportArguments& arguments) {
   std::vector<ReportRun> runs;
   for (const std::string& path : arguments.runs) runs.push_back(load_report_run(path, arguments.max_tokens));
   make_names_distinct(runs);
-  const std::string page = report_page(runs), out = arguments.out.empty() ? runs[0].path + "/report.html" : arguments.out;
+  const std::string page = report_page(runs),
+                    out = arguments.out.empty() ? runs[0].path + "/report.html" : arguments.out;
   write_file_atomically(out, page);
   if (arguments.json)
     fmt::print("{}\n", report_json(runs, out));
@@ -50,7 +51,8 @@ void run_report(const ReportArguments& arguments) {
 }  // namespace
 
 void add_report_command(CLI::App& app) {
-  CLI::App* const command = app.add_subcommand("report", "write a page that shows what runs did, and what their experts do");
+  CLI::App* const command =
+      app.add_subcommand("report", "write a page that shows what runs did, and what their experts do");
   const auto arguments = std::make_shared<ReportArguments>();
   command->add_option("runs", arguments->runs, "run folders; several are drawn over one another")->required();
   command->add_option("--out", arguments->out, "file to write; default report.html in the first run folder");

@@ -30,47 +30,51 @@ Axis::Axis(double low, double high, Scale scale, double begin, double end)
 }
 
 double Axis::operator()(double value) const {
-  const double place = scale_ == Scale::linear
-                           ? (value - low_) / (high_ - low_)
-                           : std::log(std::max(value, 1e-300) / low_) / std::log(high_ / low_);
+  const double place = scale_ == Scale::linear ? (value - low_) / (high_ - low_)
+                                               : std::log(std::max(value, 1e-300) / low_) / std::log(high_ / low_);
   return begin_ + std::clamp(place, -0.2, 1.2) * (end_ - begin_);
 }
 
-std::vector<double> Axis::tick_values(int about) const {
-  std::vector<double> values;
-  if (scale_ == Scale::linear || high_ / low_ < 20) {
-    const double step = nice_step(high_ - low_, about);
-    for (double i = std::ceil(low_ / step - 1e-6); i <= high_ / step + 1e-6; ++i) values.push_back(i * step);
-    return values;
-  }
+std::vector<Axis::Tick> Axis::linear_ticks(int about) const {
+  std::vector<Tick> ticks;
+  const double step = nice_step(high_ - low_, about);
+  for (double i = std::ceil(low_ / step - 1e-6); i <= high_ / step + 1e-6; ++i)
+    ticks.push_back({(*this)(i * step), tick_label(i * step, step)});
+  return ticks;
+}
+
+// 1, 2 and 5 times the powers of ten, or some of the powers alone where those are too many.
+std::vector<Axis::Tick> Axis::logarithmic_ticks(int about) const {
+  std::vector<Tick> ticks;
   const double first = std::floor(std::log10(low_)), last = std::log10(high_);
   const double every = std::max(1.0, std::ceil((last - first) / about));
   for (double power = first; power <= last; power += every)
     for (double digit : {1.0, 2.0, 5.0}) {
       const double value = digit * std::pow(10, power);
-      if ((digit == 1 || last - first < 0.4 * about) && value >= low_ * 0.999 && value <= high_ * 1.001)
-        values.push_back(value);
+      const bool wanted = digit == 1 || last - first < 0.4 * about;
+      if (wanted && value >= low_ * 0.999 && value <= high_ * 1.001)
+        ticks.push_back({(*this)(value), tick_label(value, value)});
     }
-  return values;
+  return ticks;
 }
 
+// Below a factor of 5 between the ends there are too few powers to tell anything.
 std::vector<Axis::Tick> Axis::ticks(int about) const {
-  std::vector<Tick> result;
-  for (double value : tick_values(about)) result.push_back({(*this)(value), tick_label(value)});
-  return result;
+  return scale_ == Scale::linear || high_ / low_ < 5 ? linear_ticks(about) : logarithmic_ticks(about);
 }
 
 std::string Axis::attribute() const {
   return fmt::format("{:.6g} {:.6g} {}", low_, high_, scale_ == Scale::logarithmic ? 1 : 0);
 }
 
-std::string tick_label(double value) {
+std::string tick_label(double value, double step) {
   const double size = std::abs(value);
-  if (size < 1e-12) return "0";
-  if (size < 1e-3) return fmt::format("{:.3g}", value);
+  if (size < 1e-9 * step || size == 0) return "0";
+  const int digits =
+      std::max(1, static_cast<int>(std::floor(std::log10(size)) - std::floor(std::log10(step) + 1e-9)) + 1);
   for (const auto& [unit, letter] : {std::pair(1e12, "T"), {1e9, "G"}, {1e6, "M"}, {1e4, "k"}})
-    if (size >= unit * 0.9999) return fmt::format("{:.4g}{}", value / (unit == 1e4 ? 1e3 : unit), letter);
-  return fmt::format("{:.4g}", value);
+    if (size >= unit * 0.9999) return fmt::format("{:.{}g}{}", value / (unit == 1e4 ? 1e3 : unit), digits, letter);
+  return fmt::format("{:.{}g}", value, size >= 1 ? std::max(digits, 4) : digits);
 }
 
 }  // namespace weir

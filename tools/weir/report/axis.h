@@ -24,12 +24,14 @@ class Axis {
   std::string attribute() const;  // "low high log", for the script of the page
 
  private:
-  std::vector<double> tick_values(int about) const;
+  std::vector<Tick> linear_ticks(int about) const;
+  std::vector<Tick> logarithmic_ticks(int about) const;
 
   double low_, high_, begin_, end_;
   Scale scale_;
 };
 
-std::string tick_label(double value);  // "0.02", "250", "40k", "3e-06"
+// A multiple of `step`, with the digits that tell it from its neighbours: "0.02", "2.75", "250", "40k", "3e-06".
+std::string tick_label(double value, double step);
 
 }  // namespace weir

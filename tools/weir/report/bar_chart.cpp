@@ -17,8 +17,8 @@ std::string bar(const Bar& bar, std::size_t colour, double left, double width, c
   return fmt::format(
       "<g class=\"bar c{}\"><title>{}</title><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>"
       "<path d=\"M{:.1f} {:.1f}h{:.1f}m{:.1f} 0V{:.1f}m{:.1f} 0h{:.1f}\"/></g>",
-      colour % 8, html_text(bar.title), left, top, width, y(0) - top, middle - whisker, high, 2 * whisker, -whisker, low,
-      -whisker, 2 * whisker);
+      colour % 8, html_text(bar.title), left, top, width, y(0) - top, middle - whisker, high, 2 * whisker, -whisker,
+      low, -whisker, 2 * whisker);
 }
 
 }  // namespace
@@ -38,11 +38,12 @@ std::string draw(const BarChart& chart) {
     if (i % every == 0) names.push_back({left + group_width / 2, chart.groups[i]});
     const double width = 0.76 * group_width / static_cast<double>(std::max<std::size_t>(chart.bars[i].size(), 1));
     for (std::size_t run = 0; run < chart.bars[i].size(); ++run)
-      bars += bar(chart.bars[i][run], run, left + 0.12 * group_width + static_cast<double>(run) * width, 0.92 * width, y);
+      bars +=
+          bar(chart.bars[i][run], run, left + 0.12 * group_width + static_cast<double>(run) * width, 0.92 * width, y);
   }
-  return frame.figure(chart.title, chart.note, "",
-                      frame.grid(y.ticks(6)) + frame.scale_below(names) + frame.label_below(chart.x_label) +
-                          frame.plot(bars));
+  return frame.figure(
+      chart.title, chart.note, "",
+      frame.grid(y.ticks(6)) + frame.scale_below(names) + frame.label_below(chart.x_label) + frame.plot(bars));
 }
 
 }  // namespace weir

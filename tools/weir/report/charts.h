@@ -26,9 +26,10 @@ struct LineChart {
   Scale scale = Scale::linear;  // of y
   std::vector<Line> lines{};
   bool small = false;
-  // The first 5 % of x do not count for the range of y, nor do single points far outside: a loss falls from a height
-  // that would flatten the rest.
+  // The first 5 % of x do not count for the range of y where 10 points are left: a loss falls from a height that would
+  // flatten the rest.
   bool cut_start = false;
+  bool from_zero = false;        // y starts at 0
   double y_low = 0, y_high = 0;  // the range of y where y_high > y_low; else from the data
 };
 

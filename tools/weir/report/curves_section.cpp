@@ -64,14 +64,16 @@ std::string validation_chart(std::span<const ReportRun> runs) {
 std::string curves_section(std::span<const ReportRun> runs) {
   using enum Line::Style;
   const std::string charts =
-      chart(runs, {.title = "Loss", .note = runs.size() == 1 ? "nats per token; marked: validation"
-                                                             : "nats per token; faint: training, marked: validation",
-                   .cut_start = true},
+      chart(runs,
+            {.title = "Loss",
+             .note = runs.size() == 1 ? "nats per token; marked: validation"
+                                      : "nats per token; faint: training, marked: validation",
+             .cut_start = true},
             {{"train/loss", "training", faint}, {"valid/loss", "validation", marked}}) +
       validation_chart(runs) + chart(runs, {.title = "Learning rate"}, {{"train/learning_rate", "rate"}}) +
       chart(runs, {.title = "Gradient norm", .note = "before clipping", .scale = Scale::logarithmic},
             {{"train/gradient_norm", "norm"}}) +
-      chart(runs, {.title = "Throughput", .note = "tokens per second", .cut_start = true},
+      chart(runs, {.title = "Throughput", .note = "tokens per second", .from_zero = true},
             {{"train/tokens_per_second", "tokens/s"}}) +
       chart(runs, {.title = "Evenness of expert use", .note = "usage entropy: 1 is even, 0 is one expert"},
             {{"experts/usage_entropy", "entropy"}}) +

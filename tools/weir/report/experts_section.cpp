@@ -39,10 +39,11 @@ std::string measured_on(std::span<const ReportRun> runs) {
   for (const ReportRun& run : runs) {
     if (!run.analysis) continue;
     const Analysis& a = *run.analysis;
-    html += fmt::format("<p class=\"quiet\">{}Measured on {} tokens of {}, memory {}, batch {}, {}, checkpoint {}.</p>\n",
-                        runs.size() == 1 ? "" : html_text(run.name) + ": ", format_si(static_cast<double>(a.evaluation.tokens)),
-                        html_text(a.data), a.evaluation.memory, a.evaluation.batch_size,
-                        html_text(run.config.model.precision), html_text(a.checkpoint));
+    html +=
+        fmt::format("<p class=\"quiet\">{}Measured on {} tokens of {}, memory {}, batch {}, {}, checkpoint {}.</p>\n",
+                    runs.size() == 1 ? "" : html_text(run.name) + ": ",
+                    format_si(static_cast<double>(a.evaluation.tokens)), html_text(a.data), a.evaluation.memory,
+                    a.evaluation.batch_size, html_text(run.config.model.precision), html_text(a.checkpoint));
   }
   return html;
 }
@@ -100,14 +101,15 @@ Shares range_of(std::span<const LineChart> charts) {
 }
 
 LineChart popularity_chart(std::span<const ReportRun> runs, std::size_t layer) {
-  LineChart chart{.title = fmt::format("Layer {}", layer), .x_label = "rank", .scale = Scale::logarithmic, .small = true};
+  LineChart chart{
+      .title = fmt::format("Layer {}", layer), .x_label = "rank", .scale = Scale::logarithmic, .small = true};
   std::int64_t dead = 0;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     if (layer >= layer_count(runs[i]) || runs[i].analysis->layers[layer].expert_counts.empty()) continue;
     const FeedforwardStatistics& s = runs[i].analysis->layers[layer];
     const std::string prefix = runs.size() == 1 ? "" : runs[i].name + " ";
     chart.lines.push_back({prefix + "by gate", i, Line::Style::marked, sorted_shares(s.gate_sums)});
-    chart.lines.push_back({prefix + "by count", i, Line::Style::dashed, sorted_shares(s.expert_counts)});
+    if (runs.size() == 1) chart.lines.push_back({"by count", i, Line::Style::dashed, sorted_shares(s.expert_counts)});
     dead += expert_usage(s.expert_counts).dead;
   }
   if (dead > 0) chart.note = fmt::format("{} never chosen", dead);
@@ -126,9 +128,10 @@ std::string popularity(std::span<const ReportRun> runs) {
     html += draw(chart);
   }
   if (html.empty()) return "";
-  return "<h3>Expert popularity</h3>\n<p class=\"quiet\">Each expert's share of the layer's selections, sorted: solid by "
-         "the sum of its gates, dotted by how often it was chosen. Flat is even use.</p>\n<div class=\"many\">\n" +
-         html + "</div>\n";
+  return fmt::format(
+      "<h3>Expert popularity</h3>\n<p class=\"quiet\">Each expert's share of the layer's selections by the sum of its "
+      "gates{}, the largest first. Flat is even use.</p>\n<div class=\"many\">\n{}</div>\n",
+      runs.size() == 1 ? " (solid) and by how often it was chosen (dotted)" : "", html);
 }
 
 // --- pairs -------------------------------------------------------------------------------------------------------
@@ -178,8 +181,8 @@ std::string pair_maps(const ReportRun& run, std::size_t most) {
     html += draw(map);
   }
   if (html.empty()) return "";
-  return fmt::format("<p class=\"quiet\">0<span class=\"ramp\"></span>{:.3g}</p>\n<div class=\"maps\">\n{}</div>\n", highest,
-                     html);
+  return fmt::format("<p class=\"quiet\">0<span class=\"ramp\"></span>{:.3g}</p>\n<div class=\"maps\">\n{}</div>\n",
+                     highest, html);
 }
 
 std::string pairs(std::span<const ReportRun> runs) {
@@ -205,9 +208,9 @@ std::string pairs(std::span<const ReportRun> runs) {
 // --- the figures -------------------------------------------------------------------------------------------------
 
 std::string row(const FeedforwardStatistics& s, std::size_t layer) {
-  std::string html = fmt::format("<tr><td>{}</td><td>{:.1f} ± {:.1f}</td><td>{:.1f} %</td>", layer, s.active.mean(),
-                                 s.active.deviation(),
-                                 100 * s.active.mean() / static_cast<double>(std::max<std::int64_t>(s.active.channels, 1)));
+  std::string html = fmt::format(
+      "<tr><td>{}</td><td>{:.1f} ± {:.1f}</td><td>{:.1f} %</td>", layer, s.active.mean(), s.active.deviation(),
+      100 * s.active.mean() / static_cast<double>(std::max<std::int64_t>(s.active.channels, 1)));
   if (!s.expert_counts.empty()) {
     const ExpertUsage usage = expert_usage(s.expert_counts);
     const auto experts = static_cast<double>(s.expert_counts.size());
@@ -223,13 +226,13 @@ std::string figures(std::span<const ReportRun> runs) {
   for (const ReportRun& run : runs) {
     if (layer_count(run) == 0) continue;
     const bool experts = !run.analysis->layers[0].expert_counts.empty();
-    html += fmt::format("<details{}><summary>Figures per layer{}</summary>\n<div class=\"wide\"><table>\n<tr><th>layer"
-                        "</th><th>active channels</th><th>of those computed</th>{}</tr>\n",
-                        runs.size() == 1 ? " open=\"open\"" : "",
-                        runs.size() == 1 ? "" : " of " + html_text(run.name),
-                        experts ? "<th>usage perplexity / experts</th><th>busiest / fair</th><th>idlest / fair</th>"
-                                  "<th>dead</th><th>gates</th>"
-                                : "");
+    html += fmt::format(
+        "<details{}><summary>Figures per layer{}</summary>\n<div class=\"wide\"><table>\n<tr><th>layer"
+        "</th><th>active channels</th><th>of those computed</th>{}</tr>\n",
+        runs.size() == 1 ? " open=\"open\"" : "", runs.size() == 1 ? "" : " of " + html_text(run.name),
+        experts ? "<th>usage perplexity / experts</th><th>busiest / fair</th><th>idlest / fair</th>"
+                  "<th>dead</th><th>gates</th>"
+                : "");
     for (std::size_t layer = 0; layer < layer_count(run); ++layer) html += row(run.analysis->layers[layer], layer);
     html += "</table></div></details>\n";
   }
@@ -244,8 +247,8 @@ std::string experts_section(std::span<const ReportRun> runs) {
   std::string html = "<section>\n<h2>What the feedforwards do</h2>\n" + measured_on(runs);
   if (layers > kMostLayers)
     html += fmt::format("<p class=\"quiet\">{} of {} layers are drawn.</p>\n", kMostLayers, layers);
-  return html + "<div class=\"charts\">\n" + active_chart(runs) + "</div>\n" + figures(runs) + popularity(runs) +
-         pairs(runs) + "</section>\n";
+  return html + "<div class=\"beside\">\n" + active_chart(runs) + "<div>\n" + figures(runs) + "</div>\n</div>\n" +
+         popularity(runs) + pairs(runs) + "</section>\n";
 }
 
 }  // namespace weir

@@ -16,8 +16,8 @@ std::string Frame::grid(const std::vector<Axis::Tick>& ticks) const {
   std::string svg;
   for (const Axis::Tick& tick : ticks)
     svg += fmt::format(
-        "<path class=\"grid\" d=\"M{:.1f} {:.1f}h{:.1f}\"/><text class=\"end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", kLeft,
-        kTop + tick.at, width(), kLeft - 7, kTop + tick.at + 4, tick.label);
+        "<path class=\"grid\" d=\"M{:.1f} {:.1f}h{:.1f}\"/><text class=\"end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
+        kLeft, kTop + tick.at, width(), kLeft - 7, kTop + tick.at + 4, tick.label);
   return svg;
 }
 

@@ -55,10 +55,10 @@ std::string row(const ReportRun& run, std::size_t number) {
   return fmt::format(
       "<tr class=\"c{}{}\"><td><span class=\"key\"></span>{}</td><td class=\"text\">{}</td><td>{}</td><td>{}</td><td>{}"
       "</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-      number % 8, number >= 8 ? " second" : "", html_text(run.name, 60), html_text(feedforward_text(run.config.feedforward)),
-      count(run.cost.parameters), count(run.cost.active_parameters), tokens ? format_si(*tokens) : "",
-      seconds ? format_duration(*seconds) : "", result ? fmt::format("{:.4g}", result->last) : "",
-      result ? fmt::format("{:.4g}", result->best) : "");
+      number % 8, number >= 8 ? " second" : "", html_text(run.name, 60),
+      html_text(feedforward_text(run.config.feedforward)), count(run.cost.parameters),
+      count(run.cost.active_parameters), tokens ? format_si(*tokens) : "", seconds ? format_duration(*seconds) : "",
+      result ? fmt::format("{:.4g}", result->last) : "", result ? fmt::format("{:.4g}", result->best) : "");
 }
 
 std::string table(std::span<const ReportRun> runs) {

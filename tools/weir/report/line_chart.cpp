@@ -11,7 +11,7 @@
 namespace weir {
 namespace {
 
-constexpr std::size_t kBuckets = 300, kMostMarkers = 60;
+constexpr std::size_t kBuckets = 300, kMostMarkers = 60, kFewPoints = 10;
 
 bool drawable(double y, Scale scale) { return std::isfinite(y) && (scale == Scale::linear || y > 0); }
 
@@ -50,7 +50,8 @@ Range y_range(const LineChart& chart, const Range& x) {
       if (point.x >= from) values.push_back(point.y);
     }
   if (all.empty()) return {};
-  return without_outliers(values.empty() ? all : values);
+  const Range range = without_outliers(values.size() < kFewPoints ? all : values);
+  return {chart.from_zero ? 0 : range.low, range.high};
 }
 
 struct Bucket {

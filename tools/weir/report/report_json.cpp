@@ -19,9 +19,8 @@ json matrix(const std::vector<std::int64_t>& values, std::size_t cols) {
 }
 
 json layer_json(const FeedforwardStatistics& s) {
-  json layer = {{"channels", s.active.channels},
-                {"active_mean", s.active.mean()},
-                {"active_deviation", s.active.deviation()}};
+  json layer = {
+      {"channels", s.active.channels}, {"active_mean", s.active.mean()}, {"active_deviation", s.active.deviation()}};
   if (s.expert_counts.empty()) return layer;
   const ExpertUsage usage = expert_usage(s.expert_counts);
   layer["usage_perplexity"] = std::pow(static_cast<double>(s.expert_counts.size()), usage.entropy - 1);

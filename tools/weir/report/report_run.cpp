@@ -53,12 +53,12 @@ std::vector<TextSample> last_samples(const std::string& path) {
 }
 
 void check_is_run(const std::string& path) {
-  if (!fs::is_directory(path))
-    throw RunError(ExitCode::io, fmt::format("{}: no such run folder; see 'ls runs'", path));
+  if (!fs::is_directory(path)) throw RunError(ExitCode::io, fmt::format("{}: no such run folder; see 'ls runs'", path));
   if (!fs::exists(path + "/config.toml"))
-    throw RunError(ExitCode::bad_data, fmt::format("{}: not the folder of a run: there is no config.toml; name a folder "
-                                                   "that 'weir train' made",
-                                                   path));
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}: not the folder of a run: there is no config.toml; name a folder "
+                               "that 'weir train' made",
+                               path));
   if (!fs::exists(path + "/metrics.jsonl") && list_checkpoints(path + "/checkpoints").empty())
     throw RunError(ExitCode::bad_data, fmt::format("{}: there are neither metrics nor checkpoints to report; train it "
                                                    "with 'weir train --resume --run {}'",

@@ -30,10 +30,10 @@ std::vector<Setting> settings_of(std::span<const ReportRun> runs) {
 }
 
 std::string row(const Setting& setting) {
-  std::string html =
-      fmt::format("<tr><td title=\"{}\">{}</td>", html_text(setting.help, 500), html_text(setting.key));
+  std::string html = fmt::format("<tr><td title=\"{}\">{}</td>", html_text(setting.help, 500), html_text(setting.key));
   const std::size_t shown = setting.differs() ? setting.values.size() : 1;
-  for (std::size_t i = 0; i < shown; ++i) html += fmt::format("<td class=\"text\">{}</td>", html_text(setting.values[i]));
+  for (std::size_t i = 0; i < shown; ++i)
+    html += fmt::format("<td class=\"text\">{}</td>", html_text(setting.values[i]));
   return html + "</tr>\n";
 }
 
@@ -43,7 +43,8 @@ std::string differences(std::span<const ReportRun> runs, const std::vector<Setti
     if (setting.differs() && setting.key != "name") rows += row(setting);
   if (rows.empty()) return "<p class=\"quiet\">The runs have the same settings.</p>\n";
   std::string head;
-  for (const ReportRun& run : runs) head += fmt::format("<th style=\"text-align:left\">{}</th>", html_text(run.name, 60));
+  for (const ReportRun& run : runs)
+    head += fmt::format("<th style=\"text-align:left\">{}</th>", html_text(run.name, 60));
   return "<p class=\"quiet\">Those in which the runs differ:</p>\n<div class=\"wide\"><table>\n<tr><th>setting</th>" +
          head + "</tr>\n" + rows + "</table></div>\n";
 }

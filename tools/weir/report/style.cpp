@@ -18,7 +18,7 @@ main { max-width: 1180px; margin: 0 auto; padding: 32px 20px 64px; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h2 { font-size: 19px; margin: 44px 0 4px; letter-spacing: -.005em; }
 h3 { font-size: 15px; margin: 24px 0 8px; overflow-wrap: anywhere; }
-p { margin: 4px 0; max-width: 76ch; }
+p { margin: 4px 0; max-width: 110ch; overflow-wrap: anywhere; }
 .quiet, .lead { color: var(--quiet); }
 .lead { margin-bottom: 14px; overflow-wrap: anywhere; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(148px, 1fr)); gap: 10px; margin: 22px 0 14px; }
@@ -26,6 +26,9 @@ p { margin: 4px 0; max-width: 76ch; }
 .tile b { display: block; font-size: 23px; line-height: 1.25; font-weight: 600; letter-spacing: -.01em; }
 .tile span { color: var(--quiet); font-size: 13px; display: block; line-height: 1.35; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 14px; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 500px), 1fr)); gap: 14px 22px;
+  align-items: start; margin-top: 14px; }
+.beside > * { min-width: 0; }
 .many { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 255px), 1fr)); gap: 14px; }
 .maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(46%, 170px), 1fr)); gap: 14px; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 11px 12px 6px;
