@@ -8,10 +8,10 @@
 namespace weir {
 namespace {
 
-// 1, 2 or 5 times a power of ten, of which about `about` fit into `range`.
-double nice_step(double range, int about) {
-  const double raw = range / about, power = std::pow(10, std::floor(std::log10(raw))), rest = raw / power;
-  return power * (rest < 1.5 ? 1 : rest < 3.5 ? 2 : rest < 7.5 ? 5 : 10);
+// 1, 2 or 5 times a power of ten, of which at most `most` fit into `range`.
+double nice_step(double range, int most) {
+  const double raw = range / most, power = std::pow(10, std::floor(std::log10(raw))), rest = raw / power;
+  return power * (rest <= 1 ? 1 : rest <= 2 ? 2 : rest <= 5 ? 5 : 10);
 }
 
 }  // namespace
@@ -35,23 +35,23 @@ double Axis::operator()(double value) const {
   return begin_ + std::clamp(place, -0.2, 1.2) * (end_ - begin_);
 }
 
-std::vector<Axis::Tick> Axis::linear_ticks(int about) const {
+std::vector<Axis::Tick> Axis::linear_ticks(int most) const {
   std::vector<Tick> ticks;
-  const double step = nice_step(high_ - low_, about);
+  const double step = nice_step(high_ - low_, most);
   for (double i = std::ceil(low_ / step - 1e-6); i <= high_ / step + 1e-6; ++i)
     ticks.push_back({(*this)(i * step), tick_label(i * step, step)});
   return ticks;
 }
 
 // 1, 2 and 5 times the powers of ten, or some of the powers alone where those are too many.
-std::vector<Axis::Tick> Axis::logarithmic_ticks(int about) const {
+std::vector<Axis::Tick> Axis::logarithmic_ticks(int most) const {
   std::vector<Tick> ticks;
   const double first = std::floor(std::log10(low_)), last = std::log10(high_);
-  const double every = std::max(1.0, std::ceil((last - first) / about));
+  const double every = std::max(1.0, std::ceil((last - first) / most));
   for (double power = first; power <= last; power += every)
     for (double digit : {1.0, 2.0, 5.0}) {
       const double value = digit * std::pow(10, power);
-      const bool wanted = digit == 1 || last - first < 0.4 * about;
+      const bool wanted = digit == 1 || last - first < 0.4 * most;
       if (wanted && value >= low_ * 0.999 && value <= high_ * 1.001)
         ticks.push_back({(*this)(value), tick_label(value, value)});
     }
@@ -59,8 +59,8 @@ std::vector<Axis::Tick> Axis::logarithmic_ticks(int about) const {
 }
 
 // Below a factor of 5 between the ends there are too few powers to tell anything.
-std::vector<Axis::Tick> Axis::ticks(int about) const {
-  return scale_ == Scale::linear || high_ / low_ < 5 ? linear_ticks(about) : logarithmic_ticks(about);
+std::vector<Axis::Tick> Axis::ticks(int most) const {
+  return scale_ == Scale::linear || high_ / low_ < 5 ? linear_ticks(most) : logarithmic_ticks(most);
 }
 
 std::string Axis::attribute() const {
@@ -70,11 +70,13 @@ std::string Axis::attribute() const {
 std::string tick_label(double value, double step) {
   const double size = std::abs(value);
   if (size < 1e-9 * step || size == 0) return "0";
-  const int digits =
-      std::max(1, static_cast<int>(std::floor(std::log10(size)) - std::floor(std::log10(step) + 1e-9)) + 1);
-  for (const auto& [unit, letter] : {std::pair(1e12, "T"), {1e9, "G"}, {1e6, "M"}, {1e4, "k"}})
-    if (size >= unit * 0.9999) return fmt::format("{:.{}g}{}", value / (unit == 1e4 ? 1e3 : unit), digits, letter);
-  return fmt::format("{:.{}g}", value, size >= 1 ? std::max(digits, 4) : digits);
+  const int digits = static_cast<int>(std::floor(std::log10(size)) - std::floor(std::log10(step) + 1e-9)) + 1;
+  const char* const suffixes[] = {"T", "G", "M", "k"};
+  const double units[] = {1e12, 1e9, 1e6, 1e3};
+  for (int i = 0; i < 4; ++i)
+    if (size >= 0.9999 * std::max(units[i], 1e4))
+      return fmt::format("{:.{}g}{}", value / units[i], std::clamp(digits, 3, 9), suffixes[i]);
+  return fmt::format("{:.{}g}", value, size >= 1 ? std::max(digits, 4) : std::max(digits, 1));
 }
 
 }  // namespace weir

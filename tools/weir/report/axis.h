@@ -19,13 +19,13 @@ class Axis {
     double at;
     std::string label;
   };
-  std::vector<Tick> ticks(int about) const;
+  std::vector<Tick> ticks(int most) const;
 
   std::string attribute() const;  // "low high log", for the script of the page
 
  private:
-  std::vector<Tick> linear_ticks(int about) const;
-  std::vector<Tick> logarithmic_ticks(int about) const;
+  std::vector<Tick> linear_ticks(int most) const;
+  std::vector<Tick> logarithmic_ticks(int most) const;
 
   double low_, high_, begin_, end_;
   Scale scale_;

@@ -61,7 +61,7 @@ Bar active_bar(const ReportRun& run, std::size_t layer) {
 
 std::string active_chart(std::span<const ReportRun> runs) {
   BarChart chart{.title = "Active channels",
-                 .note = "non-zero hidden units per token: mean, and standard deviation over tokens",
+                 .note = "hidden units above 0 per token, mean ± deviation",
                  .x_label = "layer",
                  .groups = {},
                  .bars = {}};
@@ -228,13 +228,16 @@ std::string figures(std::span<const ReportRun> runs) {
     const bool experts = !run.analysis->layers[0].expert_counts.empty();
     html += fmt::format(
         "<details{}><summary>Figures per layer{}</summary>\n<div class=\"wide\"><table>\n<tr><th>layer"
-        "</th><th>active channels</th><th>of those computed</th>{}</tr>\n",
+        "</th><th>active channels</th><th>share</th>{}</tr>\n",
         runs.size() == 1 ? " open=\"open\"" : "", runs.size() == 1 ? "" : " of " + html_text(run.name),
-        experts ? "<th>usage perplexity / experts</th><th>busiest / fair</th><th>idlest / fair</th>"
-                  "<th>dead</th><th>gates</th>"
-                : "");
+        experts ? "<th>usage</th><th>busiest</th><th>idlest</th><th>dead</th><th>gates</th>" : "");
     for (std::size_t layer = 0; layer < layer_count(run); ++layer) html += row(run.analysis->layers[layer], layer);
-    html += "</table></div></details>\n";
+    html += "</table></div>\n<p class=\"quiet\">Share: of the hidden units that a token computes.";
+    if (experts)
+      html +=
+          " Usage: the perplexity of the selections over the number of experts. Busiest, idlest: load over fair share. "
+          "Dead: never chosen.";
+    html += "</p></details>\n";
   }
   return html;
 }

@@ -12,7 +12,8 @@ class Frame {
  public:
   explicit Frame(bool small) : small_(small) {}
 
-  double width() const { return small_ ? 236 : 494; }  // of the plot, in picture units
+  static constexpr double kInset = 4;  // between the box and the first and last point, so that marks stay whole
+  double width() const { return small_ ? 228 : 486; }  // of the plot, in picture units
   double height() const { return small_ ? 136 : 226; }
 
   std::string grid(const std::vector<Axis::Tick>& ticks) const;

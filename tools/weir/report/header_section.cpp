@@ -43,7 +43,7 @@ std::string tiles(const ReportRun& run) {
 
 std::string eval_text(const ReportRun& run) {
   const EvalConfig& eval = run.config.eval;
-  return fmt::format("Validation: memory of {} tokens, batch {}, {}, {}.",
+  return fmt::format("Validation with a memory of {} tokens, batch {}, {}, {}.",
                      eval.memory < 0 ? run.config.model.memory_length() : eval.memory, eval.batch_size,
                      eval.max_tokens > 0 ? fmt::format("the first {} tokens", eval.max_tokens) : "all tokens",
                      run.config.model.precision);

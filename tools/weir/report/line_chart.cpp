@@ -122,8 +122,8 @@ std::string draw(const LineChart& chart) {
   const Range up = y_range(chart, across);
   if (up.empty()) return "";
   const Frame frame(chart.small);
-  const Axis x(across.low, across.high, Scale::linear, 0, frame.width());
-  const Axis y(up.low, up.high, chart.scale, frame.height() - 4, 4);
+  const Axis x(across.low, across.high, Scale::linear, Frame::kInset, frame.width() - Frame::kInset);
+  const Axis y(up.low, up.high, chart.scale, frame.height() - Frame::kInset, Frame::kInset);
   std::string lines;
   for (const Line& line : chart.lines) {
     const std::vector<Bucket> buckets = thinned(line.points, chart.scale, across);

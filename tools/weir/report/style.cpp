@@ -90,6 +90,7 @@ const char* const kReportScript = R"(
   box.id = 'values';
   box.hidden = true;
   document.body.append(box);
+  const inset = 4;  // Frame::kInset
   let cursor = null;
   const leave = () => { box.hidden = true; if (cursor) cursor.remove(); cursor = null; };
   const numbers = text => text.split(' ').map(Number);
@@ -118,12 +119,12 @@ const char* const kReportScript = R"(
       for (const [name, to] of [['x1', closest.x], ['x2', closest.x], ['y1', 0], ['y2', height]])
         cursor.setAttribute(name, to);
       const head = document.createElement('div');
-      head.textContent = chart.dataset.name + ' ' + Math.round(value(x, closest.x / width)).toLocaleString('en');
+      head.textContent = chart.dataset.name + ' ' + Math.round(value(x, (closest.x - inset) / (width - 2 * inset))).toLocaleString('en');
       box.replaceChildren(head);
       for (const [label, point] of nearest) {
         const row = document.createElement('div'), key = document.createElement('span');
         key.className = 'key ' + point.line.getAttribute('class').split(' ')[1];
-        const place = (height - 4 - point.y) / (height - 8);
+        const place = (height - inset - point.y) / (height - 2 * inset);
         row.append(key, label + ' ' + (place > 1.1 || place < -0.1 ? 'off the chart' : shown(value(y, place))));
         box.append(row);
       }
