@@ -27,10 +27,13 @@ DenseFeedforward::DenseFeedforward(ParameterSet& parameters, const std::string& 
       b2_(parameters.add(name + ".b2", {model.d_model}, initialise::constant(0))) {}
 
 FeedforwardOutput DenseFeedforward::operator()(const Tensor& x, const ForwardContext& context) const {
-  Tensor hidden = linear(x, w1_.value, b1_.value, Activation::relu);  // [B, T, d_ff]
-  hidden = dropout_if_training(hidden, dropout_, context, RandomPlace::hidden, layer_);
+  const Tensor active = linear(x, w1_.value, b1_.value, Activation::relu);  // [B, T, d_ff]
+  Tensor hidden = dropout_if_training(active, dropout_, context, RandomPlace::hidden, layer_);
   if (kept_ < hidden.size(-1)) hidden = keep_top_k(hidden, kept_);
-  return {linear(hidden, w2_.value, b2_.value), {}, {}};
+  FeedforwardOutput out;
+  out.y = linear(hidden, w2_.value, b2_.value);
+  if (context.analyse) count_active(out.statistics, hidden);
+  return out;
 }
 
 FeedforwardCost DenseFeedforward::cost() const {

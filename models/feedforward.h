@@ -3,17 +3,13 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "models/config.h"
 #include "models/forward_context.h"
 #include "models/parameter.h"
+#include "models/statistics.h"
 
 namespace weir {
-
-struct FeedforwardStatistics {
-  std::vector<std::int64_t> expert_counts;  // selections per expert; empty for a dense feedforward
-};
 
 struct FeedforwardOutput {
   Tensor y;               // like the input

@@ -26,6 +26,7 @@ struct ForwardContext {
   std::uint64_t seed = 0;
   std::uint32_t step = 0;           // counts forward passes of a run: the same step draws the same numbers
   bool collect_statistics = false;  // fill in the statistics of the feedforwards
+  bool analyse = false;             // with it: also those that cost more, pairs of experts and active channels
 
   RandomStream random(RandomPlace place, std::int64_t layer = 0) const {
     return {seed, static_cast<std::uint32_t>(layer) * 16 + static_cast<std::uint32_t>(place), step};

@@ -2,7 +2,10 @@
 
 #include "ops/cast.h"
 #include "ops/expert_feedforward.h"
+#include "ops/gather_rows.h"
+#include "ops/grouped_matmul.h"
 #include "ops/reshape.h"
+#include "ops/sort_by_expert.h"
 
 namespace weir {
 namespace {
@@ -11,10 +14,11 @@ routing::InitialValues initial_values(const ModelConfig& model, const Feedforwar
   return routing::find_part<routing::Initialisation>(config.init)(model, config);
 }
 
-std::vector<std::int64_t> count_experts(const Tensor& index, std::int64_t experts) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(experts));
-  for (double expert : index.values()) ++counts[static_cast<std::size_t>(expert)];
-  return counts;
+// The hidden units again, which the fused op keeps to itself.
+void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const Tensor& index, const Tensor& w1) {
+  const ExpertOrder order = sort_by_expert(index, w1.size(0));
+  const Tensor hidden = grouped_matmul(gather_rows(flat, order.tokens), w1, order.offsets);  // [N K, G] before ReLU
+  count_active(statistics, hidden.detach(), order.tokens, flat.size(0));
 }
 
 }  // namespace
@@ -41,7 +45,9 @@ FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context
                                   : expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value);
   out.y = reshape(y, x.shape());
   out.auxiliary_loss = router_.auxiliary_loss(routed, context);
-  if (context.collect_statistics) out.statistics.expert_counts = count_experts(routed.index, config_.experts);
+  if (context.collect_statistics)
+    count_selections(out.statistics, routed.gate, routed.index, config_.experts, context.analyse);
+  if (context.analyse) count_active_units(out.statistics, flat, routed.index, w1_.value);
   return out;
 }
 

@@ -40,7 +40,8 @@ void append_quality(std::vector<Metric>& metrics, const std::string& prefix, con
   if (const auto words = evaluation.word_perplexity()) metrics.push_back({prefix + "/word_perplexity", *words});
 }
 
-Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const EvalConfig& config) {
+Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const EvalConfig& config,
+                    std::vector<FeedforwardStatistics>* statistics) {
   const NoGradient guard;
   const std::int64_t segment = model.config().segment;
   Evaluation result;
@@ -51,14 +52,18 @@ Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const Eval
   result.batch_size = std::clamp<std::int64_t>((corpus.size() - 1) / segment, 1, config.batch_size);
   const StreamReader reader(corpus, result.batch_size, segment, "data.valid_fraction");
   Memory memory;
+  const ForwardContext context{.collect_statistics = statistics != nullptr, .analyse = statistics != nullptr};
   double sum = 0;
   for (std::int64_t block = 0; block < reader.blocks_per_stream(); ++block) {
     if (config.max_tokens > 0 && result.tokens >= config.max_tokens) break;
     const Batch batch = reader.read(block, 0, result.batch_size);
-    LanguageModelOutput out = model(batch.inputs, memory, result.memory, {});
+    LanguageModelOutput out = model(batch.inputs, memory, result.memory, context);
     sum += cross_entropy(out.logits, batch.targets).item() * static_cast<double>(batch.targets.numel());
     result.tokens += batch.targets.numel();
     memory = std::move(out.memory);
+    if (statistics == nullptr) continue;
+    statistics->resize(out.statistics.size());
+    for (std::size_t layer = 0; layer < out.statistics.size(); ++layer) (*statistics)[layer].add(out.statistics[layer]);
   }
   result.nats_per_token = sum / static_cast<double>(result.tokens);
   return result;

@@ -29,7 +29,9 @@ struct Evaluation {
 
 // Every stream starts with empty memory and is read to its end (or until `config.max_tokens` are predicted). No
 // dropout, no regulariser, no gradient.
-Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const EvalConfig& config);
+// With `statistics`, what the feedforwards did is counted there, per layer and in full.
+Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const EvalConfig& config,
+                    std::vector<FeedforwardStatistics>* statistics = nullptr);
 
 // "1.2345 bits per byte" where tokens are bytes; otherwise "perplexity 11.81 per token", and what else is known.
 std::string describe(const Evaluation& evaluation);

@@ -12,7 +12,7 @@ import termios
 
 from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
 
-COMMANDS = ["prepare", "train", "eval", "generate", "presets", "inspect", "bench"]
+COMMANDS = ["prepare", "tokenize", "train", "sweep", "eval", "generate", "report", "presets", "inspect", "bench"]
 
 
 def check_help(weir):

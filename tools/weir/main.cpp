@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   weir::add_sweep_command(app);
   weir::add_eval_command(app);
   weir::add_generate_command(app);
+  weir::add_report_command(app);
   weir::add_presets_command(app);
   weir::add_inspect_command(app);
   weir::add_bench_command(app);
