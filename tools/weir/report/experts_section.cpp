@@ -214,7 +214,7 @@ std::string row(const FeedforwardStatistics& s, std::size_t layer) {
   if (!s.expert_counts.empty()) {
     const ExpertUsage usage = expert_usage(s.expert_counts);
     const auto experts = static_cast<double>(s.expert_counts.size());
-    html += fmt::format("<td>{:.3f}</td><td>{:.2f}</td><td>{:.2f}</td><td>{}</td><td>{:.3f} to {:.3f}</td>",
+    html += fmt::format("<td>{:.3f}</td><td>{:.2f}</td><td>{:.2f}</td><td>{}</td><td>{:.2f} – {:.2f}</td>",
                         std::pow(experts, usage.entropy - 1), usage.utilisation_max, usage.utilisation_min, usage.dead,
                         s.smallest_gate, s.largest_gate);
   }
@@ -228,7 +228,7 @@ std::string figures(std::span<const ReportRun> runs) {
     const bool experts = !run.analysis->layers[0].expert_counts.empty();
     html += fmt::format(
         "<details{}><summary>Figures per layer{}</summary>\n<div class=\"wide\"><table>\n<tr><th>layer"
-        "</th><th>active channels</th><th>share</th>{}</tr>\n",
+        "</th><th>active</th><th>share</th>{}</tr>\n",
         runs.size() == 1 ? " open=\"open\"" : "", runs.size() == 1 ? "" : " of " + html_text(run.name),
         experts ? "<th>usage</th><th>busiest</th><th>idlest</th><th>dead</th><th>gates</th>" : "");
     for (std::size_t layer = 0; layer < layer_count(run); ++layer) html += row(run.analysis->layers[layer], layer);
