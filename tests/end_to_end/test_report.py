@@ -165,6 +165,27 @@ def check_long_run(weir, run):
     print("ok: a long run is thinned, its spike kept", flush=True)
 
 
+def check_many(weir):
+    """The most runs that a page takes, with many layers and experts and long metrics."""
+    first = weir.folder / "many0"
+    weir.succeed(*weir.train_arguments(first, train__steps=2, optimizer__warmup_steps=1, model__layers=18, model__d_model=8,
+                                       feedforward__experts=128, feedforward__expert_size=4, feedforward__k=4), "--quiet")
+    names = ("train/loss", "valid/loss", "valid/bits_per_byte", "train/learning_rate", "train/gradient_norm",
+             "train/tokens_per_second", "experts/usage_entropy", "experts/utilisation_max", "experts/utilisation_min",
+             "experts/dead")
+    with (first / "metrics.jsonl").open("w") as file:
+        for step in range(1, 1001):
+            file.write(json.dumps({"step": step} | {name: 2 + math.sin(step * step) for name in names}) + "\n")
+    (first / "samples.txt").write_text("".join(f"--- step {step}\n{'<' * 10000}\n" for step in range(9)))
+    runs = [first] + [weir.folder / f"many{i}" for i in range(1, 16)]
+    for run in runs[1:]:
+        shutil.copytree(first, run)
+    weir.succeed("report", *runs, "--max-tokens", 128)
+    page, text = read_page(first / "report.html")
+    check(page.elements["polyline"] >= 16 * 10, "not every run is drawn")
+    print(f"ok: sixteen runs of 18 layers with 128 experts make a page of {len(text) // 1000} kB", flush=True)
+
+
 def check_incomplete(weir, run):
     """What is missing is said, on stderr and on the page."""
     def damaged(name, change):
@@ -220,6 +241,7 @@ def main():
         check_several(weir, run)
         check_hostile_names(weir)
         check_long_run(weir, run)
+        check_many(weir)
         check_incomplete(weir, run)
         check_mistakes(weir, run)
 

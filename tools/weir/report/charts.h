@@ -55,6 +55,7 @@ struct HeatMap {
   std::vector<std::string> names;  // of rows and columns
   std::vector<double> cells;       // row by row
   double highest = 1;
+  bool titles = true;  // each cell tells its value under the mouse
 };
 std::string draw(const HeatMap& map);
 

@@ -16,7 +16,7 @@ namespace weir {
 namespace {
 
 constexpr std::size_t kMostLayers = 24;
-constexpr double kMostCells = 60000;  // of all heat maps together: they are most of the page
+constexpr double kMostCells = 40000, kMostTitledCells = 6000;  // of all heat maps together: they are most of the page
 
 std::size_t layer_count(const ReportRun& run) { return run.analysis ? run.analysis->layers.size() : 0; }
 
@@ -160,7 +160,7 @@ std::vector<std::size_t> shown_experts(const FeedforwardStatistics& s, std::size
   return experts;
 }
 
-std::string pair_maps(const ReportRun& run, std::size_t most) {
+std::string pair_maps(const ReportRun& run, std::size_t most, bool titles) {
   std::vector<HeatMap> maps;
   double highest = 0;
   for (std::size_t layer : drawn_layers(layer_count(run))) {
@@ -178,6 +178,7 @@ std::string pair_maps(const ReportRun& run, std::size_t most) {
   std::string html;
   for (HeatMap& map : maps) {
     map.highest = highest;
+    map.titles = titles;
     html += draw(map);
   }
   if (html.empty()) return "";
@@ -186,16 +187,19 @@ std::string pair_maps(const ReportRun& run, std::size_t most) {
 }
 
 std::string pairs(std::span<const ReportRun> runs) {
-  double maps = 0;
-  for (const ReportRun& run : runs)
-    if (run.config.feedforward.kind == "moe" && run.config.feedforward.k > 1)
-      maps += static_cast<double>(std::min(layer_count(run), kMostLayers));
+  double maps = 0, cells = 0;
+  for (const ReportRun& run : runs) {
+    if (run.config.feedforward.kind != "moe" || run.config.feedforward.k < 2) continue;
+    const auto layers = static_cast<double>(std::min(layer_count(run), kMostLayers));
+    maps += layers;
+    cells += layers * std::pow(static_cast<double>(run.config.feedforward.experts), 2);
+  }
   if (maps == 0) return "";
   const auto most = static_cast<std::size_t>(std::clamp(std::sqrt(kMostCells / maps), 4.0, 64.0));
   std::string html;
   for (const ReportRun& run : runs) {
     const bool chooses = run.config.feedforward.kind == "moe" && run.config.feedforward.k > 1;
-    const std::string drawn = run.analysis && chooses ? pair_maps(run, most) : "";
+    const std::string drawn = run.analysis && chooses ? pair_maps(run, most, cells <= kMostTitledCells) : "";
     if (!drawn.empty() && runs.size() > 1) html += "<h3>" + html_text(run.name) + "</h3>\n";
     html += drawn;
   }
@@ -214,7 +218,7 @@ std::string row(const FeedforwardStatistics& s, std::size_t layer) {
   if (!s.expert_counts.empty()) {
     const ExpertUsage usage = expert_usage(s.expert_counts);
     const auto experts = static_cast<double>(s.expert_counts.size());
-    html += fmt::format("<td>{:.3f}</td><td>{:.2f}</td><td>{:.2f}</td><td>{}</td><td>{:.3f} to {:.3f}</td>",
+    html += fmt::format("<td>{:.3f}</td><td>{:.2f}</td><td>{:.2f}</td><td>{}</td><td>{:.2f} – {:.2f}</td>",
                         std::pow(experts, usage.entropy - 1), usage.utilisation_max, usage.utilisation_min, usage.dead,
                         s.smallest_gate, s.largest_gate);
   }
@@ -228,7 +232,7 @@ std::string figures(std::span<const ReportRun> runs) {
     const bool experts = !run.analysis->layers[0].expert_counts.empty();
     html += fmt::format(
         "<details{}><summary>Figures per layer{}</summary>\n<div class=\"wide\"><table>\n<tr><th>layer"
-        "</th><th>active channels</th><th>share</th>{}</tr>\n",
+        "</th><th>active</th><th>share</th>{}</tr>\n",
         runs.size() == 1 ? " open=\"open\"" : "", runs.size() == 1 ? "" : " of " + html_text(run.name),
         experts ? "<th>usage</th><th>busiest</th><th>idlest</th><th>dead</th><th>gates</th>" : "");
     for (std::size_t layer = 0; layer < layer_count(run); ++layer) html += row(run.analysis->layers[layer], layer);

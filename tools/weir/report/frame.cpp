@@ -8,7 +8,7 @@ namespace weir {
 namespace {
 
 // Around the plot, in picture units: room for the labels, at the larger letters of narrow screens too.
-constexpr double kLeft = 54, kTop = 6, kRight = 20, kBottom = 44;
+constexpr double kLeft = 64, kTop = 6, kRight = 20, kBottom = 44;
 
 }  // namespace
 

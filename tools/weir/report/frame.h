@@ -13,7 +13,7 @@ class Frame {
   explicit Frame(bool small) : small_(small) {}
 
   static constexpr double kInset = 4;  // between the box and the first and last point, so that marks stay whole
-  double width() const { return small_ ? 228 : 486; }  // of the plot, in picture units
+  double width() const { return small_ ? 220 : 476; }  // of the plot, in picture units
   double height() const { return small_ ? 136 : 226; }
 
   std::string grid(const std::vector<Axis::Tick>& ticks) const;

@@ -9,11 +9,11 @@
 namespace weir {
 namespace {
 
-constexpr std::size_t kShades = 10, kMostTitles = 16;
+constexpr std::size_t kShades = 10;
 
 }  // namespace
 
-// Cells of one shade are one path, so that a map of 64 x 64 stays small; small maps tell each cell under the mouse.
+// Cells of one shade are one path, so that a map of 64 x 64 stays small, unless each has its title.
 std::string draw(const HeatMap& map) {
   const std::size_t n = map.names.size();
   std::array<std::string, kShades> shades;
@@ -23,7 +23,7 @@ std::string draw(const HeatMap& map) {
     const double place = map.highest > 0 ? map.cells[i] / map.highest : 0;
     const auto shade = static_cast<std::size_t>(std::clamp(place, 0.0, 1.0) * (kShades - 1) + 0.5);
     const std::string cell = fmt::format("M{} {}h1v1h-1z", column, row);
-    if (n <= kMostTitles)
+    if (map.titles)
       titled += fmt::format("<path class=\"h{}\" d=\"{}\"><title>{} with {}: {:.3f}</title></path>", shade, cell,
                             html_text(map.names[row]), html_text(map.names[column]), map.cells[i]);
     else if (shade > 0)

@@ -11,7 +11,7 @@
 namespace weir {
 namespace {
 
-constexpr std::size_t kBuckets = 300, kMostMarkers = 60, kFewPoints = 10;
+constexpr std::size_t kMostBuckets = 300, kMostMarkers = 60, kFewPoints = 10;
 
 bool drawable(double y, Scale scale) { return std::isfinite(y) && (scale == Scale::linear || y > 0); }
 
@@ -58,10 +58,15 @@ struct Bucket {
   double x, mean, low, high;  // x of its last point; NaN where nothing can be drawn
 };
 
-std::vector<Bucket> thinned(const std::vector<Point>& points, Scale scale, const Range& x) {
+// Of each line: the more lines, the fewer, so that the size of a chart is bounded.
+std::size_t buckets_of(const LineChart& chart) {
+  return std::min(kMostBuckets, (chart.small ? 1200 : 2400) / std::max<std::size_t>(chart.lines.size(), 1));
+}
+
+std::vector<Bucket> thinned(const std::vector<Point>& points, std::size_t most, Scale scale, const Range& x) {
   std::vector<Bucket> buckets;
-  const double width = (x.high - x.low) / static_cast<double>(kBuckets);
-  const auto bucket_of = [&](double at) { return points.size() <= kBuckets ? -1 : std::floor((at - x.low) / width); };
+  const double width = (x.high - x.low) / static_cast<double>(most);
+  const auto bucket_of = [&](double at) { return points.size() <= most ? -1 : std::floor((at - x.low) / width); };
   for (std::size_t i = 0; i < points.size();) {
     const double bucket = bucket_of(points[i].x);
     Range range;
@@ -126,7 +131,7 @@ std::string draw(const LineChart& chart) {
   const Axis y(up.low, up.high, chart.scale, frame.height() - Frame::kInset, Frame::kInset);
   std::string lines;
   for (const Line& line : chart.lines) {
-    const std::vector<Bucket> buckets = thinned(line.points, chart.scale, across);
+    const std::vector<Bucket> buckets = thinned(line.points, buckets_of(chart), chart.scale, across);
     if (buckets.size() < line.points.size()) add_band(lines, line, buckets, x, y);
     add_line(lines, line, buckets, x, y);
   }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 
 #include "tools/weir/report/html.h"
 #include "tools/weir/report/page.h"
@@ -62,10 +63,12 @@ std::string settings_section(std::span<const ReportRun> runs) {
   return html + "</table></div></details>\n</section>\n";
 }
 
+// Of many runs only the last sample each.
 std::string samples_section(std::span<const ReportRun> runs) {
+  const std::size_t most = runs.size() <= 4 ? SIZE_MAX : 1;
   std::string html;
   for (const ReportRun& run : runs)
-    for (const TextSample& sample : run.samples)
+    for (const TextSample& sample : std::span(run.samples).last(std::min(run.samples.size(), most)))
       html += fmt::format("<h3>{}step {}</h3>\n<pre>{}</pre>\n", runs.size() == 1 ? "" : html_text(run.name) + ", ",
                           html_text(sample.step, 20), html_lines(sample.text));
   return html.empty() ? "" : "<section>\n<h2>What the model writes</h2>\n" + html + "</section>\n";

@@ -58,7 +58,7 @@ svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans
   background: linear-gradient(90deg, transparent, var(--heat)); }
 .wide { overflow-x: auto; margin: 10px 0; }
 table { border-collapse: collapse; font-size: 14px; min-width: 50%; }
-th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: right; padding: 5px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; color: var(--quiet); font-size: 13px; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 2px; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9em; }
@@ -77,7 +77,7 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px
 @media (max-width: 620px) {
   main { padding: 20px 12px 48px; } h1 { font-size: 23px; } figure { padding: 9px 8px 4px; }
   .tiles { grid-template-columns: 1fr 1fr; } .tile b { font-size: 20px; }
-  .chart:not(.small) text { font-size: 18px; } }
+  .chart:not(.small) text { font-size: 16px; } }
 @media print { :root { --page: #fff; } main { max-width: none; padding: 0; } .wide { overflow: visible; }
   pre { max-height: none; } }
 )";
