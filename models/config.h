@@ -12,8 +12,15 @@ struct ModelConfig {
   std::int64_t vocabulary = 256;
   std::int64_t d_model = 128;
   std::int64_t layers = 4;
+  std::int64_t layer_group = 0;
+  std::string norm = "pre";
+  std::string attention = "relative";
   std::int64_t heads = 4;
   std::int64_t head_size = 32;
+  std::int64_t attention_experts = 4;
+  std::int64_t attention_k = 2;
+  double attention_expert_dropout = 0.0;
+  double attention_regulariser_weight = 1e-3;
   double dropout = 0.0;
   std::int64_t segment = 128;
   std::int64_t memory = -1;
@@ -22,13 +29,34 @@ struct ModelConfig {
 
   // Tokens of memory in training, with -1 resolved.
   std::int64_t memory_length() const { return memory < 0 ? segment : memory; }
+  // Layers with parameters of their own, which repeat in their order until there are `layers`.
+  std::int64_t distinct_layers() const { return layer_group == 0 ? layers : layer_group; }
 
   void visit(FieldVisitor& v) {
     v.field("vocabulary", vocabulary, {.min = 2, .max = 1 << 24}, "number of different tokens; 256 for bytes");
     v.field("d_model", d_model, {.min = 1, .max = 65536}, "width of the residual stream");
     v.field("layers", layers, {.min = 1, .max = 1024}, "number of layers, each one attention and one feedforward");
+    v.field(
+        "layer_group", layer_group, {.min = 0, .max = 1024},
+        "layers with parameters of their own: the group is repeated until there are `layers`, as in MoEUT; 0: every "
+        "layer has its own");
+    v.field(
+        "norm", norm, {"pre", "peri"},
+        "what the layer norms feed: all of a layer, or only its queries, keys and the selection of experts, so that "
+        "values and experts work on the residual stream itself, as in MoEUT");
+    v.field("attention", attention, {"relative", "switch-head"},
+            "Transformer-XL's attention, or the same with experts for values and output (SwitchHead)");
     v.field("heads", heads, {.min = 1, .max = 1024}, "attention heads per layer");
     v.field("head_size", head_size, {.min = 1, .max = 4096}, "width of a head; heads x head_size need not be d_model");
+    v.field(
+        "attention_experts", attention_experts, {.min = 1, .max = 65536},
+        "switch-head: value experts, and output experts, of each head; 1: dense, with a gate on each head's output");
+    v.field("attention_k", attention_k, {.min = 1, .max = 65536},
+            "switch-head: experts of each head that a token uses");
+    v.field("attention_expert_dropout", attention_expert_dropout, {.min = 0, .below = 1},
+            "switch-head: probability with which an expert cannot be selected by a token in training");
+    v.field("attention_regulariser_weight", attention_regulariser_weight, {.min = 0, .max = 1e6},
+            "switch-head: factor on the entropy term of its selections, per sequence and head");
     v.field("dropout", dropout, {.min = 0, .below = 1}, "probability with which activations are dropped in training");
     v.field("segment", segment, {.min = 1, .max = 1 << 20}, "tokens of one sequence that a step sees");
     v.field("memory", memory, {.min = -1, .max = 1 << 20},
@@ -53,6 +81,7 @@ struct FeedforwardConfig {
   double expert_dropout = 0.0;
   double dropout_experts = 0.0;
   std::string regulariser = "entropy";
+  std::string regulariser_scope = "step";
   double regulariser_weight = 1e-3;
   std::int64_t sub_keys = 32;
   std::int64_t key_heads = 4;
@@ -83,6 +112,9 @@ struct FeedforwardConfig {
         "loss term that keeps all experts in use: entropy of the mean selection; the same over the k selected scores "
         "alone, as the authors' code has it with softmax-after-topk; the Switch Transformer's, as the authors' code or "
         "as the paper weighs it; or the variation of the summed gates");
+    v.field("regulariser_scope", regulariser_scope, {"step", "sequence"},
+            "tokens over which the entropy regulariser takes its mean: all of the step, or each sequence's, as MoEUT "
+            "does; either way those of all repeats of a shared layer");
     v.field("regulariser_weight", regulariser_weight, {.min = 0, .max = 1e6}, "factor on the regulariser's loss term");
     v.field("sub_keys", sub_keys, {.min = 1, .max = 65536},
             "sub-keys of each half and head of pkm, whose square values");
@@ -94,5 +126,8 @@ struct FeedforwardConfig {
   }
   bool operator==(const FeedforwardConfig&) const = default;
 };
+
+// The rules that join fields; throws ArgumentError naming both keys.
+void validate(const ModelConfig& model, const FeedforwardConfig& feedforward);
 
 }  // namespace weir

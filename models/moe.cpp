@@ -1,6 +1,7 @@
 #include "models/moe.h"
 
 #include <cmath>
+#include <utility>
 
 #include "models/initialise.h"
 #include "models/regulariser.h"
@@ -47,9 +48,14 @@ Moe::Moe(ParameterSet& parameters, const std::string& name, std::int64_t layer, 
               model, config.init == "standard" ? config.expert_size : config.experts * config.expert_size)))) {}
 
 FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context) const {
-  const std::int64_t tokens = x.size(0) * x.size(1);
-  const Tensor flat = reshape(x, {tokens, x.size(2)});                             // [N, D]
-  const Tensor logits = linear(cast(flat, router_.value.dtype()), router_.value);  // [N, E], never in bf16
+  return routed(x, x, context);
+}
+
+FeedforwardOutput Moe::routed(const Tensor& x, const Tensor& router_input, const ForwardContext& context) const {
+  const std::int64_t batch = x.size(0), segment = x.size(1);
+  const Tensor flat = reshape(x, {batch * segment, x.size(2)});                          // [N, D]
+  const Tensor seen = reshape(cast(router_input, router_.value.dtype()), flat.shape());  // never in bf16
+  const Tensor logits = linear(seen, router_.value);                                     // [N, E]
   const Selection chosen = select(logits, context);
   FeedforwardOutput out;
   const bool hidden_dropout = context.training && config_.dropout_experts > 0;
@@ -58,10 +64,23 @@ FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context
                                                                 context.random(RandomPlace::expert_hidden, layer_))
                                   : expert_feedforward(flat, chosen.gate, chosen.index, w1_.value, w2_.value);
   out.y = reshape(y, x.shape());
-  if (context.training && config_.regulariser_weight > 0 && config_.regulariser != "none")
-    out.auxiliary_loss = scale(regulariser(logits, chosen.index), config_.regulariser_weight);
+  if (context.training && config_.regulariser_weight > 0 && config_.regulariser != "none") {
+    out.regulariser_inputs = {reshape(logits, {batch, segment, config_.experts}),
+                              reshape(chosen.index, {batch, segment, config_.k})};
+    if (!context.shared_layer) out.auxiliary_loss = auxiliary_loss(std::exchange(out.regulariser_inputs, {}));
+  }
   if (context.collect_statistics) out.statistics.expert_counts = count_experts(chosen.index, config_.experts);
   return out;
+}
+
+Tensor Moe::auxiliary_loss(const RegulariserInputs& inputs) const {
+  if (inputs.empty()) return {};
+  const Tensor &logits = inputs[0], &index = inputs[1];
+  const std::int64_t tokens = logits.size(0) * logits.size(1);
+  const Tensor term = config_.regulariser_scope == "sequence" ? sequence_entropy_regulariser(logits)
+                                                              : regulariser(reshape(logits, {tokens, config_.experts}),
+                                                                            reshape(index, {tokens, config_.k}));
+  return scale(term, config_.regulariser_weight);
 }
 
 Tensor Moe::regulariser(const Tensor& logits, const Tensor& index) const {
