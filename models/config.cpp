@@ -31,8 +31,8 @@ void validate_experts(const ModelConfig& model, const FeedforwardConfig& feedfor
         fmt::format("model.attention_k = {} is more than model.attention_experts = {}: a head cannot use more experts "
                     "than it has; lower attention_k or add experts",
                     model.attention_k, model.attention_experts));
-  if (feedforward.kind == "moe" && feedforward.regulariser_scope == "sequence" && feedforward.regulariser != "entropy" &&
-      feedforward.regulariser != "none")
+  if (feedforward.kind == "moe" && feedforward.regulariser_scope == "sequence" &&
+      feedforward.regulariser != "entropy" && feedforward.regulariser != "none")
     throw ArgumentError(
         fmt::format("feedforward.regulariser_scope = \"sequence\" is defined for the entropy only, not for "
                     "feedforward.regulariser = \"{}\"; choose regulariser_scope = \"step\"",

@@ -45,14 +45,15 @@ AttentionOutput RelativeAttention::operator()(const Tensor& x, const Tensor& val
   const Tensor q = reshape(linear(own, w_q_.value), {batch, queries, heads_, head_size_});  // [B, T, H, P]
   const Tensor kv = reshape(linear(x, w_kv_.value), {batch, keys, heads_, 2, head_size_});  // [B, S, H, 2, P]
   const Tensor r = reshape(linear(positions_(keys, x.dtype()), w_r_.value), {keys, heads_, head_size_});  // [S, H, P]
-  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value);                      // [B, T, H, P]
+  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value);  // [B, T, H, P]
   return {linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value)};
 }
 
 AttentionCost RelativeAttention::cost(const AttentionLoad& load) const {
   const auto d = static_cast<double>(d_model_), width = static_cast<double>(heads_ * head_size_);
   AttentionCost cost;
-  for (const Parameter* p : {&w_q_, &w_kv_, &w_r_, &w_o_, &u_, &v_, &scale_}) cost.total_parameters += p->shape.product();
+  for (const Parameter* p : {&w_q_, &w_kv_, &w_r_, &w_o_, &u_, &v_, &scale_})
+    cost.total_parameters += p->shape.product();
   cost.active_parameters = cost.total_parameters;
   const double projections = d * width * (2 + 2 * load.keys_per_query + load.keys_per_query / load.batch_size);
   cost.multiply_adds = projections + 3 * width * load.seen;

@@ -117,8 +117,8 @@ SwitchHead::Selection SwitchHead::select(const Tensor& x, const Parameter& selec
     const Tensor mask = keep_mask(logits.shape(), expert_dropout_, context.random(place, layer_), dtype);
     ranked = ranked + weir::scale(add_scalar(mask, -1), 1e30);
   }
-  const Tensor index = top_k(ranked, k_).indices;            // [B, n, H, K]
-  const Tensor gate = take_along(sigmoid(logits), index);    // [B, n, H, K]
+  const Tensor index = top_k(ranked, k_).indices;          // [B, n, H, K]
+  const Tensor gate = take_along(sigmoid(logits), index);  // [B, n, H, K]
   return {logits, cast(reshape(gate, {rows * heads_, k_, 1}), x.dtype()),
           sort_by_expert(reshape(index, {rows, heads_, k_}), experts_)};
 }
@@ -136,9 +136,9 @@ Tensor SwitchHead::value_experts(const Tensor& values, const Selection& selectio
 Tensor SwitchHead::output_experts(const Tensor& attended, const Selection& selection) const {
   const std::int64_t batch = attended.size(0), queries = attended.size(1), rows = batch * queries * heads_;
   const ExpertOrder& order = selection.order;
-  const Tensor pairs = reshape(attended, {rows, 1, head_size_}) * selection.gate;                   // [rows, K, P]
-  const Tensor gathered = gather_rows(reshape(pairs, {rows * k_, head_size_}), order.pairs);        // [rows * K, P]
-  const Tensor sorted = grouped_matmul(gathered, w_o_.value, order.offsets);                        // [rows * K, D]
+  const Tensor pairs = reshape(attended, {rows, 1, head_size_}) * selection.gate;             // [rows, K, P]
+  const Tensor gathered = gather_rows(reshape(pairs, {rows * k_, head_size_}), order.pairs);  // [rows * K, P]
+  const Tensor sorted = grouped_matmul(gathered, w_o_.value, order.offsets);                  // [rows * K, D]
   return reshape(scatter_add_rows(sorted, order.tokens, batch * queries), {batch, queries, d_model_});
 }
 

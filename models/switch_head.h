@@ -11,10 +11,10 @@
 
 namespace weir {
 
-// Parameters (no biases): w_q, w_k and w_r [H*P, D]; sel_v and sel_o [H*E, D]; w_v [H*E, D, P] and w_o [H*E, P, D]. With
-// one expert there is nothing to select: w_v [H*P, D] and w_o [D, H*P] are dense, and sel_o is left as a gate on each
-// head's output. All start as normals of std sqrt(2 / (layers * fan_in)), the fan-in of w_o being H*P; the rows of the
-// selectors equally long.
+// Parameters (no biases): w_q, w_k and w_r [H*P, D]; sel_v and sel_o [H*E, D]; w_v [H*E, D, P] and w_o [H*E, P, D].
+// With one expert there is nothing to select: w_v [H*P, D] and w_o [D, H*P] are dense, and sel_o is left as a gate on
+// each head's output. All start as normals of std sqrt(2 / (layers * fan_in)), the fan-in of w_o being H*P; the rows of
+// the selectors equally long.
 class SwitchHead final : public Attention {
  public:
   SwitchHead(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& config);
