@@ -327,8 +327,9 @@ TEST_CASE("shared layers: settings that do not go together are refused") {
     return error_message([&] { load_config("quickstart", overrides); });
   };
   CHECK(message({"model.layer_group=2"}).empty());
-  CHECK(message({"model.layer_group=3"}).starts_with("preset quickstart: model.layers = 4 is not a multiple of "
-                                                     "model.layer_group = 3: the group is repeated as a whole"));
+  CHECK(message({"model.layer_group=3"})
+            .starts_with("preset quickstart: model.layers = 4 is not a multiple of "
+                         "model.layer_group = 3: the group is repeated as a whole"));
   CHECK(message({"model.layer_group=8"}).find("model.layer_group = 8") != std::string::npos);
   CHECK(message({"model.norm=peri"}).find("choose model.attention = \"switch-head\"") != std::string::npos);
   CHECK(message({"model.norm=peri", "model.attention=switch-head"}).empty());

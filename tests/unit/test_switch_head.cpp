@@ -55,7 +55,8 @@ double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
 
 // The sum over c of x[at + c] w[row, c].
 double product(const Values& x, std::size_t at, const Values& w, std::size_t row, std::size_t d) {
-  return std::inner_product(x.begin() + static_cast<std::ptrdiff_t>(at), x.begin() + static_cast<std::ptrdiff_t>(at + d),
+  return std::inner_product(x.begin() + static_cast<std::ptrdiff_t>(at),
+                            x.begin() + static_cast<std::ptrdiff_t>(at + d),
                             w.begin() + static_cast<std::ptrdiff_t>(row * d), 0.0);
 }
 
@@ -98,7 +99,8 @@ struct Naive {
   }
 
   Values attended(std::size_t b, std::size_t t, std::size_t h) const {
-    const Values w_q = bench.value("w_q").values(), w_k = bench.value("w_k").values(), w_r = bench.value("w_r").values();
+    const Values w_q = bench.value("w_q").values(), w_k = bench.value("w_k").values(),
+                 w_r = bench.value("w_r").values();
     const std::size_t own = S - T + t;
     Values weights(own + 1), out(P);
     for (std::size_t j = 0; j <= own; ++j) {
@@ -156,7 +158,17 @@ TEST_CASE("switch-head: against plain loops, with memory, values of their own, e
       const Bench bench(config, DType::float64);
       const ForwardContext context{.training = true, .seed = 4, .step = 9};
       const Tensor x = random_tensor({B, S, 12}, 1, -3, 3), values = random_tensor({B, S, 12}, 2);
-      const Naive naive{bench, B, S, T, 12, 3, 5, E, static_cast<std::size_t>(k), x.values(), values.values(),
+      const Naive naive{bench,
+                        B,
+                        S,
+                        T,
+                        12,
+                        3,
+                        5,
+                        E,
+                        static_cast<std::size_t>(k),
+                        x.values(),
+                        values.values(),
                         keep_of({B, S, 3, E}, dropout, context, RandomPlace::attention_value_mask),
                         keep_of({B, T, 3, E}, dropout, context, RandomPlace::attention_output_mask)};
       const Tensor y = (*bench.attention)(x, values, T, context).y;
@@ -179,10 +191,10 @@ TEST_CASE("switch-head: one expert is attention with a gate on the output of eac
   const Tensor kv = Tensor::empty({B, S, H, 2, P}, DType::float64);
   copy_into(reshaped(k, {B, S, H, 1, P}), slice_view(kv, 3, 0, 1));
   copy_into(reshaped(v, {B, S, H, 1, P}), slice_view(kv, 3, 1, 2));
-  const Tensor attended = relative_attention_composed(
-      reshape(linear(own, bench.value("w_q")), {B, T, H, P}), kv,
-      reshape(linear(sinusoids(S, 12, DType::float64), bench.value("w_r")), {S, H, P}), none, none,
-      Tensor::full({1}, 1 / std::sqrt(5.0), DType::float64));
+  const Tensor attended =
+      relative_attention_composed(reshape(linear(own, bench.value("w_q")), {B, T, H, P}), kv,
+                                  reshape(linear(sinusoids(S, 12, DType::float64), bench.value("w_r")), {S, H, P}),
+                                  none, none, Tensor::full({1}, 1 / std::sqrt(5.0), DType::float64));
   const Tensor gate = reshape(sigmoid(linear(own, bench.value("sel_o"))), {B, T, H, 1});
   const Tensor expected = linear(reshape(attended * gate, {B, T, H * P}), bench.value("w_o"));
   const AttentionOutput out = (*bench.attention)(x, values, T, {.training = true});
