@@ -101,10 +101,17 @@ void apply_override(const FieldList& list, const std::string& argument);
 // The field called `key`, or an ArgumentError that starts with `where` and suggests the nearest one.
 const Field& find_field(const FieldList& list, const std::string& key, const std::string& where);
 
+// A list of tables that a file may hold beside the fields, each written [[name]]. For each table in turn `next` gives
+// the fields that it may set.
+struct TableList {
+  std::string name;
+  std::function<FieldList()> next;
+};
+
 // Sets the fields that `text`, the content of `file_name`, mentions. A key `preset` at the top level calls `preset`
-// with its value before any field is set. Errors name file, line and column.
+// with its value before any field is set; lists of tables are read last. Errors name file, line and column.
 void read_toml(const FieldList& list, std::string_view text, const std::string& file_name,
-               const std::function<void(const std::string&)>& preset = {});
+               const std::function<void(const std::string&)>& preset = {}, const TableList& tables = {});
 
 // The text that a TOML string in double quotes stands for, or an ArgumentError that starts with `where`.
 std::string unquote(const std::string& text, const std::string& where);

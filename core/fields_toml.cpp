@@ -91,9 +91,9 @@ struct Reader {
                                     quote_short(key.str()), did_you_mean(key.str(), names), join(names, ", ")));
   }
 
-  void read(const toml::table& table) const {
+  void read(const toml::table& table, const std::string& left_out) const {
     for (const auto& [key, node] : table) {
-      if (key.str() == "preset") continue;
+      if (key.str() == "preset" || key.str() == left_out) continue;
       if (is_section(key.str())) {
         read_section(key, node);
       } else if (node.is_table()) {
@@ -120,11 +120,20 @@ struct Reader {
 }  // namespace
 
 void read_toml(const FieldList& list, std::string_view text, const std::string& file_name,
-               const std::function<void(const std::string&)>& preset) {
+               const std::function<void(const std::string&)>& preset, const TableList& tables) {
   const toml::table table = parse(text, file_name);
   const Reader reader{list, file_name};
   if (const toml::node* node = table.get("preset")) reader.read_preset(*node, preset);
-  reader.read(table);
+  reader.read(table, tables.name);
+  const toml::node* const node = tables.name.empty() ? nullptr : table.get(tables.name);
+  if (node == nullptr) return;
+  if (!node->is_array_of_tables())
+    throw ArgumentError(fmt::format("{}: {} is a list of tables: write [[{}]] on a line of its own and its keys below",
+                                    reader.at(*node), tables.name, tables.name));
+  for (const toml::node& one : *node->as_array()) {
+    const FieldList fields = tables.next();
+    Reader{fields, file_name}.read(*one.as_table(), "");
+  }
 }
 
 std::string unquote(const std::string& text, const std::string& where) {

@@ -92,6 +92,17 @@ int open_for_reading(const std::string& path, int flags, struct stat& status) {
   fail(path, "read its size", error);
 }
 
+int open_regular(const std::string& path, Empty empty, std::uint64_t& size) {
+  struct stat status {};
+  // Opening a pipe without O_NONBLOCK would wait for its writer before it can be refused.
+  const int descriptor = open_for_reading(path, O_NONBLOCK, status);
+  size = static_cast<std::uint64_t>(status.st_size);
+  if (S_ISREG(status.st_mode) && (size > 0 || empty == Empty::allowed)) return descriptor;
+  ::close(descriptor);
+  if (!S_ISREG(status.st_mode)) fail(path, "this is a pipe or a device, expected a regular file; name a regular file");
+  fail(path, "the file is empty; write it again");
+}
+
 void sync_descriptor(int descriptor, const std::string& label, const std::string& action) {
   int result = -1;
   do result = ::fsync(descriptor);
@@ -136,12 +147,9 @@ std::string read_file(const std::string& path, std::uint64_t max_bytes, Empty em
 }
 
 MappedFile::MappedFile(const std::string& path, Empty empty) : path_(path) {
-  struct stat status {};
-  // Opening a pipe without O_NONBLOCK would wait for its writer before it can be refused.
-  const Descriptor file(open_for_reading(path, O_NONBLOCK, status));
-  if (!S_ISREG(status.st_mode)) fail(path, "this is a pipe or a device, expected a regular file; name a regular file");
-  size_ = static_cast<std::size_t>(status.st_size);
-  if (size_ == 0 && empty == Empty::refused) fail(path, "the file is empty; write it again");
+  std::uint64_t size = 0;
+  const Descriptor file(open_regular(path, empty, size));
+  size_ = static_cast<std::size_t>(size);
   if (size_ == 0) return;
   void* const data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.number, 0);
   if (data == MAP_FAILED) fail(path, fmt::format("map its {} bytes into memory", size_), errno);
@@ -150,6 +158,26 @@ MappedFile::MappedFile(const std::string& path, Empty empty) : path_(path) {
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+RandomAccessFile::RandomAccessFile(const std::string& path, Empty empty) : path_(path) {
+  descriptor_ = open_regular(path, empty, size_);
+}
+
+RandomAccessFile::~RandomAccessFile() { ::close(descriptor_); }
+
+void RandomAccessFile::read(std::uint64_t offset, std::span<std::byte> into) const {
+  while (!into.empty()) {
+    const ssize_t n = ::pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(path_, fmt::format("read at byte {}", offset), errno);
+    if (n == 0)
+      fail(path_, fmt::format("the file ends at byte {}, but had {} bytes when it was opened; it was cut meanwhile: "
+                              "write it again",
+                              offset, size_));
+    offset += static_cast<std::uint64_t>(n);
+    into = into.subspan(static_cast<std::size_t>(n));
+  }
 }
 
 // --- writing ------------------------------------------------------------------------------------------------------
@@ -171,13 +199,20 @@ FileWriter::~FileWriter() {
 }
 
 void FileWriter::write(std::span<const std::byte> bytes) {
+  const std::uint64_t begin = written_;
+  written_ += bytes.size();
+  overwrite(begin, bytes);
+}
+
+void FileWriter::overwrite(std::uint64_t offset, std::span<const std::byte> bytes) {
   if (descriptor_ < 0) throw InternalError("a file was written to after it was finished");
-  const std::uint64_t target = written_ + bytes.size();
+  if (offset + bytes.size() > written_) throw InternalError("a file was to be overwritten beyond its end");
+  const std::uint64_t target = offset + bytes.size();
   while (!bytes.empty()) {
-    const ssize_t n = ::write(descriptor_, bytes.data(), bytes.size());
+    const ssize_t n = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) fail(label_, fmt::format("write ({} of {} bytes done)", written_, target), n < 0 ? errno : ENOSPC);
-    written_ += static_cast<std::uint64_t>(n);
+    if (n <= 0) fail(label_, fmt::format("write ({} of {} bytes done)", offset, target), n < 0 ? errno : ENOSPC);
+    offset += static_cast<std::uint64_t>(n);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
 }
@@ -203,22 +238,31 @@ void write_file_synced(const std::string& path, std::span<const std::byte> bytes
 void write_file_synced(const std::string& path, std::string_view text) { write_file_synced(path, bytes_of(text)); }
 
 void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
-  const std::string directory = directory_of(path), name = path.substr(path.rfind('/') + 1);
-  if (name.empty()) fail(path, "the path names no file; add a file name");
-  const std::string temporary = fmt::format("{}/.{}.tmp-{}", directory, name, ::getpid());
+  const std::string temporary = temporary_name(path);
   FileWriter writer(temporary, path);
   writer.write(bytes);
   writer.finish();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    fail(path, fmt::format("put the {} bytes written in place", bytes.size()), error);
-  }
-  sync_directory(directory);
+  put_in_place(temporary, path);
 }
 
 void write_file_atomically(const std::string& path, std::string_view text) {
   write_file_atomically(path, bytes_of(text));
+}
+
+std::string temporary_name(const std::string& path) {
+  check_path(path);
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (name.empty()) fail(path, "the path names no file; add a file name");
+  return fmt::format("{}/.{}.tmp-{}", directory_of(path), name, ::getpid());
+}
+
+void put_in_place(const std::string& temporary, const std::string& path) {
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    fail(path, "put the file that was written in place", error);
+  }
+  sync_directory(directory_of(path));
 }
 
 void sync_directory(const std::string& path) {

@@ -34,6 +34,25 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+// A regular file open for reading at any place, from any thread. Where others truncate the file meanwhile, read() fails
+// as it should, which a map cannot.
+class RandomAccessFile {
+ public:
+  explicit RandomAccessFile(const std::string& path, Empty empty = Empty::refused);
+  ~RandomAccessFile();
+  RandomAccessFile(const RandomAccessFile&) = delete;
+  RandomAccessFile& operator=(const RandomAccessFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }  // when it was opened
+  void read(std::uint64_t offset, std::span<std::byte> into) const;
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+  std::uint64_t size_ = 0;
+};
+
 // A file written piece by piece. An existing regular file makes way, anything else in its place is refused. Without
 // finish() the file is removed again. The directory entry becomes durable with sync_directory.
 class FileWriter {
@@ -45,7 +64,8 @@ class FileWriter {
   FileWriter& operator=(const FileWriter&) = delete;
 
   void write(std::span<const std::byte> bytes);
-  void finish();  // contents to the disk, then close
+  void overwrite(std::uint64_t offset, std::span<const std::byte> bytes);  // of what was written before
+  void finish();                                                           // contents to the disk, then close
 
  private:
   std::string path_, label_;
@@ -61,6 +81,10 @@ void write_file_synced(const std::string& path, std::string_view text);
 // the target keeps its old contents and the temporary file is gone.
 void write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::string& path, std::string_view text);
+
+// The two halves of that, for a file whose pieces come one after the other: where to write it, and the move.
+std::string temporary_name(const std::string& path);
+void put_in_place(const std::string& temporary, const std::string& path);
 
 // Makes names created, renamed or removed in that directory durable.
 void sync_directory(const std::string& path);

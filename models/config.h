@@ -81,49 +81,13 @@ struct FeedforwardConfig {
   double expert_dropout = 0.0;
   double dropout_experts = 0.0;
   std::string regulariser = "entropy";
-  std::string regulariser_scope = "step";
   double regulariser_weight = 1e-3;
   std::int64_t sub_keys = 32;
   std::int64_t key_heads = 4;
   std::string activation = "relu";
   std::string init = "dense-equivalent";
 
-  void visit(FieldVisitor& v) {
-    v.field("kind", kind, {"dense", "top-k", "pkm", "moe"}, "what stands between two attentions");
-    v.field("d_ff", d_ff, {.min = 1, .max = 1 << 24}, "hidden units of dense and top-k");
-    v.field("experts", experts, {.min = 1, .max = 65536}, "experts per layer");
-    v.field("expert_size", expert_size, {.min = 1, .max = 65536}, "hidden units per expert");
-    v.field("k", k, {.min = 1, .max = 1 << 24},
-            "what each token uses: experts of moe, hidden units of top-k, values per head of pkm");
-    v.field("scores", scores, {"linear", "noisy"},
-            "what experts are ranked by: router times input, or in training that plus learned noise");
-    v.field("selection", selection, {"top-k", "sinkhorn", "sinkhorn-textbook", "assignment", "random"},
-            "how a token's experts are chosen in training from the scores");
-    v.field("gate", gate, {"sigmoid", "softmax", "softmax-after-topk", "one"},
-            "how a selection score becomes the factor on an expert's output; softmax-after-topk makes them sum to 1");
-    v.field("hidden_k", hidden_k, {.min = 0, .max = 1 << 24},
-            "of the hidden units of a token's experts keep the so many largest; 0: all");
-    v.field("expert_dropout", expert_dropout, {.min = 0, .below = 1},
-            "probability with which an expert cannot be selected by a token in training");
-    v.field("dropout_experts", dropout_experts, {.min = 0, .below = 1},
-            "probability with which a hidden unit inside the experts is dropped in training");
-    v.field(
-        "regulariser", regulariser, {"none", "entropy", "entropy-selected", "switch", "switch-paper", "importance"},
-        "loss term that keeps all experts in use: entropy of the mean selection; the same over the k selected scores "
-        "alone, as the authors' code has it with softmax-after-topk; the Switch Transformer's, as the authors' code or "
-        "as the paper weighs it; or the variation of the summed gates");
-    v.field("regulariser_scope", regulariser_scope, {"step", "sequence"},
-            "tokens over which the entropy regulariser takes its mean: all of the step, or each sequence's, as MoEUT "
-            "does; either way those of all repeats of a shared layer");
-    v.field("regulariser_weight", regulariser_weight, {.min = 0, .max = 1e6}, "factor on the regulariser's loss term");
-    v.field("sub_keys", sub_keys, {.min = 1, .max = 65536},
-            "sub-keys of each half and head of pkm, whose square values");
-    v.field("key_heads", key_heads, {.min = 1, .max = 1024}, "heads of pkm, which share the values");
-    v.field("activation", activation, {"relu", "softmax"}, "what pkm makes of its scores");
-    v.field("init", init, {"dense-equivalent", "standard", "switch"},
-            "initial scale of the second matrix: as in a dense layer of the same size, by its own fan-in, or small as "
-            "the Switch Transformer's");
-  }
+  void visit(FieldVisitor& v);
   bool operator==(const FeedforwardConfig&) const = default;
 };
 

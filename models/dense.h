@@ -1,4 +1,5 @@
-// The dense feedforward: W2 dropout(ReLU(W1 x + b1)) + b2.
+// The dense feedforward, W2 dropout(ReLU(W1 x + b1)) + b2, and Top-K: the same with all but the K largest hidden units
+// of each token set to 0.
 #pragma once
 
 #include "models/feedforward.h"
@@ -16,6 +17,7 @@ class DenseFeedforward final : public Feedforward {
  private:
   std::int64_t layer_;
   double dropout_;
+  std::int64_t kept_;  // hidden units
   const Parameter &w1_, &b1_, &w2_, &b2_;
 };
 

@@ -7,7 +7,7 @@
 
 namespace weir {
 
-// Where random numbers are drawn; with the layer it names a stream, so no two places share numbers.
+// Where random numbers are drawn; with the layer it names a stream, so no two places share numbers. At most 16.
 enum class RandomPlace : std::uint32_t {
   embedding,
   attention_output,
@@ -17,6 +17,8 @@ enum class RandomPlace : std::uint32_t {
   expert_hidden,
   output,
   sampling,
+  router_noise,
+  random_expert,
   attention_value_mask,
   attention_output_mask,
 };

@@ -11,7 +11,12 @@ namespace {
 double kept_values(const ModelConfig& m, const FeedforwardConfig& f) {
   const auto d = static_cast<double>(m.d_model);
   if (f.kind == "dense") return 4 * d + 2 * static_cast<double>(f.d_ff);
+  if (f.kind == "top-k") return 4 * d + 3 * static_cast<double>(f.d_ff);
   const auto k = static_cast<double>(f.k);
+  if (f.kind == "pkm") {
+    const auto n = static_cast<double>(f.sub_keys), chosen = static_cast<double>(f.key_heads) * k;
+    return 4 * d + (f.k >= f.sub_keys ? 2 * n + n * n : 4 * chosen);
+  }
   return (4 + k) * d + k * static_cast<double>(f.expert_size) + 6 * static_cast<double>(f.experts);
 }
 

@@ -25,4 +25,8 @@ Tensor sequence_entropy_regulariser(const Tensor& logits);
 // gradient. The authors' code averages over experts where the paper's eq. 17 multiplies by E; this is the code's.
 Tensor switch_regulariser(const Tensor& logits, const Tensor& index);
 
+// std / mean over the experts, with load[e] the sum of the gates [N, K] that `index` [N, K] gave to e and std the root
+// of the mean of (load - mean)^2 (Shazeer et al. 2017, whose loss has the square of this).
+Tensor importance_regulariser(const Tensor& gate, const Tensor& index, std::int64_t experts);
+
 }  // namespace weir

@@ -113,6 +113,7 @@ FeedforwardConfig moe_config(const Case& c, const std::string& prefix) {
   config.expert_size = c.integer(prefix + "expert_size");
   config.k = c.integer(prefix + "k");
   config.gate = gate_name(c.text(prefix + "gate"), c.text(prefix + "gate_after_topk", "false") == "true");
+  if (config.gate == "s-base") config.selection = "sinkhorn", config.gate = "sigmoid";
   config.regulariser = c.text(prefix + "reg");
   config.regulariser_weight = c.number(prefix + "reg_coefficient");
   check_choice("gate", config.gate, {"sigmoid", "softmax", "softmax-after-topk"});
@@ -141,6 +142,34 @@ void check_moe(const Case& c, Comparison& comparison) {
   comparison.add("y", out.y, c.exact("y"), tolerance);
   const double reg = out.auxiliary_loss.defined() ? out.auxiliary_loss.item() : 0;
   comparison.add("reg", reg, c.exact("reg").values()[0], tolerance);
+  comparison.add("dx", gradient(x), c.exact("dx"), tolerance);
+  for (const Parameter& p : parameters.parameters())
+    comparison.add("d_" + p.name.substr(3), p.gradient, c.exact("d_" + p.name.substr(3)), tolerance);
+}
+
+FeedforwardConfig pkm_config(const Case& c, const std::string& prefix) {
+  FeedforwardConfig config;
+  config.kind = "pkm";
+  config.sub_keys = c.integer(prefix + "sub_keys");
+  config.key_heads = c.integer(prefix + "heads");
+  config.k = c.integer(prefix + "k");
+  config.activation = c.text(prefix + "activation", "relu");
+  check_choice("activation", config.activation, {"relu", "softmax"});
+  return config;
+}
+
+void check_pkm(const Case& c, Comparison& comparison) {
+  const double tolerance = c.is_double() ? 1e-9 : 1e-4;
+  ModelConfig model;
+  model.d_model = c.file().shape("x")[-1];
+  ParameterSet parameters;
+  const auto feedforward = make_feedforward(parameters, "ff", 0, model, pkm_config(c, ""));
+  parameters.allocate(c.dtype(), 1);
+  load_parameters(c, parameters, "ff.", "");
+  const Tensor x = c.leaf("x");
+  const Tensor y = (*feedforward)(x, {.training = true}).y;
+  backward(sum(y * c.load("dy")));
+  comparison.add("y", y, c.exact("y"), tolerance);
   comparison.add("dx", gradient(x), c.exact("dx"), tolerance);
   for (const Parameter& p : parameters.parameters())
     comparison.add("d_" + p.name.substr(3), p.gradient, c.exact("d_" + p.name.substr(3)), tolerance);
@@ -179,11 +208,15 @@ Config lm_config(const Case& c) {
                   .segment = c.integer("segment"),
                   .memory = c.integer("memory")};
   const std::string kind = c.text("feedforward");
-  check_choice("feedforward", kind, {"dense", "moe"});
+  check_choice("feedforward", kind, {"dense", "topk", "pkm", "moe"});
   if (kind == "moe")
     config.feedforward = moe_config(c, "ff_");
+  else if (kind == "pkm")
+    config.feedforward = pkm_config(c, "ff_");
+  else if (kind == "topk")
+    config.feedforward = {.kind = "top-k", .d_ff = c.integer("d_ff"), .k = c.integer("ff_k")};
   else
-    config.feedforward.kind = "dense", config.feedforward.d_ff = c.integer("d_ff");
+    config.feedforward = {.kind = "dense", .d_ff = c.integer("d_ff")};
   config.train = {.batch_size = c.integer("batch"), .steps = c.integer("steps")};
   config.optimizer.lr = c.number("lr");
   config.optimizer.clip = c.number("clip");
@@ -269,6 +302,8 @@ Comparison check(const std::string& path, DType dtype) {
     const std::string kind = c.text("kind");
     if (kind == "moe")
       check_moe(c, comparison);
+    else if (kind == "pkm")
+      check_pkm(c, comparison);
     else if (kind == "attention")
       check_attention(c, comparison);
     else if (kind == "lm")

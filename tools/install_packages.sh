@@ -18,9 +18,18 @@ build  libcli11-dev         reads command lines
 build  libtomlplusplus-dev  reads configuration files
 build  nlohmann-json3-dev   reads and writes JSON
 build  libxxhash-dev        checksums of checkpoints
+build  libsentencepiece-dev trains and reads SentencePiece tokenizers
+build  libpcre2-dev         regular expressions of tokenizer.json
+build  libutf8proc-dev      Unicode normalisation of tokenizer.json
+build  libcurl4-openssl-dev downloads data sets
+build  libssl-dev           SHA-256 of data sets
+build  libarchive-dev       unpacks data sets while reading them
+build  zlib1g-dev           the same for gzip, checksums compared
 build  xz-utils             the figure that the quick start compares with
 test   python3              sums up test results
 test   doctest-dev          runs the unit tests
+test   sentencepiece        spm_encode, whose tokens ours are compared with
+test   python3-venv         holds the Python package whose tokens ours are compared with
 test   cmake                tests the installed library in a CMake project
 format clang-format         formats the sources
 '

@@ -99,7 +99,7 @@ export LC_ALL=C  # numbers with a point
 number() { printf '%s\n' "$evaluation" | sed "s/.*\"$1\":\([^,}]*\).*/\1/"; }
 
 evaluation=$("$weir" eval "$run" --json)
-bytes=$(number bytes)
+bytes=$(number tokens)  # of this text bytes are the tokens
 # What the model predicted: from the second byte of the validation text on (the first has nothing before it), up to
 # the last whole segment.
 tail -c +2 "$run/valid.txt" | head -c "$bytes" >"$run/compared.txt"

@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/safetensors.h"
+#include "core/text.h"
 
 namespace weir {
 namespace {
@@ -116,6 +117,9 @@ void write_files(const std::string& folder, const Config& config, const Paramete
                        {"epoch", state.epoch},
                        {"block", state.block},
                        {"seconds", state.seconds},
+                       {"data_tokens", state.data_tokens},
+                       {"data_checksum", state.data_checksum},
+                       {"tokenizer", state.tokenizer},
                        {"skipped_in_a_row", state.skipped_in_a_row},
                        {"best_nats", state.best_nats},
                        {"best_step", state.best_step},
@@ -211,6 +215,9 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Ad
   state.epoch = count(object, state_path, "epoch");
   state.block = count(object, state_path, "block");
   state.seconds = member<double>(object, state_path, "seconds");
+  state.data_tokens = count(object, state_path, "data_tokens");
+  state.data_checksum = member<std::string>(object, state_path, "data_checksum");
+  state.tokenizer = checkpoint_tokenizer(path);
   state.skipped_in_a_row = count(object, state_path, "skipped_in_a_row");
   state.best_nats = member<double>(object, state_path, "best_nats");
   state.best_step = member<std::int64_t>(object, state_path, "best_step");
@@ -226,6 +233,16 @@ Config checkpoint_config(const std::string& path) {
   if (const auto format = member<std::int64_t>(object, state_path, "format"); format != kFormat)
     throw damaged(state_path, fmt::format("its format is {}, this program reads format {}", format, kFormat));
   return parse_config(member<std::string>(object, state_path, "config"), state_path);
+}
+
+std::string checkpoint_tokenizer(const std::string& path) {
+  const std::string state_path = path + "/state.json";
+  const auto name = member<std::string>(read_json(state_path), state_path, "tokenizer");
+  if (name != "bytes" && name != "tokenizer.model" && name != "tokenizer.json")
+    throw damaged(state_path, fmt::format("the field 'tokenizer' is '{}', expected bytes, tokenizer.model or "
+                                          "tokenizer.json",
+                                          printable(name)));
+  return name;
 }
 
 void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step) {

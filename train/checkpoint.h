@@ -27,8 +27,11 @@ struct TrainingState {
   std::int64_t step = 0;    // updates made, or skipped because of a non-finite gradient
   std::int64_t tokens = 0;  // trained on
   std::int64_t epoch = 0;
-  std::int64_t block = 0;  // next block of each stream
-  double seconds = 0;      // spent training, over all sessions
+  std::int64_t block = 0;           // next block of each stream
+  double seconds = 0;               // spent training, over all sessions
+  std::int64_t data_tokens = 0;     // of the training corpus,
+  std::string data_checksum;        // and Corpus::checksum() of it
+  std::string tokenizer = "bytes";  // or the name of the tokenizer's file in the run folder
   std::int64_t skipped_in_a_row = 0;
   double best_nats = 0;          // lowest validation loss, at best_step
   std::int64_t best_step = -1;   // -1: not evaluated yet
@@ -55,8 +58,9 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Ad
 
 // Fills the parameters only. For evaluation and generation.
 void load_parameters(const std::string& path, const ParameterSet& parameters);
-// The configuration that a checkpoint was trained with.
+// The configuration and the tokenizer's name (see TrainingState) that a checkpoint was trained with.
 Config checkpoint_config(const std::string& path);
+std::string checkpoint_tokenizer(const std::string& path);
 
 // Removes all but the newest `keep_last` checkpoints and the one of step `keep_step`.
 void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step);

@@ -42,13 +42,41 @@ Config finished(Config config, std::span<const std::string> overrides, const std
 
 std::int64_t tokens_per_step(const Config& config) { return config.train.batch_size * config.model.segment; }
 
-void validate_model(const Config& c) {
-  if (c.feedforward.kind == "moe" && c.feedforward.k > c.feedforward.experts) {
+void validate_feedforward(const FeedforwardConfig& f, const ModelConfig& model) {
+  if (f.kind == "moe" && f.k > f.experts) {
     throw ArgumentError(
         fmt::format("feedforward.k = {} is more than feedforward.experts = {}: a token cannot use more "
                     "experts than there are; lower k or add experts",
-                    c.feedforward.k, c.feedforward.experts));
+                    f.k, f.experts));
   }
+  if (f.kind == "top-k" && f.k > f.d_ff) {
+    throw ArgumentError(
+        fmt::format("feedforward.k = {} is more than feedforward.d_ff = {}: a token cannot keep more hidden "
+                    "units than there are; lower k or raise d_ff",
+                    f.k, f.d_ff));
+  }
+  if (f.kind != "pkm") return;
+  if (f.k > f.sub_keys * f.sub_keys) {
+    throw ArgumentError(
+        fmt::format("feedforward.k = {} is more than the {} values of feedforward.sub_keys = {}: lower k (from "
+                    "sub_keys on, every value is used) or add sub-keys",
+                    f.k, f.sub_keys * f.sub_keys, f.sub_keys));
+  }
+  if (model.d_model % 2 != 0) {
+    throw ArgumentError(
+        fmt::format("model.d_model = {} is odd, but feedforward.kind = \"pkm\" cuts its input into two equal "
+                    "halves: make d_model even",
+                    model.d_model));
+  }
+  if (f.init == "switch") {
+    throw ArgumentError(
+        "feedforward.init = \"switch\" is for experts; feedforward.kind = \"pkm\" starts \"dense-equivalent\" or "
+        "\"standard\": choose one of these");
+  }
+}
+
+void validate_model(const Config& c) {
+  validate_feedforward(c.feedforward, c.model);
   if (c.sample.top_k > c.model.vocabulary) {
     throw ArgumentError(
         fmt::format("sample.top_k = {} is more than model.vocabulary = {}: lower it, or give 0 for all tokens",
@@ -75,12 +103,6 @@ void validate_batches(const Config& c) {
         fmt::format("eval.max_tokens = {} is less than the {} tokens of one evaluation batch "
                     "(eval.batch_size x model.segment): raise max_tokens or lower eval.batch_size",
                     c.eval.max_tokens, eval_tokens));
-  }
-  if (c.eval.every > 0 && c.data.valid.empty() && c.data.valid_fraction == 0) {
-    throw ArgumentError(
-        fmt::format("eval.every = {} needs validation data, but data.valid is empty and "
-                    "data.valid_fraction = 0: set one of the two, or eval.every = 0",
-                    c.eval.every));
   }
 }
 
@@ -110,10 +132,12 @@ void validate_schedule(const Config& c) {
 
 void DataConfig::visit(FieldVisitor& v) {
   v.field("train", train,
-          "file with the training text, read as bytes; a relative path starts at the working directory");
-  v.field("valid", valid, "file with the validation text; empty: the last part of the training text");
+          "text file, whose bytes are the tokens, or folder of prepared data; a relative path starts at the working "
+          "directory");
+  v.field("valid", valid,
+          "the same for validation; empty: the valid split of the folder, or else the last part of the training data");
   v.field("valid_fraction", valid_fraction, {.min = 0, .below = 1},
-          "share of the training text that is kept for validation where data.valid is empty");
+          "share of the training data that is kept for validation where there is no other");
 }
 
 void TrainConfig::visit(FieldVisitor& v) {
@@ -146,11 +170,11 @@ void OptimizerConfig::visit(FieldVisitor& v) {
 
 void EvalConfig::visit(FieldVisitor& v) {
   v.field("every", every, {.min = 0, .max = any_count}, "steps between two evaluations; 0: none");
-  v.field("batch_size", batch_size, {.min = 1, .max = 1 << 20}, "streams into which the validation text is cut");
+  v.field("batch_size", batch_size, {.min = 1, .max = 1 << 20}, "streams into which the validation data is cut");
   v.field("memory", memory, {.min = -1, .max = 1 << 20},
           "tokens before the segment that attention still sees in evaluation; -1: as in training");
   v.field("max_tokens", max_tokens, {.min = 0, .max = any_count},
-          "tokens per evaluation; 0: the whole validation text");
+          "tokens per evaluation; 0: all of the validation data");
 }
 
 void CheckpointConfig::visit(FieldVisitor& v) {

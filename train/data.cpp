@@ -1,57 +1,153 @@
 #include "train/data.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <filesystem>
 
 #include "core/error.h"
+#include "core/text.h"
+#include "train/dataset.h"
 
 namespace weir {
+namespace {
 
-ByteCorpus::ByteCorpus(const std::string& path) : file_(std::make_shared<const MappedFile>(path)) {
-  const auto bytes = file_->bytes();
-  tokens_ = {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+void check_shard(const TokenFile& file, const Shard& shard, std::int64_t vocabulary) {
+  const auto check = [&](const std::string& what, const auto& found, const auto& expected) {
+    if (found != expected)
+      throw RunError(
+          ExitCode::bad_data,
+          fmt::format("{}: its {} is {}, but dataset.json beside it says {}; the two do not belong together: "
+                      "prepare the data again with 'weir prepare'",
+                      printable(file.path(), 4096), what, found, expected));
+  };
+  check("vocabulary", file.vocabulary(), vocabulary);
+  check("number of tokens", file.size(), shard.tokens);
+  check("checksum", file.checksum(), printable(shard.checksum));
 }
 
-ByteCorpus ByteCorpus::part(std::int64_t begin, std::int64_t end) const {
-  ByteCorpus result = *this;
-  result.tokens_ = tokens_.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+std::optional<double> ratio(std::optional<std::int64_t> part, std::int64_t tokens) {
+  if (!part) return std::nullopt;
+  return static_cast<double>(*part) / static_cast<double>(tokens);
+}
+
+}  // namespace
+
+Corpus Corpus::text(const std::string& path) {
+  Corpus corpus;
+  corpus.name_ = path;
+  corpus.bytes_per_token_ = 1;
+  corpus.files_ = {std::make_shared<const TokenFile>(TokenFile::text(path))};
+  corpus.end_ = corpus.files_[0]->size();
+  corpus.starts_ = {0, corpus.end_};
+  return corpus;
+}
+
+Corpus Corpus::split(const std::string& folder, const std::string& name) {
+  const Dataset dataset = read_dataset(folder);
+  const auto found = dataset.splits.find(name);
+  if (found == dataset.splits.end())
+    throw RunError(ExitCode::bad_data, fmt::format("{}: this data has no {} split; choose another split or other data",
+                                                   printable(folder, 4096), name));
+  const Split& split = found->second;
+  Corpus corpus;
+  corpus.name_ = fmt::format("{} ({})", folder, name);
+  if (dataset.tokenizer != "bytes") corpus.tokenizer_ = folder + "/" + dataset.tokenizer;
+  corpus.vocabulary_ = dataset.vocabulary;
+  corpus.has_splits_ = true;
+  corpus.bytes_per_token_ = corpus.is_bytes() ? 1 : ratio(split.bytes, split.tokens);
+  corpus.words_per_token_ = ratio(split.words, split.tokens);
+  for (const Shard& shard : split.shards) {
+    corpus.files_.push_back(std::make_shared<const TokenFile>(folder + "/" + shard.file));
+    check_shard(*corpus.files_.back(), shard, dataset.vocabulary);
+    corpus.starts_.push_back(corpus.end_);
+    corpus.end_ += shard.tokens;
+  }
+  corpus.starts_.push_back(corpus.end_);
+  return corpus;
+}
+
+Corpus Corpus::part(std::int64_t begin, std::int64_t end) const {
+  Corpus result = *this;
+  result.begin_ = begin_ + begin;
+  result.end_ = begin_ + end;
   return result;
 }
 
-Corpora open_corpora(const std::string& train_path, const std::string& valid_path, double valid_fraction) {
-  if (train_path.empty()) throw ArgumentError("data.train is not set: name a text file with data.train=FILE");
-  const ByteCorpus train(train_path);
-  if (!valid_path.empty()) return {train, ByteCorpus(valid_path)};
-  const auto held_back = static_cast<std::int64_t>(std::ceil(valid_fraction * static_cast<double>(train.size())));
+void Corpus::read(std::int64_t begin, std::span<std::int32_t> into) const {
+  if (begin < 0 || begin + std::ssize(into) > size())
+    throw InternalError(
+        fmt::format("{}: tokens {} to {} were asked of {}", name_, begin, begin + std::ssize(into), size()));
+  std::int64_t place = begin_ + begin;
+  auto file = static_cast<std::size_t>(std::upper_bound(starts_.begin(), starts_.end(), place) - starts_.begin()) - 1;
+  for (; !into.empty(); ++file) {
+    const auto piece = into.first(static_cast<std::size_t>(std::min(starts_[file + 1] - place, std::ssize(into))));
+    files_[file]->read(place - starts_[file], piece);
+    place += std::ssize(piece);
+    into = into.subspan(piece.size());
+  }
+}
+
+void Corpus::verify() const {
+  for (const auto& file : files_) file->verify();
+}
+
+std::string Corpus::checksum() const {
+  std::string all;
+  for (const auto& file : files_) all += file->checksum();
+  const XXH128_hash_t hash = XXH3_128bits(all.data(), all.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+Corpus open_corpus(const std::string& path, const std::string& name) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(path, ignored)) return Corpus::text(path);
+  if (!std::filesystem::exists(path + "/dataset.json", ignored))
+    throw RunError(ExitCode::io, fmt::format("{}: this directory has no dataset.json; name a text file, or a folder "
+                                             "that 'weir prepare' wrote",
+                                             printable(path, 4096)));
+  return Corpus::split(path, name);
+}
+
+Corpora open_corpora(const DataConfig& data) {
+  if (data.train.empty())
+    throw ArgumentError("data.train is not set: name a text file or a folder of prepared data with data.train=FILE");
+  const Corpus train = open_corpus(data.train, "train");
+  if (!data.valid.empty()) return {train, open_corpus(data.valid, "valid")};
+  std::error_code ignored;
+  if (std::filesystem::is_directory(data.train, ignored) && read_dataset(data.train).splits.contains("valid"))
+    return {train, Corpus::split(data.train, "valid")};
+  const auto held_back = static_cast<std::int64_t>(std::ceil(data.valid_fraction * static_cast<double>(train.size())));
   const std::int64_t split = train.size() - held_back;
   return {train.part(0, split), train.part(split, train.size())};
 }
 
-StreamReader::StreamReader(const ByteCorpus& corpus, std::int64_t streams, std::int64_t segment,
-                           const std::string& setting)
+StreamReader::StreamReader(const Corpus& corpus, std::int64_t streams, std::int64_t segment, const std::string& setting)
     : corpus_(corpus),
       streams_(streams),
       segment_(segment),
       blocks_(corpus.size() == 0 ? 0 : (corpus.size() - 1) / segment / streams) {
   if (blocks_ == 0)
-    throw RunError(ExitCode::bad_data,
-                   fmt::format("{}: this part of the file has {} bytes, but {} streams of model.segment = {} need at "
-                               "least {}; give more text, or lower {} or model.segment",
-                               corpus.path(), corpus.size(), streams, segment, streams * segment + 1, setting));
+    throw RunError(
+        ExitCode::bad_data,
+        fmt::format("{}: this part of the data has {} tokens, but {} streams of model.segment = {} need at "
+                    "least {}; give more text, or lower {} or model.segment",
+                    printable(corpus.name(), 4096), corpus.size(), streams, segment, streams * segment + 1, setting));
 }
 
 Batch StreamReader::read(std::int64_t block, std::int64_t first, std::int64_t count) const {
   if (block < 0 || block >= blocks_ || first < 0 || first + count > streams_)
     throw InternalError(fmt::format("block {} of streams {} to {} was asked of {} blocks and {} streams", block, first,
                                     first + count - 1, blocks_, streams_));
-  Batch batch{Tensor::empty({count, segment_}, DType::uint8), Tensor::empty({count, segment_}, DType::uint8)};
-  const auto inputs = rows_of<std::uint8_t>(batch.inputs), targets = rows_of<std::uint8_t>(batch.targets);
+  Batch batch{Tensor::empty({count, segment_}, DType::int32), Tensor::empty({count, segment_}, DType::int32)};
+  const auto inputs = rows_of<std::int32_t>(batch.inputs), targets = rows_of<std::int32_t>(batch.targets);
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(segment_ + 1));
   for (std::int64_t b = 0; b < count; ++b) {
-    const std::uint8_t* const from = corpus_.tokens().data() + ((first + b) * blocks_ + block) * segment_;
-    std::memcpy(inputs.row(b), from, static_cast<std::size_t>(segment_));
-    std::memcpy(targets.row(b), from + 1, static_cast<std::size_t>(segment_));
+    corpus_.read(((first + b) * blocks_ + block) * segment_, tokens);
+    std::copy(tokens.begin(), tokens.end() - 1, inputs.row(b));
+    std::copy(tokens.begin() + 1, tokens.end(), targets.row(b));
   }
   return batch;
 }

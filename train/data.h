@@ -1,4 +1,4 @@
-// Training data: the bytes of a file as tokens, read in parallel streams without shuffling.
+// Training data: tokens, read in parallel streams without shuffling.
 //
 // A corpus of n tokens has floor((n - 1) / T) blocks of T tokens. Stream b of B covers floor(blocks / B) consecutive
 // blocks; step k feeds block k of every stream, so that the memory carried from step to step stays contiguous. Blocks
@@ -7,52 +7,81 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
-#include "core/file.h"
 #include "core/tensor.h"
+#include "train/config.h"
+#include "train/token_file.h"
 
 namespace weir {
 
-// A stretch of a mapped file, one token per byte.
-class ByteCorpus {
+// A stretch of tokens: of a text, whose bytes they are, or of one split of a prepared folder (train/dataset.h), where
+// it may span several shards.
+class Corpus {
  public:
-  explicit ByteCorpus(const std::string& path);
-  // The part from `begin` to `end` (tokens), sharing the file.
-  ByteCorpus part(std::int64_t begin, std::int64_t end) const;
+  static Corpus text(const std::string& path);
+  // `name` is train, valid or test. Throws RunError where the folder has no such split or a shard is not the one that
+  // dataset.json describes.
+  static Corpus split(const std::string& folder, const std::string& name);
+  // The part from `begin` to `end` (tokens), sharing the files.
+  Corpus part(std::int64_t begin, std::int64_t end) const;
 
-  std::span<const std::uint8_t> tokens() const { return tokens_; }
-  std::int64_t size() const { return static_cast<std::int64_t>(tokens_.size()); }
-  const std::string& path() const { return file_->path(); }
+  std::int64_t size() const { return end_ - begin_; }  // tokens
+  std::int64_t vocabulary() const { return vocabulary_; }
+  const std::string& name() const { return name_; }  // "book.txt", "data/enwik8 (valid)"
+  // The file of the tokenizer that made the tokens; empty where they are the bytes of the text.
+  const std::string& tokenizer() const { return tokenizer_; }
+  bool is_bytes() const { return tokenizer_.empty(); }
+  bool has_splits() const { return has_splits_; }  // it is one of them
+  // Of the text, on average over the split; nothing where dataset.json does not say.
+  std::optional<double> bytes_per_token() const { return bytes_per_token_; }
+  std::optional<double> words_per_token() const { return words_per_token_; }
+
+  // The tokens from `begin` on.
+  void read(std::int64_t begin, std::span<std::int32_t> into) const;
+
+  void verify() const;           // reads all shards and compares their checksums; throws RunError(bad_data)
+  std::string checksum() const;  // of all the files' tokens: tells one corpus from another
 
  private:
-  std::shared_ptr<const MappedFile> file_;
-  std::span<const std::uint8_t> tokens_;
+  std::string name_, tokenizer_;
+  std::int64_t vocabulary_ = 256;
+  bool has_splits_ = false;
+  std::optional<double> bytes_per_token_, words_per_token_;
+  std::vector<std::shared_ptr<const TokenFile>> files_;
+  std::vector<std::int64_t> starts_;  // of each file, in tokens from the first one's start; the total at the end
+  std::int64_t begin_ = 0, end_ = 0;
 };
 
+// The corpus that `path` means: a text, or split `name` of a prepared folder.
+Corpus open_corpus(const std::string& path, const std::string& name);
+
+// The training and validation data that a configuration names. Without data.valid, validation is on the valid split of
+// a prepared folder; where there is none, on the last part of the training data.
 struct Corpora {
-  ByteCorpus train, valid;
+  Corpus train, valid;
 };
-// The training and validation data that a configuration names: a validation file, or the last part of the training one.
-Corpora open_corpora(const std::string& train_path, const std::string& valid_path, double valid_fraction);
+Corpora open_corpora(const DataConfig& data);
 
 struct Batch {
-  Tensor inputs;   // [B, T] uint8
-  Tensor targets;  // [B, T] uint8: the inputs one token later
+  Tensor inputs;   // [B, T] int32
+  Tensor targets;  // [B, T] int32: the inputs one token later
 };
 
 class StreamReader {
  public:
   // Throws RunError(bad_data) where the corpus is too short for one block per stream; `setting` names what to lower.
-  StreamReader(const ByteCorpus& corpus, std::int64_t streams, std::int64_t segment, const std::string& setting);
+  StreamReader(const Corpus& corpus, std::int64_t streams, std::int64_t segment, const std::string& setting);
 
   std::int64_t blocks_per_stream() const { return blocks_; }
   // Block number `block` of streams first .. first + count - 1.
   Batch read(std::int64_t block, std::int64_t first, std::int64_t count) const;
 
  private:
-  ByteCorpus corpus_;
+  Corpus corpus_;
   std::int64_t streams_, segment_, blocks_;
 };
 

@@ -27,38 +27,50 @@ std::size_t draw(const std::vector<double>& logits, const GenerateOptions& optio
   return order.back();
 }
 
-Tensor as_ids(const std::string& text) {
-  const std::vector<double> bytes(reinterpret_cast<const unsigned char*>(text.data()),
-                                  reinterpret_cast<const unsigned char*>(text.data()) + text.size());
-  return Tensor::from_values({1, static_cast<std::int64_t>(text.size())}, bytes, DType::uint8);
+Tensor as_ids(std::span<const std::int32_t> tokens) {
+  const Tensor ids = Tensor::empty({1, std::ssize(tokens)}, DType::int32);
+  std::copy(tokens.begin(), tokens.end(), ids.data<std::int32_t>());
+  return ids;
+}
+
+// The last tokens of `all`, as they read after the others: a piece that begins a word has no blank before it when it
+// is decoded alone.
+std::string decode_after(const Tokenizer& tokenizer, std::span<const std::int32_t> all, std::size_t before) {
+  const std::string text = tokenizer.decode(all), start = tokenizer.decode(all.first(before));
+  return text.starts_with(start) ? text.substr(start.size()) : tokenizer.decode(all.subspan(before));
 }
 
 }  // namespace
 
-std::string generate(const TransformerXl& model, const std::string& prompt, const GenerateOptions& options) {
+std::string generate(const TransformerXl& model, const Tokenizer& tokenizer, const std::string& prompt,
+                     const GenerateOptions& options) {
   const NoGradient guard;
   const std::int64_t segment = model.config().segment, memory_length = segment + model.config().memory_length();
   const RandomStream random = ForwardContext{.seed = options.seed}.random(RandomPlace::sampling);
+  std::vector<std::int32_t> tokens = options.context;
+  for (std::int32_t token : tokenizer.encode(prompt)) tokens.push_back(token);
+  if (tokens.empty()) tokens = tokenizer.encode("\n");
+  if (tokens.empty()) tokens = {0};  // of a tokenizer that drops line ends
+  const std::size_t before = tokens.size();
   Memory memory;
-  std::string next = options.context + prompt, text;
-  if (next.empty()) next = "\n";
-  while (static_cast<std::int64_t>(text.size()) < options.tokens) {
-    const std::string chunk = next.substr(0, static_cast<std::size_t>(segment));
-    LanguageModelOutput out = model(as_ids(chunk), memory, memory_length, {});
+  for (std::size_t read = 0;;) {
+    const auto count = std::min(tokens.size() - read, static_cast<std::size_t>(segment));
+    LanguageModelOutput out = model(as_ids(std::span(tokens).subspan(read, count)), memory, memory_length, {});
     memory = std::move(out.memory);
-    next.erase(0, chunk.size());
-    if (!next.empty()) continue;  // more to read before the first new byte
+    read += count;
+    if (read < tokens.size()) continue;  // more to read before the first new token
+    const std::uint64_t made = tokens.size() - before;
     const Tensor last = slice_view(out.logits, 1, out.logits.size(1) - 1, out.logits.size(1));
-    const auto byte = static_cast<char>(draw(last.values(), options, random.uniform(text.size())));
-    text += byte;
-    next = byte;
+    tokens.push_back(static_cast<std::int32_t>(draw(last.values(), options, random.uniform(made))));
+    if (static_cast<std::int64_t>(made) + 1 == options.tokens) return decode_after(tokenizer, tokens, before);
   }
-  return text;
 }
 
-std::string context_from(const ByteCorpus& corpus, const ModelConfig& config) {
+std::vector<std::int32_t> context_from(const Corpus& corpus, const ModelConfig& config) {
   const std::int64_t length = std::min(corpus.size(), config.segment + config.memory_length());
-  return {reinterpret_cast<const char*>(corpus.tokens().data()), static_cast<std::size_t>(length)};
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(length));
+  corpus.read(0, tokens);
+  return tokens;
 }
 
 }  // namespace weir

@@ -4,8 +4,9 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "models/model_cost.h"
-#include "train/data.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace weir {
 namespace {
@@ -22,17 +23,47 @@ bool memory_fits(const Memory& memory, const Config& config) {
   return true;
 }
 
+// The tokenizer is only needed for samples and for generating text later; but later is too late to find it missing.
+void check_tokenizer(const Corpus& corpus) {
+  if (corpus.is_bytes()) return;
+  const auto tokenizer = open_tokenizer(corpus.tokenizer());
+  if (tokenizer->vocabulary() != corpus.vocabulary())
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}: this tokenizer has {} tokens, but {} was made with {}: put the tokenizer back that "
+                               "made the data, or prepare it again with 'weir prepare'",
+                               printable(corpus.tokenizer(), 4096), tokenizer->vocabulary(),
+                               printable(corpus.name(), 4096), corpus.vocabulary()));
+}
+
+void check_data(const Config& config) {
+  const auto [train, valid] = open_corpora(config.data);
+  check_vocabulary(config.model, train);
+  check_vocabulary(config.model, valid);
+  if (config.eval.every > 0 && valid.size() == 0)
+    throw ArgumentError(
+        fmt::format("eval.every = {} needs validation data, but data.valid is empty, {} has no valid "
+                    "split and data.valid_fraction = 0: set one of the two, or eval.every = 0",
+                    config.eval.every, config.data.train));
+  StreamReader(train, config.train.batch_size, config.model.segment, "train.batch_size");
+  if (valid.size() > 0) StreamReader(valid, 1, config.model.segment, "data.valid_fraction");
+  check_tokenizer(train);
+  train.verify();
+  valid.verify();
+}
+
 }  // namespace
 
+void check_vocabulary(const ModelConfig& model, const Corpus& corpus) {
+  if (model.vocabulary == corpus.vocabulary()) return;
+  throw ArgumentError(
+      fmt::format("model.vocabulary = {}, but {} has {} different tokens{}: set model.vocabulary={}, or "
+                  "choose data that was prepared with {} tokens",
+                  model.vocabulary, corpus.name(), corpus.vocabulary(),
+                  corpus.is_bytes() ? ", the bytes of the text" : "", corpus.vocabulary(), model.vocabulary));
+}
+
 void check_before_training(const Config& config) {
-  if (config.model.vocabulary != 256)
-    throw ArgumentError(
-        fmt::format("model.vocabulary = {}: the text is read as bytes, so there are 256 tokens; set it "
-                    "to 256",
-                    config.model.vocabulary));
-  const Corpora corpora = open_corpora(config.data.train, config.data.valid, config.data.valid_fraction);
-  StreamReader(corpora.train, config.train.batch_size, config.model.segment, "train.batch_size");
-  if (corpora.valid.size() > 0) StreamReader(corpora.valid, 1, config.model.segment, "data.valid_fraction");
+  check_data(config);
   const ModelCost cost =
       model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
   const auto needed = static_cast<double>(cost.training_bytes), there = static_cast<double>(memory_limit_bytes());
@@ -57,14 +88,20 @@ void check_settings_unchanged(const Config& saved, const Config& now, const std:
 }
 
 void check_state_fits(const TrainingState& state, const Config& config, const std::string& checkpoint,
-                      std::int64_t blocks_per_stream) {
-  if (state.block >= blocks_per_stream)
+                      const Corpus& corpus, const std::string& data_checksum) {
+  if (state.data_tokens != corpus.size() || state.data_checksum != data_checksum)
     throw RunError(
         ExitCode::bad_data,
-        fmt::format(
-            "{}/state.json: the run goes on at block {} of each stream, but {} is only long enough for {}: give "
-            "the text that the run was begun with",
-            checkpoint, state.block, config.data.train, blocks_per_stream));
+        fmt::format("{}/state.json: the run was begun with other data ({} tokens, checksum {}) than {} ({} "
+                    "tokens, checksum {}): give it that data with data.train, or begin another run with --run",
+                    checkpoint, state.data_tokens, printable(state.data_checksum), corpus.name(), corpus.size(),
+                    data_checksum));
+  const StreamReader reader(corpus, config.train.batch_size, config.model.segment, "train.batch_size");
+  if (state.block >= reader.blocks_per_stream())
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}/state.json: the run goes on at block {} of each stream, but there are only {}; use "
+                               "another checkpoint of the run",
+                               checkpoint, state.block, reader.blocks_per_stream()));
   bool fits = state.memories.empty() || std::ssize(state.memories) == config.train.accumulate;
   for (const Memory& memory : state.memories) fits = fits && memory_fits(memory, config);
   if (!fits)

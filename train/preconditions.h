@@ -5,19 +5,25 @@
 
 #include "train/checkpoint.h"
 #include "train/config.h"
+#include "train/data.h"
 
 namespace weir {
 
-// Refuses what cannot be trained: another vocabulary than bytes (ArgumentError), text that is missing or too short
-// (RunError(io or bad_data)), a model and batch beyond the memory of the machine (RunError(out_of_memory)).
+// Refuses what cannot be trained: data with another vocabulary than the model's (ArgumentError), data that is missing,
+// damaged or too short, or has lost its tokenizer (RunError(io or bad_data)), a model and batch beyond the memory of
+// the machine (RunError(out_of_memory)).
 void check_before_training(const Config& config);
+
+// The model knows as many tokens as the data has. Throws ArgumentError naming both.
+void check_vocabulary(const ModelConfig& model, const Corpus& corpus);
 
 // A run counts its place in the text and its memory in the batch and the segment, so these cannot change between
 // sessions. Throws ArgumentError naming the setting.
 void check_settings_unchanged(const Config& saved, const Config& now, const std::string& run);
 
-// The restored state belongs to this text, model and batch. Throws RunError(bad_data) where it does not.
+// The restored state belongs to this data, model and batch. Throws RunError(bad_data) where it does not.
+// `data_checksum` is that of the training corpus.
 void check_state_fits(const TrainingState& state, const Config& config, const std::string& checkpoint,
-                      std::int64_t blocks_per_stream);
+                      const Corpus& corpus, const std::string& data_checksum);
 
 }  // namespace weir

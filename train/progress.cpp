@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <numbers>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +23,13 @@ double monotonic_seconds() {
 std::string fixed_text(double number, int decimals) {
   if (!std::isfinite(number)) return std::isnan(number) ? "nan" : number > 0 ? "inf" : "-inf";
   return std::abs(number) < 1e4 ? fmt::format("{:.{}f}", number, decimals) : fmt::format("{:.1e}", number);
+}
+
+// As wide as "bpb 2.646" for all but wild perplexities.
+std::string quality_text(const Progress& p) {
+  if (p.is_bytes) return "bpb " + fixed_text(p.loss / std::numbers::ln2, 3);
+  const double perplexity = std::exp(p.loss);
+  return "ppl " + fixed_text(perplexity, perplexity < 100 ? 2 : perplexity < 1000 ? 1 : 0);
 }
 
 struct Part {
@@ -70,7 +78,7 @@ std::string progress_text(const Progress& p, int columns) {
   std::vector<Part> parts;
   parts.push_back({p.steps > 0 ? fmt::format("step {}/{}", p.step, p.steps) : fmt::format("step {}", p.step), 6});
   parts.push_back({"loss " + fixed_text(p.loss, 3), 5});
-  parts.push_back({"bpb " + fixed_text(p.bits_per_byte, 3), 2});
+  parts.push_back({quality_text(p), 2});
   parts.push_back({fmt::format("lr {:.1e}", p.learning_rate), 1});
   parts.push_back({format_si(p.tokens_per_second) + " tok/s", 3});
   parts.push_back({"grad " + fixed_text(p.gradient_norm, 2), 0});

@@ -11,7 +11,7 @@ struct Progress {
   std::int64_t step = 0;
   std::int64_t steps = 0;  // 0: not known
   double loss = 0;         // nats per token
-  double bits_per_byte = 0;
+  bool is_bytes = true;    // tokens are bytes: the loss is shown in bits per byte too, otherwise as perplexity
   double learning_rate = 0;
   double tokens_per_second = 0;
   double gradient_norm = 0;
@@ -20,7 +20,7 @@ struct Progress {
 
 // "step 120/600 | loss 1.834 | bpb 2.646 | lr 1.8e-03 | 21.4k tok/s | grad 0.31 | eta 1m12s". Where it has more than
 // `columns` the parts move together, which fits all of them into 80; below that those of least interest are left out:
-// grad, then lr, bpb, tok/s and eta.
+// grad, then lr, bpb (or "ppl 6.26"), tok/s and eta.
 std::string progress_text(const Progress& progress, int columns = 1000);
 
 std::string format_duration(double seconds);  // "12s", "1m12s", "2h05m", "3d04h"; "?" where not a time

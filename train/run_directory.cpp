@@ -10,11 +10,16 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "train/append_file.h"
 
 namespace weir {
 
 namespace fs = std::filesystem;
+
+namespace {
+constexpr std::uint64_t kLargestTokenizer = std::uint64_t{1} << 28;
+}
 
 RunDirectory::RunDirectory(const std::string& path) : path_(path) {
   std::error_code error;
@@ -60,6 +65,27 @@ void RunDirectory::remove_unfinished_files() const {
 }
 
 bool RunDirectory::has_run() const { return fs::exists(file("config.toml")); }
+
+std::string RunDirectory::keep_tokenizer(const Corpus& corpus) const {
+  if (corpus.is_bytes()) return "bytes";
+  const std::string name = "tokenizer" + fs::path(corpus.tokenizer()).extension().string();
+  if (!(has_run() && fs::exists(file(name))))
+    write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
+  return name;
+}
+
+std::unique_ptr<Tokenizer> tokenizer_of(const std::string& checkpoint) {
+  const std::string name = checkpoint_tokenizer(checkpoint);
+  const std::string run = (fs::path(checkpoint) / ".." / "..").lexically_normal().string();
+  auto tokenizer = open_tokenizer(name == "bytes" ? name : (fs::path(run) / name).string());
+  const std::int64_t expected = checkpoint_config(checkpoint).model.vocabulary;
+  if (tokenizer->vocabulary() != expected)
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}/{}: this tokenizer has {} tokens, the model of {} has {}: copy the tokenizer of the "
+                               "data there again",
+                               run, name, tokenizer->vocabulary(), checkpoint, expected));
+  return tokenizer;
+}
 
 std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run) {
   const std::vector<CheckpointInfo> found = list_checkpoints(run + "/checkpoints");

@@ -30,14 +30,19 @@ class Trainer {
       : config_(config),
         run_(run),
         options_(options),
-        corpora_(open_corpora(config.data.train, config.data.valid, config.data.valid_fraction)),
+        corpora_(open_corpora(config.data)),
         reader_(corpora_.train, config.train.batch_size, config.model.segment, "train.batch_size"),
         model_(config.model, config.feedforward),
         tokens_per_step_(config.train.batch_size * config.model.segment),
         progress_(stdout) {
     model_.initialise(static_cast<std::uint64_t>(config.train.seed));
     update_.emplace(config_, model_);
-    if (options.resume) restore();
+    const std::string data_checksum = corpora_.train.checksum();
+    if (options.resume) restore(data_checksum);
+    state_.data_tokens = corpora_.train.size();
+    state_.data_checksum = data_checksum;
+    state_.tokenizer = run.keep_tokenizer(corpora_.train);
+    tokenizer_ = open_tokenizer(state_.tokenizer == "bytes" ? "bytes" : run.file(state_.tokenizer));
     write_file_atomically(run.file("config.toml"), to_toml(config));
     metrics_.emplace(run.file("metrics.jsonl"), state_.step + 1);
     events_.emplace(run.path(), state_.step > 0 ? std::optional(state_.step + 1) : std::nullopt);
@@ -72,12 +77,12 @@ class Trainer {
   }
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0 && !finished(); }
 
-  void restore() {
+  void restore(const std::string& data_checksum) {
     remove_unfinished_checkpoints(run_.checkpoints());
     if (const auto newest = newest_valid_checkpoint(run_.path())) {
       check_settings_unchanged(checkpoint_config(newest->path), config_, run_.path());
       load_checkpoint(newest->path, model_.parameters(), update_->optimizer(), state_);
-      check_state_fits(state_, config_, newest->path, reader_.blocks_per_stream());
+      check_state_fits(state_, config_, newest->path, corpora_.train, data_checksum);
       last_saved_ = newest->path;
       saved_step_ = state_.step;
       say(fmt::format("resumed from {} (step {})", newest->path, state_.step));
@@ -133,12 +138,12 @@ class Trainer {
   }
 
   void report(const TrainingStep::Result& result) {
-    const double bits = result.loss / std::numbers::ln2;
+    const bool is_bytes = corpora_.train.is_bytes();
     if (!options_.quiet)
       progress_.update({.step = state_.step,
                         .steps = step_limit(config_.train, tokens_per_step_),
                         .loss = result.loss,
-                        .bits_per_byte = bits,
+                        .is_bytes = is_bytes,
                         .learning_rate = learning_rate_,
                         .tokens_per_second = tokens_per_second_,
                         .gradient_norm = result.gradient_norm,
@@ -147,7 +152,8 @@ class Trainer {
     if (!result.applied) say(fmt::format("step {}: skipped, the gradient is not finite", state_.step));
     if (!logging(state_.step)) return;
     std::vector<Metric> metrics = {{"train/loss", result.loss},
-                                   {"train/bits_per_byte", bits},
+                                   is_bytes ? Metric{"train/bits_per_byte", result.loss / std::numbers::ln2}
+                                            : Metric{"train/perplexity", std::exp(result.loss)},
                                    {"train/auxiliary_loss", result.auxiliary_loss},
                                    {"train/gradient_norm", result.gradient_norm},
                                    {"train/learning_rate", learning_rate_},
@@ -169,15 +175,14 @@ class Trainer {
   bool validate() {
     if (!has_validation()) return false;
     measure();
-    const std::vector<Metric> metrics = {{"valid/loss", last_validation_.nats_per_token},
-                                         {"valid/bits_per_byte", last_validation_.bits_per_byte()},
-                                         {"train/tokens", static_cast<double>(state_.tokens)},
-                                         {"train/seconds", now() - started_}};
+    std::vector<Metric> metrics;
+    append_quality(metrics, "valid", last_validation_);
+    metrics.push_back({"train/tokens", static_cast<double>(state_.tokens)});
+    metrics.push_back({"train/seconds", now() - started_});
     metrics_->write(state_.step, metrics);
     events_->write(state_.step, metrics);
-    say(fmt::format("step {}: validation {:.4f} bits per byte ({} bytes, memory {}, batch {})", state_.step,
-                    last_validation_.bits_per_byte(), last_validation_.tokens, last_validation_.memory,
-                    last_validation_.batch_size));
+    say(fmt::format("step {}: validation {} ({} tokens, memory {}, batch {})", state_.step, describe(last_validation_),
+                    last_validation_.tokens, last_validation_.memory, last_validation_.batch_size));
     const double nats = last_validation_.nats_per_token;
     if (!std::isfinite(nats) || (state_.best_step >= 0 && nats >= state_.best_nats)) return false;
     state_.best_nats = nats;
@@ -191,7 +196,8 @@ class Trainer {
                                   .top_k = config_.sample.top_k,
                                   .seed = static_cast<std::uint64_t>(config_.train.seed),
                                   .context = context_from(corpora_.valid, config_.model)};
-    const std::string text = printable_text(config_.sample.prompt + generate(model_, config_.sample.prompt, options));
+    const std::string text =
+        printable_text(config_.sample.prompt + generate(model_, *tokenizer_, config_.sample.prompt, options));
     AppendFile(run_.file("samples.txt"), warn_on_stderr).append(fmt::format("--- step {}\n{}\n", state_.step, text));
     events_->write_text(state_.step, "sample", text);
   }
@@ -228,6 +234,7 @@ class Trainer {
   const std::int64_t tokens_per_step_;
   std::optional<TrainingStep> update_;
   TrainingState state_;
+  std::unique_ptr<const Tokenizer> tokenizer_;
   std::optional<MetricsLog> metrics_;
   std::optional<EventWriter> events_;
   ProgressLine progress_;

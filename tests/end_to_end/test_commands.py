@@ -12,7 +12,7 @@ import termios
 
 from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
 
-COMMANDS = ["train", "eval", "generate", "presets", "inspect", "bench"]
+COMMANDS = ["prepare", "train", "eval", "generate", "presets", "inspect", "bench"]
 
 
 def check_help(weir):
@@ -75,9 +75,9 @@ def check_evaluation(weir, run, trained):
     long = weir.succeed_json("eval", run, "--memory", 100, "--threads", 1, "--json")
     check(long["memory"] == 100 and long["bits_per_byte"] < none["bits_per_byte"] + 0.5, "--memory 100 harms")
     some = weir.succeed_json("eval", run, "--max-tokens", 64, "--batch-size", 2, "--threads", 1, "--json")
-    check(some["bytes"] == 64 and some["batch_size"] == 2, f"--max-tokens 64 --batch-size 2 gives {some}")
+    check(some["tokens"] == 64 and some["batch_size"] == 2, f"--max-tokens 64 --batch-size 2 gives {some}")
     other = weir.succeed_json("eval", checkpoints(run)[-1], "--data", weir.text, "--threads", 1, "--json")
-    check(other["data"] == str(weir.text) and other["bytes"] > 10 * measured["bytes"], f"--data gives {other}")
+    check(other["data"] == str(weir.text) and other["tokens"] > 10 * measured["tokens"], f"--data gives {other}")
     print("ok: eval repeats the validation of the run, and measures otherwise if asked", flush=True)
 
 

@@ -2,12 +2,15 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "autograd/autograd.h"
 #include "ops/amax.h"
 #include "ops/cast.h"
+#include "ops/cpu/kth_largest.h"
 #include "ops/cpu/math.h"
+#include "ops/keep_top_k.h"
 #include "ops/log_softmax.h"
 #include "ops/logsumexp.h"
 #include "ops/softmax.h"
@@ -99,4 +102,30 @@ TEST_CASE("basic ops: log in float is right to two units in the last place, from
   CHECK(cpu::log(INFINITY) == kInfinity);
   CHECK(std::isnan(cpu::log(-1.0f)));
   CHECK(std::isnan(cpu::log(NAN)));
+}
+
+TEST_CASE("basic ops: order keys sort as the numbers do, NaN on top") {
+  const std::vector<double> ascending{-kInfinity, -1e30, -1, -1e-40, -0.0, 0.0, 1e-40, 1, 1e30, kInfinity, NAN};
+  for (std::size_t i = 1; i < ascending.size(); ++i) {
+    const auto a = static_cast<float>(ascending[i - 1]), b = static_cast<float>(ascending[i]);
+    CHECK(cpu::order_key(ascending[i - 1]) < cpu::order_key(ascending[i]));
+    CHECK(cpu::order_key(a) < cpu::order_key(b));
+    CHECK(cpu::order_key(bf16(a)) < cpu::order_key(bf16(b)));
+  }
+  CHECK(cpu::order_key(-std::numeric_limits<float>::quiet_NaN()) == 0xFFFFFFFF);
+}
+
+TEST_CASE("basic ops: keep_top_k keeps ties and NaN, and changes nothing where fewer than k are positive") {
+  for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
+    CHECK(keep_top_k(row({3, 5, 5, 1, 5, 2}, dtype), 2).values() == std::vector<double>{0, 5, 5, 0, 5, 0});
+    CHECK(keep_top_k(row({0, 5, 0, 1, 0, 0}, dtype), 4).values() == std::vector<double>{0, 5, 0, 1, 0, 0});
+    CHECK(keep_top_k(row({-3, -5, -1}, dtype), 2).values() == std::vector<double>{-3, 0, -1});
+    const auto with_nan = keep_top_k(row({3, NAN, 5}, dtype), 2).values();
+    CHECK(with_nan[0] == 0);
+    CHECK(std::isnan(with_nan[1]));
+    CHECK(with_nan[2] == 5);
+    const Tensor x = require_gradient(row({3, 5, 5, 1, 5, 2}, dtype));
+    CHECK(gradient_of(keep_top_k(x, 2), x, row({1, 2, 3, 4, 5, 6}, dtype)).values() ==
+          std::vector<double>{0, 2, 3, 0, 5, 0});
+  }
 }

@@ -57,6 +57,9 @@ TrainingState some_state() {
   state.epoch = 2;
   state.block = 5;
   state.seconds = 12.0625;
+  state.data_tokens = 123456;
+  state.tokenizer = "tokenizer.model";
+  state.data_checksum = "00112233445566778899aabbccddeeff";
   state.skipped_in_a_row = 3;
   state.best_nats = 1.0 / 3;
   state.best_step = 30;
@@ -128,6 +131,9 @@ TEST_CASE("checkpoint: everything comes back bit for bit") {
   CHECK(back.epoch == state.epoch);
   CHECK(back.block == state.block);
   CHECK(back.seconds == state.seconds);
+  CHECK(back.data_tokens == state.data_tokens);
+  CHECK(back.tokenizer == state.tokenizer);
+  CHECK(back.data_checksum == state.data_checksum);
   CHECK(back.skipped_in_a_row == state.skipped_in_a_row);
   CHECK(back.best_nats == state.best_nats);
   CHECK(back.best_step == state.best_step);

@@ -87,6 +87,14 @@ const Mistake toml_mistakes[] = {
     {"preset = \"quikstart\"", "run.toml:1:10: ", "no preset \"quikstart\"", "did you mean quickstart?"},
     {"preset = 3", "run.toml:1:10: ", "preset takes a name", "preset = \"quickstart\""},
     {"[feedforward]\nk = 9\n[train]\nsteps = 9", "run.toml: feedforward.k = 9", "feedforward.experts = 8", "lower k"},
+    {"[feedforward]\nkind = \"top-k\"\nd_ff = 8\nk = 9\n[train]\nsteps = 9", "run.toml: feedforward.k = 9",
+     "feedforward.d_ff = 8", "raise d_ff"},
+    {"[feedforward]\nkind = \"pkm\"\nsub_keys = 3\nk = 10\n[train]\nsteps = 9", "run.toml: feedforward.k = 10",
+     "the 9 values of feedforward.sub_keys = 3", "add sub-keys"},
+    {"[model]\nd_model = 31\n[feedforward]\nkind = \"pkm\"\n[train]\nsteps = 9", "run.toml: model.d_model = 31",
+     "feedforward.kind = \"pkm\"", "make d_model even"},
+    {"[feedforward]\nkind = \"pkm\"\ninit = \"switch\"\n[train]\nsteps = 9", "run.toml: feedforward.init",
+     "feedforward.kind = \"pkm\"", "dense-equivalent"},
     {"\"a\\u001b[31m\" = 3", "run.toml:1:1: ", "a\\u001b[31m", "--keys"},
 };
 
@@ -115,7 +123,6 @@ const Mistake override_mistakes[] = {
     {"train.accumulate=3", "preset quickstart: train.batch_size = 16", "train.accumulate = 3", "multiple"},
     {"train.tokens=10", "preset quickstart: train.tokens = 10", "train.batch_size", "raise tokens"},
     {"eval.max_tokens=10", "preset quickstart: eval.max_tokens = 10", "eval.batch_size", "raise max_tokens"},
-    {"data.valid_fraction=0", "preset quickstart: eval.every = 100", "data.valid_fraction = 0", "or eval.every = 0"},
     {"optimizer.min_lr=1", "preset quickstart: optimizer.min_lr = 1", "optimizer.lr = 0.002", "lower min_lr"},
     {"train.steps=50", "preset quickstart: optimizer.warmup_steps = 50", "train.steps = 50", "warm-up shorter"},
     {"train.minutes=0", "preset quickstart: optimizer.schedule", "train.minutes",

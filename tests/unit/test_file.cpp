@@ -160,7 +160,7 @@ TEST_CASE("an atomic write over a directory fails and leaves no temporary file")
   const TemporaryDirectory directory;
   std::filesystem::create_directory(directory / "sub");
   const std::string message = io_error_of([&] { write_file_atomically(directory / "sub", "text"); });
-  CHECK(contains(message, "/sub: cannot put the 4 bytes written in place: Is a directory; something other"));
+  CHECK(contains(message, "/sub: cannot put the file that was written in place: Is a directory; something other"));
   CHECK(contains(io_error_of([&] { write_file_atomically(directory / "sub/", "text"); }), "the path names no file"));
   CHECK(contains(io_error_of([&] { write_file_atomically(directory / "none/a", "text"); }),
                  "/none/a: cannot create the file: No such file or directory; check the path"));

@@ -32,6 +32,11 @@ FeedforwardConfig sigma_moe(std::int64_t experts, std::int64_t expert_size, std:
   return {.kind = "moe", .experts = experts, .expert_size = expert_size, .k = k};
 }
 
+FeedforwardConfig top_k_of(std::int64_t d_ff, std::int64_t k) { return {.kind = "top-k", .d_ff = d_ff, .k = k}; }
+FeedforwardConfig product_keys(std::int64_t sub_keys, std::int64_t heads, std::int64_t k) {
+  return {.kind = "pkm", .k = k, .sub_keys = sub_keys, .key_heads = heads};
+}
+
 std::int64_t count(const ModelConfig& model, const FeedforwardConfig& feedforward) {
   return TransformerXl(model, feedforward).parameters().count();
 }
@@ -97,7 +102,11 @@ TEST_CASE("models: parameter counts of the paper") {
   CHECK(count(wikitext, dense(2053)) == 47260136 - 16);
   CHECK(count(wikitext, sigma_moe(16, 128, 4)) == 47260248 - 16);
   CHECK(count(wikitext, sigma_moe(128, 128, 4)) == 237004376 - 16);
-  for (const FeedforwardConfig& ff : {dense(2053), sigma_moe(16, 128, 4)})
+  CHECK(count(wikitext, top_k_of(2053, 128)) == 47260136 - 16);
+  CHECK(count(wikitext, product_keys(46, 4, 128)) == 35315544 - 16);
+  CHECK(count(wikitext, product_keys(62, 4, 128)) == 47128408 - 16);
+  for (const FeedforwardConfig& ff :
+       {dense(2053), top_k_of(2053, 128), product_keys(62, 4, 128), sigma_moe(16, 128, 4)})
     CHECK(model_cost(enwik8, ff, 32).parameters == count(enwik8, ff));
 }
 

@@ -13,7 +13,6 @@ namespace {
 const Progress example{.step = 120,
                        .steps = 600,
                        .loss = 1.834,
-                       .bits_per_byte = 2.646,
                        .learning_rate = 1.8e-3,
                        .tokens_per_second = 21400,
                        .gradient_norm = 0.31,
@@ -81,9 +80,27 @@ TEST_CASE("progress: the whole line, and shorter where columns are few") {
     CHECK(progress_text(example, columns).size() <= static_cast<std::size_t>(columns));
 }
 
+TEST_CASE("progress: perplexity where tokens are not bytes, in as many columns") {
+  Progress tokens = example;
+  tokens.is_bytes = false;
+  const auto line = [&](double loss) {
+    tokens.loss = loss;
+    return progress_text(tokens, 80);
+  };
+  const std::string rest = " lr 1.8e-03 21.4k tok/s grad 0.31 eta 1m12s";
+  CHECK(line(1.834) == "step 120/600 loss 1.834 ppl 6.26" + rest);
+  CHECK(line(4.2) == "step 120/600 loss 4.200 ppl 66.69" + rest);
+  CHECK(line(6.5) == "step 120/600 loss 6.500 ppl 665.1" + rest);
+  CHECK(line(9) == "step 120/600 loss 9.000 ppl 8103" + rest);
+  CHECK(line(11).find("ppl 6.0e+04") != std::string::npos);
+  CHECK(line(1e4).find("ppl inf") != std::string::npos);
+}
+
 TEST_CASE("progress: unknown and absurd values") {
-  Progress odd{.step = 3, .loss = nan, .bits_per_byte = infinity, .gradient_norm = 1e30};
-  CHECK(progress_text(odd) == "step 3 | loss nan | bpb inf | lr 0.0e+00 | 0 tok/s | grad 1.0e+30");
+  Progress odd{.step = 3, .loss = infinity, .gradient_norm = 1e30};
+  CHECK(progress_text(odd) == "step 3 | loss inf | bpb inf | lr 0.0e+00 | 0 tok/s | grad 1.0e+30");
+  odd.loss = nan;
+  CHECK(progress_text(odd) == "step 3 | loss nan | bpb nan | lr 0.0e+00 | 0 tok/s | grad 1.0e+30");
 }
 
 TEST_CASE("progress: without a terminal a line per log interval and no control characters") {

@@ -110,9 +110,9 @@ TEST_CASE("shared layers: the same as layers of equal weights, with the sum of t
 }
 
 TEST_CASE("shared layers: gradients against finite differences") {
-  for (const char* scope : {"step", "sequence"}) {
+  for (const char* regulariser : {"entropy", "entropy-sequence"}) {
     FeedforwardConfig feedforward = moeut_feedforward();
-    feedforward.regulariser_scope = scope;
+    feedforward.regulariser = regulariser;
     TransformerXl model(moeut_model(), feedforward);
     model.initialise(13, DType::float64);
     pass(model);
@@ -142,9 +142,9 @@ TEST_CASE("shared layers: the loss term is one entropy over all uses of a layer"
   config.dropout = config.attention_expert_dropout = 0;
   FeedforwardConfig feedforward = moeut_feedforward();
   feedforward.expert_dropout = 0;
-  for (const std::string scope : {"step", "sequence"}) {
-    CAPTURE(scope);
-    feedforward.regulariser_scope = scope;
+  for (const std::string regulariser : {"entropy", "entropy-sequence"}) {
+    CAPTURE(regulariser);
+    feedforward.regulariser = regulariser;
     TransformerXl model(config, feedforward);
     model.initialise(3, DType::float64);
     const NoGradient guard;
@@ -180,9 +180,9 @@ TEST_CASE("shared layers: the loss term is one entropy over all uses of a layer"
       }
       for (std::size_t e = 0; e < 5; ++e) {
         const double mean = (sums[0][e] + sums[1][e] + sums[2][e]) / 36;
-        if (scope == "step") expected += 0.5 * mean * std::log(mean);
+        if (regulariser == "entropy") expected += 0.5 * mean * std::log(mean);
         for (const auto& sum : sums)
-          if (scope == "sequence") expected += 0.5 / 3 * sum[e] / 12 * std::log(sum[e] / 12);
+          if (regulariser == "entropy-sequence") expected += 0.5 / 3 * sum[e] / 12 * std::log(sum[e] / 12);
       }
     }
     CHECK(out.auxiliary_loss.item() == doctest::Approx(expected).epsilon(1e-12));
@@ -338,8 +338,6 @@ TEST_CASE("shared layers: settings that do not go together are refused") {
   CHECK(message({"model.attention_k=5"}).empty());  // of no effect
   CHECK(message({"model.attention=switch-head", "model.attention_k=5"})
             .find("model.attention_k = 5 is more than model.attention_experts = 4") != std::string::npos);
-  CHECK(message({"feedforward.regulariser_scope=sequence", "feedforward.regulariser=switch"})
-            .find("feedforward.regulariser = \"switch\"") != std::string::npos);
   // Also without a configuration file.
   ModelConfig odd = moeut_model();
   odd.layers = 3;

@@ -43,12 +43,15 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 2 usage or configuration, 65 bad data or checkpoint, 69 device not available,\n"
       "70 bug in weir, 71 out of memory, 74 input or output, 75 stopped by a signal (run again with --resume),\n"
       "77 diverged.");
+  weir::add_prepare_command(app);
   weir::add_train_command(app);
+  weir::add_sweep_command(app);
   weir::add_eval_command(app);
   weir::add_generate_command(app);
   weir::add_presets_command(app);
   weir::add_inspect_command(app);
   weir::add_bench_command(app);
+  weir::add_tokenize_command(app);
   try {
     check_command(app, argc > 1 ? argv[1] : "");
     app.parse(argc, argv);

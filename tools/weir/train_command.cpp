@@ -61,7 +61,11 @@ void print_json(const TrainingResult& result, const std::string& run) {
                            {"tokens", result.tokens},
                            {"seconds", result.seconds},
                            {"checkpoint", result.checkpoint}};
-  if (result.validation.tokens > 0) object["valid_bits_per_byte"] = result.validation.bits_per_byte();
+  if (result.validation.tokens > 0) {
+    std::vector<Metric> metrics;
+    append_quality(metrics, "valid", result.validation);
+    for (const Metric& metric : metrics) object["valid_" + metric.name.substr(6)] = metric.value;
+  }
   fmt::print("{}\n", object.dump());
 }
 
@@ -90,9 +94,7 @@ void run_train(TrainArguments arguments) {
                                                   "--resume --run {}'",
                                                   result.steps, result.checkpoint, run.path()));
   if (arguments.quiet || arguments.json) return;
-  const std::string validation =
-      result.validation.tokens > 0 ? fmt::format(", validation {:.4f} bits per byte", result.validation.bits_per_byte())
-                                   : "";
+  const std::string validation = result.validation.tokens > 0 ? ", validation " + describe(result.validation) : "";
   fmt::print("done: {} steps in {:.0f} s{}; the run is in {}\n", result.steps, result.seconds, validation,
              printable(run.path(), 4096));
 }

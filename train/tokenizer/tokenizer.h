@@ -16,7 +16,15 @@ class Tokenizer {
   virtual std::int64_t vocabulary() const = 0;  // tokens are 0 .. vocabulary() - 1
   // A line, a document, a prompt: pieces of text that are encoded apart from one another. Adds no special tokens.
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
+  // Refuses tokens outside the vocabulary with ArgumentError.
   virtual std::string decode(std::span<const std::int32_t> tokens) const = 0;
+  // A token as its vocabulary writes it, such as "▁the" or "<0x0A>".
+  virtual std::string piece(std::int32_t token) const = 0;
+  // For people, in a few words: "SentencePiece, BPE, 8000 pieces".
+  virtual std::string describe() const = 0;
+
+ protected:
+  void check_token(std::int32_t token) const;
 };
 
 // Every byte is a token.
@@ -25,6 +33,12 @@ class ByteTokenizer final : public Tokenizer {
   std::int64_t vocabulary() const override { return 256; }
   std::vector<std::int32_t> encode(std::string_view text) const override;
   std::string decode(std::span<const std::int32_t> tokens) const override;
+  std::string piece(std::int32_t token) const override;
+  std::string describe() const override { return "bytes"; }
 };
+
+// "bytes", or a file: what ends in .model is read as SentencePiece, what ends in .json as a tokenizer.json of Hugging
+// Face. Tokenizers can be used by several threads at a time.
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path);
 
 }  // namespace weir

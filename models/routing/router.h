@@ -1,0 +1,31 @@
+// Which experts a token uses and how much each counts, composed from the parts that the configuration names.
+#pragma once
+
+#include <string>
+
+#include "models/routing/part.h"
+
+namespace weir::routing {
+
+class Router {
+ public:
+  // Declares the parameters of the scores under `name`, each [config.experts, width].
+  Router(ParameterSet& parameters, const std::string& name, std::int64_t layer, std::int64_t width,
+         const FeedforwardConfig& config, Initialiser initial);
+
+  // x: [N, D], `sequences` runs of equally many tokens.
+  Routed operator()(const Tensor& x, std::int64_t sequences, const ForwardContext& context) const;
+  // The regulariser times its weight; undefined where there is none.
+  Tensor auxiliary_loss(const Routed& routed) const;
+  std::int64_t parameter_count() const { return parameter_count_; }
+
+ private:
+  std::int64_t layer_, k_, parameter_count_ = 0;
+  double expert_dropout_, regulariser_weight_;
+  Scores::Logits scores_;
+  Selection::Function selection_;
+  Gate::Function gate_;
+  Regulariser::Function regulariser_;
+};
+
+}  // namespace weir::routing

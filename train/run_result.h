@@ -1,0 +1,27 @@
+// What a run's metrics.jsonl says about its validation.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace weir {
+
+struct ValidationResult {
+  std::int64_t step = 0;
+  double nats_per_token = 0;
+  std::optional<double> bits_per_byte;  // logged for byte tokens
+
+  double value() const;      // bits per byte, or else perplexity per token
+  const char* unit() const;  // "bpb" or "ppl"
+};
+
+struct RunResult {
+  std::optional<ValidationResult> last, best;  // of the highest step, of the lowest loss; absent before an evaluation
+  std::int64_t last_step = 0;                  // highest that the file mentions
+};
+
+// Damaged lines, lines cut short and values that are not numbers are passed over; a file that is not there is empty.
+RunResult read_run_result(const std::string& metrics_file);
+
+}  // namespace weir

@@ -1,0 +1,26 @@
+// Training a SentencePiece model. Models are opened with open_tokenizer.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+namespace weir {
+
+// As in the WikiText-103 experiments of the paper: everything that is not named here is the library's default.
+struct SentencePieceTraining {
+  std::string model_type = "bpe";  // or unigram
+  std::int64_t vocabulary = 8000;  // pieces, with <unk>, <s> and </s>
+  bool split_digits = true;        // every digit is a piece of its own
+};
+
+// Puts the next line, without its end, into `line`; false after the last.
+using NextLine = std::function<bool(std::string& line)>;
+
+// The contents of the .model file. The same lines give the same bytes. Keeps all lines in memory; lines of more than
+// 4192 bytes take no part (the library's default).
+std::string train_sentencepiece(const SentencePieceTraining& settings, const NextLine& next_line);
+std::string train_sentencepiece(const SentencePieceTraining& settings, std::span<const std::string> files);
+
+}  // namespace weir
