@@ -24,7 +24,7 @@ std::string_view last_part(std::string_view name) { return name.substr(name.rfin
 // What has come out of a file, and how much may.
 class Allowance {
  public:
-  explicit Allowance(const std::string& path) : allowance_(path) {}
+  explicit Allowance(const std::string& path) : limit_(unpacking_limit(std::filesystem::file_size(path))) {}
 
   void take(const std::string& label, std::uint64_t bytes) {
     taken_ += bytes;
