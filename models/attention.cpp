@@ -3,53 +3,17 @@
 #include <cmath>
 #include <vector>
 
-#include "models/initialise.h"
-#include "ops/linear.h"
-#include "ops/relative_attention.h"
-#include "ops/reshape.h"
-#include "ops/slice.h"
+#include "core/error.h"
+#include "models/relative_attention.h"
+#include "models/switch_head.h"
 
 namespace weir {
-namespace {
 
-double matrix_std(const ModelConfig& config, std::int64_t fan_in) {
-  return std::sqrt(2.0 / static_cast<double>(config.layers * fan_in));
-}
-
-const Parameter& add_matrix(ParameterSet& parameters, const std::string& name, const ModelConfig& config,
-                            std::int64_t rows, std::int64_t cols) {
-  return parameters.add(name, {rows, cols}, initialise::truncated_normal(matrix_std(config, cols)));
-}
-
-}  // namespace
-
-RelativeAttention::RelativeAttention(ParameterSet& parameters, const std::string& name, const ModelConfig& config)
-    : heads_(config.heads),
-      head_size_(config.head_size),
-      d_model_(config.d_model),
-      w_q_(add_matrix(parameters, name + ".w_q", config, heads_ * head_size_, d_model_)),
-      w_kv_(add_matrix(parameters, name + ".w_kv", config, heads_ * 2 * head_size_, d_model_)),
-      w_r_(add_matrix(parameters, name + ".w_r", config, heads_ * head_size_, d_model_)),
-      w_o_(add_matrix(parameters, name + ".w_o", config, d_model_, heads_ * head_size_)),
-      u_(parameters.add(name + ".u", {heads_, head_size_}, initialise::constant(0))),
-      v_(parameters.add(name + ".v", {heads_, head_size_}, initialise::constant(0))),
-      scale_(parameters.add(name + ".scale", {1},
-                            initialise::constant(1 / std::sqrt(static_cast<double>(config.head_size))))) {}
-
-Tensor RelativeAttention::operator()(const Tensor& x, std::int64_t queries) const {
-  const std::int64_t batch = x.size(0), keys = x.size(1);
-  const Tensor own = queries == keys ? x : slice(x, 1, keys - queries, keys);               // [B, T, D]
-  const Tensor q = reshape(linear(own, w_q_.value), {batch, queries, heads_, head_size_});  // [B, T, H, P]
-  const Tensor kv = reshape(linear(x, w_kv_.value), {batch, keys, heads_, 2, head_size_});  // [B, S, H, 2, P]
-  const Tensor r = reshape(linear(positions(keys, x.dtype()), w_r_.value), {keys, heads_, head_size_});  // [S, H, P]
-  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value);                     // [B, T, H, P]
-  return linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value);
-}
-
-const Tensor& RelativeAttention::positions(std::int64_t keys, DType dtype) const {
-  Tensor& rows = positions_[{keys, dtype}];
-  if (!rows.defined()) rows = sinusoids(keys, d_model_, dtype);
-  return rows;
+std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::string& name, std::int64_t layer,
+                                          const ModelConfig& model) {
+  if (model.attention == "relative") return std::make_unique<RelativeAttention>(parameters, name, model);
+  if (model.attention == "switch-head") return std::make_unique<SwitchHead>(parameters, name, layer, model);
+  throw ArgumentError("model.attention: unknown kind '" + model.attention + "'; choose relative or switch-head");
 }
 
 Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype) {
@@ -62,6 +26,12 @@ Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype) {
     }
   }
   return Tensor::from_values({keys, d_model}, values, dtype);
+}
+
+const Tensor& RelativePositions::operator()(std::int64_t keys, DType dtype) const {
+  Tensor& rows = rows_[{keys, dtype}];
+  if (!rows.defined()) rows = sinusoids(keys, d_model_, dtype);
+  return rows;
 }
 
 }  // namespace weir

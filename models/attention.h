@@ -1,33 +1,68 @@
-// Multi-head attention of Transformer-XL: relative positions, carried memory.
+// The attention of a layer: one interface, what its variants share, and the function that chooses one.
 #pragma once
 
 #include <map>
+#include <memory>
+#include <string>
+#include <utility>
 
 #include "models/config.h"
+#include "models/forward_context.h"
 #include "models/parameter.h"
+#include "models/regulariser.h"
 
 namespace weir {
 
-// Parameters (no biases): w_q [H*P, D], w_kv [H*2*P, D] with rows ordered head, k or v, channel; w_r [H*P, D] for the
-// positions; w_o [D, H*P]; u and v [H, P], the content and position biases, from 0; scale [1] from 1 / sqrt(P).
-// All matrices start as truncated normals of std sqrt(2 / (layers * fan_in)).
-class RelativeAttention {
- public:
-  RelativeAttention(ParameterSet& parameters, const std::string& name, const ModelConfig& config);
-
-  // x: [B, S, D], memory first, already normalised; the last `queries` positions attend. -> [B, queries, D]
-  Tensor operator()(const Tensor& x, std::int64_t queries) const;
-
- private:
-  const Tensor& positions(std::int64_t keys, DType dtype) const;
-
-  std::int64_t heads_, head_size_, d_model_;
-  const Parameter &w_q_, &w_kv_, &w_r_, &w_o_, &u_, &v_, &scale_;
-  mutable std::map<std::pair<std::int64_t, DType>, Tensor> positions_;  // the lengths seen so far
+struct AttentionOutput {
+  Tensor y;                                // [B, T, D]
+  Tensor auxiliary_loss{};                 // as of a feedforward
+  RegulariserInputs regulariser_inputs{};  // of a shared layer, in place of the auxiliary loss
 };
+
+// What a query has to do with, on average.
+struct AttentionLoad {
+  double keys_per_query;  // positions projected to keys and values, per query
+  double seen;            // positions that a query attends to
+  double batch_size;      // sequences that share the projected positions
+};
+
+// What attention costs; the last two per token.
+struct AttentionCost {
+  std::int64_t total_parameters = 0;
+  std::int64_t active_parameters = 0;  // that one token uses
+  double multiply_adds = 0;            // forward
+  double kept_values = 0;              // that stay for the backward pass, from the layer's input on
+};
+
+class Attention {
+ public:
+  virtual ~Attention() = default;
+  // x: [B, S, D], memory first, already normalised; the last `queries` positions attend. `values`: what the values are
+  // made of, x itself or another tensor like it.
+  virtual AttentionOutput operator()(const Tensor& x, const Tensor& values, std::int64_t queries,
+                                     const ForwardContext& context) const = 0;
+  // The auxiliary loss of the calls that these come from; undefined for none.
+  virtual Tensor auxiliary_loss(const RegulariserInputs&) const { return {}; }
+  virtual AttentionCost cost(const AttentionLoad& load) const = 0;
+};
+
+// Declares the parameters of layer number `layer` under `name` and returns its attention.
+std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::string& name, std::int64_t layer,
+                                          const ModelConfig& model);
 
 // Rows of sinusoids for the relative positions -(keys - 1) .. 0: entry 2k is sin(rho * 10000^(-2k / D)), entry 2k + 1
 // its cosine. -> [keys, D]
 Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype);
+
+// The sinusoids of the lengths seen so far.
+class RelativePositions {
+ public:
+  explicit RelativePositions(std::int64_t d_model) : d_model_(d_model) {}
+  const Tensor& operator()(std::int64_t keys, DType dtype) const;
+
+ private:
+  std::int64_t d_model_;
+  mutable std::map<std::pair<std::int64_t, DType>, Tensor> rows_;
+};
 
 }  // namespace weir

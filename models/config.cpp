@@ -1,11 +1,40 @@
 #include "models/config.h"
 
+#include <fmt/format.h>
+
+#include "core/error.h"
 #include "models/routing/part.h"
 
 namespace weir {
 namespace {
 
 using routing::part_help, routing::part_names;
+
+void validate_layers(const ModelConfig& model, const FeedforwardConfig& feedforward) {
+  if (model.layers % model.distinct_layers() != 0)
+    throw ArgumentError(
+        fmt::format("model.layers = {} is not a multiple of model.layer_group = {}: the group is repeated as a whole; "
+                    "change one of them, or give model.layer_group = 0 for layers of their own",
+                    model.layers, model.layer_group));
+  if (model.norm == "peri" && model.attention != "switch-head")
+    throw ArgumentError(
+        fmt::format("model.norm = \"peri\" keeps values out of the layer norm, which model.attention = \"{}\" cannot; "
+                    "choose model.attention = \"switch-head\" or model.norm = \"pre\"",
+                    model.attention));
+  if (model.norm == "peri" && feedforward.kind != "moe")
+    throw ArgumentError(
+        fmt::format("model.norm = \"peri\" gives the layer norm to the selection of experts, which feedforward.kind = "
+                    "\"{}\" has not; choose feedforward.kind = \"moe\" or model.norm = \"pre\"",
+                    feedforward.kind));
+}
+
+void validate_experts(const ModelConfig& model) {
+  if (model.attention == "switch-head" && model.attention_k > model.attention_experts)
+    throw ArgumentError(
+        fmt::format("model.attention_k = {} is more than model.attention_experts = {}: a head cannot use more experts "
+                    "than it has; lower attention_k or add experts",
+                    model.attention_k, model.attention_experts));
+}
 
 }  // namespace
 
@@ -31,12 +60,16 @@ void FeedforwardConfig::visit(FieldVisitor& v) {
   v.field("regulariser", regulariser, part_names<routing::Regulariser>(),
           part_help<routing::Regulariser>("loss term that keeps all experts in use").c_str());
   v.field("regulariser_weight", regulariser_weight, {.min = 0, .max = 1e6}, "factor on the regulariser's loss term");
-  v.field("sub_keys", sub_keys, {.min = 1, .max = 46340},
-          "sub-keys of each half and head of pkm, whose square values");
+  v.field("sub_keys", sub_keys, {.min = 1, .max = 46340}, "sub-keys of each half and head of pkm, whose square values");
   v.field("key_heads", key_heads, {.min = 1, .max = 1024}, "heads of pkm, which share the values");
   v.field("activation", activation, {"relu", "softmax"}, "what pkm makes of its scores");
   v.field("init", init, part_names<routing::Initialisation>(),
           part_help<routing::Initialisation>("initial scale of the experts' second matrix").c_str());
+}
+
+void validate(const ModelConfig& model, const FeedforwardConfig& feedforward) {
+  validate_layers(model, feedforward);
+  validate_experts(model);
 }
 
 }  // namespace weir

@@ -12,8 +12,15 @@ struct ModelConfig {
   std::int64_t vocabulary = 256;
   std::int64_t d_model = 128;
   std::int64_t layers = 4;
+  std::int64_t layer_group = 0;
+  std::string norm = "pre";
+  std::string attention = "relative";
   std::int64_t heads = 4;
   std::int64_t head_size = 32;
+  std::int64_t attention_experts = 4;
+  std::int64_t attention_k = 2;
+  double attention_expert_dropout = 0.0;
+  double attention_regulariser_weight = 1e-3;
   double dropout = 0.0;
   std::int64_t segment = 128;
   std::int64_t memory = -1;
@@ -22,13 +29,34 @@ struct ModelConfig {
 
   // Tokens of memory in training, with -1 resolved.
   std::int64_t memory_length() const { return memory < 0 ? segment : memory; }
+  // Layers with parameters of their own, which repeat in their order until there are `layers`.
+  std::int64_t distinct_layers() const { return layer_group == 0 ? layers : layer_group; }
 
   void visit(FieldVisitor& v) {
     v.field("vocabulary", vocabulary, {.min = 2, .max = 1 << 24}, "number of different tokens; 256 for bytes");
     v.field("d_model", d_model, {.min = 1, .max = 65536}, "width of the residual stream");
     v.field("layers", layers, {.min = 1, .max = 1024}, "number of layers, each one attention and one feedforward");
+    v.field(
+        "layer_group", layer_group, {.min = 0, .max = 1024},
+        "layers with parameters of their own: the group is repeated until there are `layers`, as in MoEUT; 0: every "
+        "layer has its own");
+    v.field(
+        "norm", norm, {"pre", "peri"},
+        "what the layer norms feed: all of a layer, or only its queries, keys and the selection of experts, so that "
+        "values and experts work on the residual stream itself, as in MoEUT");
+    v.field("attention", attention, {"relative", "switch-head"},
+            "Transformer-XL's attention, or the same with experts for values and output (SwitchHead)");
     v.field("heads", heads, {.min = 1, .max = 1024}, "attention heads per layer");
     v.field("head_size", head_size, {.min = 1, .max = 4096}, "width of a head; heads x head_size need not be d_model");
+    v.field(
+        "attention_experts", attention_experts, {.min = 1, .max = 65536},
+        "switch-head: value experts, and output experts, of each head; 1: dense, with a gate on each head's output");
+    v.field("attention_k", attention_k, {.min = 1, .max = 65536},
+            "switch-head: experts of each head that a token uses");
+    v.field("attention_expert_dropout", attention_expert_dropout, {.min = 0, .below = 1},
+            "switch-head: probability with which an expert cannot be selected by a token in training");
+    v.field("attention_regulariser_weight", attention_regulariser_weight, {.min = 0, .max = 1e6},
+            "switch-head: factor on the entropy term of its selections, per sequence and head");
     v.field("dropout", dropout, {.min = 0, .below = 1}, "probability with which activations are dropped in training");
     v.field("segment", segment, {.min = 1, .max = 1 << 20}, "tokens of one sequence that a step sees");
     v.field("memory", memory, {.min = -1, .max = 1 << 20},
@@ -62,5 +90,8 @@ struct FeedforwardConfig {
   void visit(FieldVisitor& v);
   bool operator==(const FeedforwardConfig&) const = default;
 };
+
+// The rules that join fields; throws ArgumentError naming both keys.
+void validate(const ModelConfig& model, const FeedforwardConfig& feedforward);
 
 }  // namespace weir

@@ -7,6 +7,12 @@
 
 namespace weir {
 
+FeedforwardOutput Feedforward::routed(const Tensor&, const Tensor&, const ForwardContext&) const {
+  throw ArgumentError("model.norm = \"peri\": this feedforward selects no experts; choose \"pre\"");
+}
+
+Tensor Feedforward::auxiliary_loss(const RegulariserInputs&) const { return {}; }
+
 std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                               const ModelConfig& model, const FeedforwardConfig& config) {
   if (config.kind == "dense" || config.kind == "top-k")

@@ -7,6 +7,7 @@
 #include "models/config.h"
 #include "models/forward_context.h"
 #include "models/parameter.h"
+#include "models/regulariser.h"
 #include "models/statistics.h"
 
 namespace weir {
@@ -15,6 +16,7 @@ struct FeedforwardOutput {
   Tensor y;               // like the input
   Tensor auxiliary_loss;  // regulariser times its weight, one element; undefined where there is none
   FeedforwardStatistics statistics;
+  RegulariserInputs regulariser_inputs{};  // of a shared layer, in place of the auxiliary loss
 };
 
 // What a feedforward costs, per token.
@@ -29,6 +31,10 @@ class Feedforward {
   virtual ~Feedforward() = default;
   // x: [B, T, D], the output of the layer's second norm.
   virtual FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const = 0;
+  // The same with x as it is, and another tensor like it to select the experts by; for feedforwards that have some.
+  virtual FeedforwardOutput routed(const Tensor& x, const Tensor& router_input, const ForwardContext& context) const;
+  // The auxiliary loss of the calls that these come from; undefined for none.
+  virtual Tensor auxiliary_loss(const RegulariserInputs& inputs) const;
   virtual FeedforwardCost cost() const = 0;
 };
 

@@ -19,6 +19,8 @@ enum class RandomPlace : std::uint32_t {
   sampling,
   router_noise,
   random_expert,
+  attention_value_mask,
+  attention_output_mask,
 };
 
 struct ForwardContext {
@@ -27,9 +29,13 @@ struct ForwardContext {
   std::uint32_t step = 0;           // counts forward passes of a run: the same step draws the same numbers
   bool collect_statistics = false;  // fill in the statistics of the feedforwards
   bool analyse = false;             // with it: also those that cost more, pairs of experts and active channels
+  // In a layer that is one of several uses of the same parameters:
+  bool shared_layer = false;       // hand over what the regularisers need, for one term over all uses
+  std::int64_t layers_before = 0;  // added to the layer's number, so that each use draws its own random numbers
 
   RandomStream random(RandomPlace place, std::int64_t layer = 0) const {
-    return {seed, static_cast<std::uint32_t>(layer) * 16 + static_cast<std::uint32_t>(place), step};
+    const auto number = static_cast<std::uint32_t>(layers_before + layer);
+    return {seed, number * 16 + static_cast<std::uint32_t>(place), step};
   }
 };
 

@@ -34,9 +34,14 @@ Moe::Moe(ParameterSet& parameters, const std::string& name, std::int64_t layer, 
                          initial_values(model, config).w2)) {}
 
 FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context) const {
+  return routed(x, x, context);
+}
+
+FeedforwardOutput Moe::routed(const Tensor& x, const Tensor& router_input, const ForwardContext& context) const {
   const Tensor flat = reshape(x, {x.size(0) * x.size(1), x.size(2)});  // [N, D]
   // Routing stays in the parameters' type even where activations are bf16.
-  const routing::Routed routed = router_(cast(flat, w1_.value.dtype()), x.size(0), context);
+  const Tensor seen = reshape(cast(router_input, w1_.value.dtype()), flat.shape());
+  const routing::Routed routed = router_(seen, x.size(0), context);
   FeedforwardOutput out;
   const bool hidden_dropout = context.training && config_.dropout_experts > 0;
   const Tensor y = hidden_dropout ? expert_feedforward_composed(flat, routed.gate, routed.index, w1_.value, w2_.value,
@@ -44,11 +49,18 @@ FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context
                                                                 context.random(RandomPlace::expert_hidden, layer_))
                                   : expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value);
   out.y = reshape(y, x.shape());
-  out.auxiliary_loss = router_.auxiliary_loss(routed, context);
+  if (context.training && context.shared_layer)
+    out.regulariser_inputs = routed.by_sequence();
+  else if (context.training)
+    out.auxiliary_loss = router_.auxiliary_loss(routed);
   if (context.collect_statistics)
     count_selections(out.statistics, routed.gate, routed.index, config_.experts, context.analyse);
   if (context.analyse) count_active_units(out.statistics, flat, routed.index, w1_.value);
   return out;
+}
+
+Tensor Moe::auxiliary_loss(const RegulariserInputs& inputs) const {
+  return inputs.empty() ? Tensor() : router_.auxiliary_loss(routing::Routed::from_sequences(inputs));
 }
 
 FeedforwardCost Moe::cost() const {

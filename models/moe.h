@@ -12,6 +12,8 @@ class Moe final : public Feedforward {
   Moe(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& model,
       const FeedforwardConfig& config);
   FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override;
+  FeedforwardOutput routed(const Tensor& x, const Tensor& router_input, const ForwardContext& context) const override;
+  Tensor auxiliary_loss(const RegulariserInputs& inputs) const override;
   FeedforwardCost cost() const override;
 
  private:

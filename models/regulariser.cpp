@@ -5,6 +5,7 @@
 
 #include "models/routing/part.h"
 #include "ops/add_scalar.h"
+#include "ops/concatenate.h"
 #include "ops/divide.h"
 #include "ops/exp.h"
 #include "ops/log_softmax.h"
@@ -23,10 +24,27 @@
 
 namespace weir {
 
+RegulariserInputs join_calls(std::span<const RegulariserInputs> calls) {
+  RegulariserInputs joined;
+  for (std::size_t i = 0; !calls.empty() && i < calls[0].size(); ++i) {
+    std::vector<Tensor> parts;
+    for (const RegulariserInputs& call : calls) parts.push_back(call[i]);
+    joined.push_back(concatenate(parts, 1));
+  }
+  return joined;
+}
+
 Tensor entropy_regulariser(const Tensor& logits) {
   const double log_tokens = std::log(static_cast<double>(logits.size(0)));
   const Tensor log_mean = add_scalar(logsumexp(log_softmax(logits), 0), -log_tokens);  // [E]
   return sum(exp(log_mean) * log_mean);
+}
+
+Tensor sequence_entropy_regulariser(const Tensor& logits) {
+  const double log_tokens = std::log(static_cast<double>(logits.size(1)));
+  const Tensor log_mean = add_scalar(logsumexp(log_softmax(logits), 1), -log_tokens);  // [B, E] or [B, H, E]
+  const double means = static_cast<double>(log_mean.numel() / log_mean.size(-1));
+  return scale(sum(exp(log_mean) * log_mean), 1 / means);
 }
 
 Tensor switch_regulariser(const Tensor& logits, const Tensor& index) {
@@ -53,6 +71,10 @@ using routing::Regulariser, routing::Routed;
 Tensor none(const Routed&) { return {}; }
 Tensor entropy(const Routed& routed) { return entropy_regulariser(routed.logits); }
 Tensor entropy_selected(const Routed& routed) { return entropy_regulariser(take_along(routed.logits, routed.index)); }
+Tensor entropy_sequence(const Routed& routed) {
+  const Tensor& z = routed.logits;
+  return sequence_entropy_regulariser(reshape(z, {routed.sequences, z.size(0) / routed.sequences, z.size(1)}));
+}
 Tensor switch_code(const Routed& routed) { return switch_regulariser(routed.logits, routed.index); }
 Tensor switch_paper(const Routed& routed) {
   const auto experts = static_cast<double>(routed.logits.size(1));
@@ -67,6 +89,8 @@ const bool added =
     routing::add_part<Regulariser>({"entropy", "minus the entropy of the mean softmax of the scores", entropy}) &&
     routing::add_part<Regulariser>(
         {"entropy-selected", "over the k chosen scores alone, as the authors' softmax-after-topk", entropy_selected}) &&
+    routing::add_part<Regulariser>(
+        {"entropy-sequence", "of each sequence, then the mean, as MoEUT", entropy_sequence}) &&
     routing::add_part<Regulariser>({"switch", "the Switch Transformer's, as the authors weigh it", switch_code}) &&
     routing::add_part<Regulariser>({"switch-paper", "switch times experts^2, as its paper weighs it", switch_paper}) &&
     routing::add_part<Regulariser>({"importance", "std / mean of the summed gates per expert", importance});

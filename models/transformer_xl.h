@@ -4,10 +4,14 @@
 //   per layer:  X = X + dropout(attention(LN1([memory; X])))     X = X + dropout(feedforward(LN2(X)))
 //   logits = dropout(LN_out(X)) W_out^T + b_out
 //
+// Layers may share parameters: a group of them is repeated (MoEUT). A layer below is one that is run; two of them may
+// be the same parameters, but each has its memory, its random numbers and its statistics.
+//
 // Dimensions: B sequences, T tokens of a segment, M of memory, D d_model, V vocabulary.
 #pragma once
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "models/attention.h"
@@ -44,25 +48,33 @@ class TransformerXl {
 
   const ParameterSet& parameters() const { return parameters_; }
   const ModelConfig& config() const { return config_; }
-  const Feedforward& feedforward(std::size_t layer) const { return *layers_[layer].feedforward; }
+  const Attention& attention(std::size_t layer) const { return *parameters_of(layer).attention; }
+  const Feedforward& feedforward(std::size_t layer) const { return *parameters_of(layer).feedforward; }
   DType activation_dtype() const { return activation_dtype_; }
 
  private:
   struct Layer {
     LayerNorm norm1, norm2;
-    RelativeAttention attention;
+    std::unique_ptr<Attention> attention;
     std::unique_ptr<Feedforward> feedforward;
   };
-  FeedforwardOutput run_layer(std::size_t index, const Tensor& x, const Tensor& memory,
-                              const ForwardContext& context) const;
-  FeedforwardOutput run_layer_checkpointed(std::size_t index, const Tensor& x, const Tensor& memory,
-                                           const ForwardContext& context) const;
+  struct LayerOutput {
+    AttentionOutput attention;
+    FeedforwardOutput feedforward;   // y: the layer's output
+    std::vector<Tensor*> tensors();  // all that are defined
+  };
+  const Layer& parameters_of(std::size_t layer) const { return layers_[layer % layers_.size()]; }
+  LayerOutput run_layer(std::size_t index, const Tensor& x, const Tensor& memory, const ForwardContext& context) const;
+  LayerOutput run_layer_checkpointed(std::size_t index, const Tensor& x, const Tensor& memory,
+                                     const ForwardContext& context) const;
+  // The sum of what `outputs`, one per layer, add to the loss.
+  Tensor auxiliary_loss(std::span<const LayerOutput> outputs) const;
 
   ModelConfig config_;
   DType activation_dtype_ = DType::float32;
   ParameterSet parameters_;
   Embedding embedding_;
-  std::vector<Layer> layers_;
+  std::vector<Layer> layers_;  // the distinct ones
   LayerNorm out_norm_;
   OutputProjection output_;
 };

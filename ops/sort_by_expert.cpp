@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "core/error.h"
 #include "core/op_info.h"
@@ -15,12 +16,13 @@ namespace weir {
 constinit Kernel<void(const Tensor&, const ExpertOrder&)> sort_by_expert_kernel{"sort_by_expert"};
 
 ExpertOrder sort_by_expert(const Tensor& index, std::int64_t experts) {
-  check_rank("sort_by_expert", "index", index, 2);
+  if (index.rank() != 3) check_rank("sort_by_expert", "index", index, 2);
   check_int32("sort_by_expert", "index", index);
   if (experts < 1) throw ArgumentError(fmt::format("sort_by_expert: expected at least 1 expert, got {}", experts));
+  const std::int64_t heads = index.rank() == 3 ? index.size(1) : 1;
   const ExpertOrder order{Tensor::empty({index.numel()}, DType::int32, index.device()),
                           Tensor::empty({index.numel()}, DType::int32, index.device()),
-                          Tensor::empty({experts + 1}, DType::int64, index.device())};
+                          Tensor::empty({heads * experts + 1}, DType::int64, index.device())};
   sort_by_expert_kernel(index.device(), index, order);
   return order;
 }
@@ -28,9 +30,13 @@ ExpertOrder sort_by_expert(const Tensor& index, std::int64_t experts) {
 namespace {
 
 void sort_by_expert_cpu(const Tensor& index, const ExpertOrder& order) {
-  const std::int64_t experts = order.offsets.numel() - 1;
-  const IndexOrder sorted = stable_order(checked_index("sort_by_expert", "index", index, experts), experts);
-  const auto per_token = static_cast<std::int32_t>(index.size(1));
+  const std::int64_t slots = index.size(-1), heads = index.rank() == 3 ? index.size(1) : 1;
+  const std::int64_t all = order.offsets.numel() - 1, experts = all / std::max<std::int64_t>(heads, 1);
+  std::vector<std::int64_t> chosen = checked_index("sort_by_expert", "index", index, experts);
+  for (std::size_t pair = 0; pair < chosen.size() && heads > 1; ++pair)
+    chosen[pair] += static_cast<std::int64_t>(pair) / slots % heads * experts;
+  const IndexOrder sorted = stable_order(chosen, all);
+  const auto per_token = static_cast<std::int32_t>(heads * slots);
   std::copy(sorted.positions.begin(), sorted.positions.end(), order.pairs.data<std::int32_t>());
   std::transform(sorted.positions.begin(), sorted.positions.end(), order.tokens.data<std::int32_t>(),
                  [per_token](std::int32_t pair) { return pair / per_token; });
@@ -48,18 +54,20 @@ Sample sort_sample(const std::string& name, const Shape& shape, std::int64_t exp
           },
           [experts](std::span<const Tensor> in) {
             const std::vector<double> index = in[0].values();
+            const std::int64_t heads = in[0].rank() == 3 ? in[0].size(1) : 1, slots = in[0].size(-1);
             std::vector<double> pairs, tokens, offsets{0};
-            for (std::int64_t e = 0; e < experts; ++e) {
+            for (std::int64_t e = 0; e < heads * experts; ++e) {
               for (std::size_t p = 0; p < index.size(); ++p) {
-                if (index[p] != static_cast<double>(e)) continue;
+                const std::int64_t row = static_cast<std::int64_t>(p) / slots;  // n * heads + h
+                if (row % heads != e / experts || index[p] != static_cast<double>(e % experts)) continue;
                 pairs.push_back(static_cast<double>(p));
-                tokens.push_back(static_cast<double>(static_cast<std::int64_t>(p) / in[0].size(1)));
+                tokens.push_back(static_cast<double>(row / heads));
               }
               offsets.push_back(static_cast<double>(pairs.size()));
             }
             const std::int64_t count = in[0].numel();
             return std::vector{Tensor::from_values({count}, pairs), Tensor::from_values({count}, tokens),
-                               Tensor::from_values({experts + 1}, offsets)};
+                               Tensor::from_values({heads * experts + 1}, offsets)};
           }};
 }
 
@@ -67,13 +75,16 @@ const OpRegistration registration{{
     .name = "sort_by_expert",
     .source = __FILE__,
     .signature = "sort_by_expert(index, experts)",
-    .summary = "the pairs n * K + k of a routing [N, K], sorted stably by expert, and where each expert's begin",
+    .summary =
+        "the pairs n * K + k of a routing [N, K], or [N, H, K] with experts of each head, sorted stably by expert, "
+        "and where each expert's begin",
     .samples =
         [] {
           return std::vector<Sample>{
               sort_sample("usual", {40, 4}, 16),    sort_sample("odd", {7, 3}, 5),
               sort_sample("one expert", {9, 2}, 1), sort_sample("mostly empty", {3, 1}, 64),
               sort_sample("size one", {1, 1}, 1),   sort_sample("no tokens", {0, 2}, 4),
+              sort_sample("heads", {11, 3, 2}, 4),  sort_sample("one head", {6, 1, 2}, 3),
           };
         },
     .bad_samples =

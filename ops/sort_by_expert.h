@@ -5,15 +5,16 @@
 
 namespace weir {
 
-// The (token, slot) pairs of a routing, sorted by expert.
+// The (token, slot) pairs of a routing, sorted by expert. With H heads, whose experts are their own, expert e of head h
+// counts as number h * experts + e; H is 1 where there are no heads.
 struct ExpertOrder {
-  Tensor pairs;    // [N * K] int32: pair numbers n * K + k, by expert, within an expert ascending
-  Tensor tokens;   // [N * K] int32: pairs / K
-  Tensor offsets;  // [experts + 1] int64: the pairs of expert e are at offsets[e] .. offsets[e + 1] - 1
+  Tensor pairs;    // [N * H * K] int32: pair numbers (n * H + h) * K + k, by expert, within an expert ascending
+  Tensor tokens;   // [N * H * K] int32: pairs / (H * K)
+  Tensor offsets;  // [H * experts + 1] int64: the pairs of expert e are at offsets[e] .. offsets[e + 1] - 1
 };
 
-// index [N, K] int32: the experts chosen for each token. Throws ArgumentError for an expert outside [0, experts), with
-// its position and value. Not differentiable.
+// index [N, K] or [N, H, K] int32: the experts chosen for each token, or for each head of each token. Throws
+// ArgumentError for an expert outside [0, experts), with its position and value. Not differentiable.
 ExpertOrder sort_by_expert(const Tensor& index, std::int64_t experts);
 
 extern Kernel<void(const Tensor& index, const ExpertOrder& order)> sort_by_expert_kernel;

@@ -14,8 +14,8 @@
 #include "autograd/autograd.h"
 #include "core/error.h"
 #include "core/safetensors.h"
-#include "models/attention.h"
 #include "models/feedforward.h"
+#include "models/relative_attention.h"
 #include "ops/add.h"
 #include "ops/concatenate.h"
 #include "ops/cross_entropy.h"
@@ -188,7 +188,8 @@ void check_attention(const Case& c, Comparison& comparison) {
   const Tensor x = c.leaf("x");
   std::vector<Tensor> seen{x};
   if (c.has("memory")) seen.insert(seen.begin(), c.leaf("memory"));
-  const Tensor y = attention(concatenate(seen, 1), x.size(1));
+  const Tensor all = concatenate(seen, 1);
+  const Tensor y = attention(all, all, x.size(1), {}).y;
   backward(sum(y * c.load("dy")));
   comparison.add("y", y, c.exact("y"), tolerance);
   comparison.add("dx", gradient(x), c.exact("dx"), tolerance);

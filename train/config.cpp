@@ -227,6 +227,7 @@ void resolve(Config& config) {
 }
 
 void validate(const Config& config) {
+  validate(config.model, config.feedforward);
   validate_model(config);
   validate_batches(config);
   validate_schedule(config);

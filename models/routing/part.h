@@ -17,6 +17,7 @@
 #include "models/config.h"
 #include "models/forward_context.h"
 #include "models/parameter.h"
+#include "models/regulariser.h"
 
 namespace weir::routing {
 
@@ -39,9 +40,14 @@ struct Scored {
 };
 
 struct Routed {
-  Tensor logits;  // [N, E]
-  Tensor index;   // [N, K] int32
-  Tensor gate;    // [N, K]
+  Tensor logits;           // [N, E]
+  Tensor index;            // [N, K] int32
+  Tensor gate;             // [N, K]
+  std::int64_t sequences;  // B
+
+  // The three as [B, T, ...], and back.
+  RegulariserInputs by_sequence() const;
+  static Routed from_sequences(const RegulariserInputs& tensors);
 };
 
 // Where scores declare their parameters.

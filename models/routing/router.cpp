@@ -5,6 +5,7 @@
 #include "ops/add_scalar.h"
 #include "ops/dropout.h"
 #include "ops/multiply.h"
+#include "ops/reshape.h"
 #include "ops/scale.h"
 #include "ops/take_along.h"
 
@@ -12,6 +13,16 @@ namespace weir::routing {
 
 Tensor Scored::ranked(const Tensor& values) const {
   return keep.defined() ? values + scale(add_scalar(keep, -1), 1e30) : values;
+}
+
+RegulariserInputs Routed::by_sequence() const {
+  const auto apart = [this](const Tensor& t) { return reshape(t, {sequences, t.size(0) / sequences, t.size(1)}); };
+  return {apart(logits), apart(index), apart(gate)};
+}
+
+Routed Routed::from_sequences(const RegulariserInputs& tensors) {
+  const auto joined = [](const Tensor& t) { return reshape(t, {t.size(0) * t.size(1), t.size(2)}); };
+  return {joined(tensors[0]), joined(tensors[1]), joined(tensors[2]), tensors[0].size(0)};
 }
 
 Router::Router(ParameterSet& parameters, const std::string& name, std::int64_t layer, std::int64_t width,
@@ -32,19 +43,19 @@ Routed Router::operator()(const Tensor& x, std::int64_t sequences, const Forward
   const Call call{context, layer_, sequences, k_};
   Scored scored{scores_(x, call), {}};
   if (context.training && expert_dropout_ > 0)
-    scored.keep = keep_mask(scored.logits.shape(), expert_dropout_, call.random(RandomPlace::expert_mask),
-                            scored.logits.dtype());
+    scored.keep =
+        keep_mask(scored.logits.shape(), expert_dropout_, call.random(RandomPlace::expert_mask), scored.logits.dtype());
   Tensor index;
   {
     const NoGradient guard;
     index = selection_({scored.logits.detach(), scored.keep}, call);
   }
   const Tensor gate = gate_(scored, index);
-  return {scored.logits, index, scored.keep.defined() ? gate * take_along(scored.keep, index) : gate};
+  return {scored.logits, index, scored.keep.defined() ? gate * take_along(scored.keep, index) : gate, sequences};
 }
 
-Tensor Router::auxiliary_loss(const Routed& routed, const ForwardContext& context) const {
-  if (!context.training || regulariser_weight_ == 0) return {};
+Tensor Router::auxiliary_loss(const Routed& routed) const {
+  if (regulariser_weight_ == 0) return {};
   const Tensor loss = regulariser_(routed);
   return loss.defined() ? scale(loss, regulariser_weight_) : loss;
 }

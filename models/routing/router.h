@@ -16,7 +16,7 @@ class Router {
   // x: [N, D], `sequences` runs of equally many tokens.
   Routed operator()(const Tensor& x, std::int64_t sequences, const ForwardContext& context) const;
   // The regulariser times its weight; undefined where there is none.
-  Tensor auxiliary_loss(const Routed& routed, const ForwardContext& context) const;
+  Tensor auxiliary_loss(const Routed& routed) const;
   std::int64_t parameter_count() const { return parameter_count_; }
 
  private:

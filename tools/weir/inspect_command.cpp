@@ -54,7 +54,9 @@ void print_table(const Config& config, const ModelCost& cost, const TransformerX
   for (const Parameter& p : model.parameters().parameters())
     if (!p.name.starts_with("layer") || p.name.starts_with("layer0."))
       fmt::print("  {:<24} {}\n", p.name, p.shape.str());
-  if (m.layers > 1) fmt::print("  {:<24} like layer0\n", fmt::format("layer1 .. layer{}", m.layers - 1));
+  const std::int64_t distinct = m.distinct_layers();
+  if (distinct > 1) fmt::print("  {:<24} like layer0\n", fmt::format("layer1 .. layer{}", distinct - 1));
+  if (m.layers > distinct) fmt::print("  {:<24} run {} times\n", "these layers", m.layers / distinct);
   fmt::print("\nparameters          {:>14}\n", cost.parameters);
   fmt::print("active parameters   {:>14}  used by one token; the embedding counts as one row\n",
              cost.active_parameters);

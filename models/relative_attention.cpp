@@ -1,0 +1,64 @@
+#include "models/relative_attention.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "models/initialise.h"
+#include "ops/linear.h"
+#include "ops/relative_attention.h"
+#include "ops/reshape.h"
+#include "ops/slice.h"
+
+namespace weir {
+namespace {
+
+double matrix_std(const ModelConfig& config, std::int64_t fan_in) {
+  return std::sqrt(2.0 / static_cast<double>(config.layers * fan_in));
+}
+
+const Parameter& add_matrix(ParameterSet& parameters, const std::string& name, const ModelConfig& config,
+                            std::int64_t rows, std::int64_t cols) {
+  return parameters.add(name, {rows, cols}, initialise::truncated_normal(matrix_std(config, cols)));
+}
+
+}  // namespace
+
+RelativeAttention::RelativeAttention(ParameterSet& parameters, const std::string& name, const ModelConfig& config)
+    : heads_(config.heads),
+      head_size_(config.head_size),
+      d_model_(config.d_model),
+      w_q_(add_matrix(parameters, name + ".w_q", config, heads_ * head_size_, d_model_)),
+      w_kv_(add_matrix(parameters, name + ".w_kv", config, heads_ * 2 * head_size_, d_model_)),
+      w_r_(add_matrix(parameters, name + ".w_r", config, heads_ * head_size_, d_model_)),
+      w_o_(add_matrix(parameters, name + ".w_o", config, d_model_, heads_ * head_size_)),
+      u_(parameters.add(name + ".u", {heads_, head_size_}, initialise::constant(0))),
+      v_(parameters.add(name + ".v", {heads_, head_size_}, initialise::constant(0))),
+      scale_(parameters.add(name + ".scale", {1},
+                            initialise::constant(1 / std::sqrt(static_cast<double>(config.head_size))))),
+      positions_(config.d_model) {}
+
+AttentionOutput RelativeAttention::operator()(const Tensor& x, const Tensor& values, std::int64_t queries,
+                                              const ForwardContext&) const {
+  if (!values.same_view(x)) throw InternalError("RelativeAttention: values apart from keys");
+  const std::int64_t batch = x.size(0), keys = x.size(1);
+  const Tensor own = queries == keys ? x : slice(x, 1, keys - queries, keys);               // [B, T, D]
+  const Tensor q = reshape(linear(own, w_q_.value), {batch, queries, heads_, head_size_});  // [B, T, H, P]
+  const Tensor kv = reshape(linear(x, w_kv_.value), {batch, keys, heads_, 2, head_size_});  // [B, S, H, 2, P]
+  const Tensor r = reshape(linear(positions_(keys, x.dtype()), w_r_.value), {keys, heads_, head_size_});  // [S, H, P]
+  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value);  // [B, T, H, P]
+  return {linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value)};
+}
+
+AttentionCost RelativeAttention::cost(const AttentionLoad& load) const {
+  const auto d = static_cast<double>(d_model_), width = static_cast<double>(heads_ * head_size_);
+  AttentionCost cost;
+  for (const Parameter* p : {&w_q_, &w_kv_, &w_r_, &w_o_, &u_, &v_, &scale_})
+    cost.total_parameters += p->shape.product();
+  cost.active_parameters = cost.total_parameters;
+  const double projections = d * width * (2 + 2 * load.keys_per_query + load.keys_per_query / load.batch_size);
+  cost.multiply_adds = projections + 3 * width * load.seen;
+  cost.kept_values = load.keys_per_query * (2 * d + 2 * width) + 2 * d + 2 * width;  // seen, normed, kv; own, q, out
+  return cost;
+}
+
+}  // namespace weir

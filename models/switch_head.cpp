@@ -1,0 +1,171 @@
+#include "models/switch_head.h"
+
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "models/initialise.h"
+#include "ops/add.h"
+#include "ops/add_scalar.h"
+#include "ops/cast.h"
+#include "ops/concatenate.h"
+#include "ops/dropout.h"
+#include "ops/gather_rows.h"
+#include "ops/grouped_matmul.h"
+#include "ops/linear.h"
+#include "ops/multiply.h"
+#include "ops/relative_attention.h"
+#include "ops/reshape.h"
+#include "ops/scale.h"
+#include "ops/scatter_add_rows.h"
+#include "ops/sigmoid.h"
+#include "ops/slice.h"
+#include "ops/sum.h"
+#include "ops/take_along.h"
+#include "ops/top_k.h"
+
+namespace weir {
+namespace {
+
+double fan_in_std(const ModelConfig& config, std::int64_t fan_in) {
+  return std::sqrt(2.0 / static_cast<double>(config.layers * fan_in));
+}
+
+// A matrix, or as many as the first of three extents says.
+const Parameter& add_matrices(ParameterSet& parameters, const std::string& name, const ModelConfig& config,
+                              const Shape& shape, std::int64_t fan_in) {
+  return parameters.add(name, shape, initialise::normal(fan_in_std(config, fan_in)));
+}
+
+const Parameter& add_selector(ParameterSet& parameters, const std::string& name, const ModelConfig& config) {
+  return parameters.add(name, {config.heads * config.attention_experts, config.d_model},
+                        initialise::normalised_rows(fan_in_std(config, config.d_model)));
+}
+
+Shape expert_shape(const ModelConfig& c, std::int64_t inputs, std::int64_t outputs) {
+  return {c.heads * c.attention_experts, inputs, outputs};
+}
+
+}  // namespace
+
+SwitchHead::SwitchHead(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& c)
+    : layer_(layer),
+      d_model_(c.d_model),
+      heads_(c.heads),
+      head_size_(c.head_size),
+      experts_(c.attention_experts),
+      k_(c.attention_k),
+      expert_dropout_(c.attention_expert_dropout),
+      regulariser_weight_(c.attention_regulariser_weight),
+      w_q_(add_matrices(parameters, name + ".w_q", c, {heads_ * head_size_, d_model_}, d_model_)),
+      w_k_(add_matrices(parameters, name + ".w_k", c, {heads_ * head_size_, d_model_}, d_model_)),
+      w_r_(add_matrices(parameters, name + ".w_r", c, {heads_ * head_size_, d_model_}, d_model_)),
+      w_v_(add_matrices(parameters, name + ".w_v", c,
+                        experts_ > 1 ? expert_shape(c, d_model_, head_size_) : Shape{heads_ * head_size_, d_model_},
+                        d_model_)),
+      w_o_(add_matrices(parameters, name + ".w_o", c,
+                        experts_ > 1 ? expert_shape(c, head_size_, d_model_) : Shape{d_model_, heads_ * head_size_},
+                        heads_ * head_size_)),
+      sel_o_(add_selector(parameters, name + ".sel_o", c)),
+      sel_v_(experts_ > 1 ? &add_selector(parameters, name + ".sel_v", c) : nullptr),
+      positions_(c.d_model) {}
+
+AttentionOutput SwitchHead::operator()(const Tensor& x, const Tensor& values, std::int64_t queries,
+                                       const ForwardContext& context) const {
+  const std::int64_t batch = x.size(0), keys = x.size(1);
+  const Tensor own = queries == keys ? x : slice(x, 1, keys - queries, keys);  // [B, T, D]
+  if (experts_ == 1) {
+    const Tensor v = reshape(linear(values, w_v_.value), {batch, keys, heads_, head_size_});
+    const Tensor gate = sigmoid(linear(cast(own, sel_o_.value.dtype()), sel_o_.value));  // [B, T, H]
+    const Tensor gated = attend(x, own, v) * cast(reshape(gate, {batch, queries, heads_, 1}), x.dtype());
+    return {linear(reshape(gated, {batch, queries, heads_ * head_size_}), w_o_.value)};
+  }
+  const Selection of_keys = select(x, *sel_v_, RandomPlace::attention_value_mask, context);
+  const Selection of_queries = select(own, sel_o_, RandomPlace::attention_output_mask, context);
+  AttentionOutput out;
+  out.y = output_experts(attend(x, own, value_experts(values, of_keys)), of_queries);
+  if (context.training && regulariser_weight_ > 0) {
+    out.regulariser_inputs = {of_keys.logits, of_queries.logits};
+    if (!context.shared_layer) out.auxiliary_loss = auxiliary_loss(std::exchange(out.regulariser_inputs, {}));
+  }
+  return out;
+}
+
+Tensor SwitchHead::attend(const Tensor& x, const Tensor& own, const Tensor& v) const {
+  const std::int64_t batch = x.size(0), keys = x.size(1), queries = own.size(1);
+  const Tensor q = reshape(linear(own, w_q_.value), {batch, queries, heads_, head_size_});
+  const std::vector<Tensor> key_and_value{reshape(linear(x, w_k_.value), {batch, keys, heads_, 1, head_size_}),
+                                          reshape(v, {batch, keys, heads_, 1, head_size_})};
+  const Tensor kv = concatenate(key_and_value, 3);  // [B, S, H, 2, P]
+  const Tensor r = reshape(linear(positions_(keys, x.dtype()), w_r_.value), {keys, heads_, head_size_});
+  const DType dtype = w_q_.value.dtype();
+  const Tensor no_bias = Tensor::zeros({heads_, head_size_}, dtype);
+  const Tensor scale = Tensor::full({1}, 1 / std::sqrt(static_cast<double>(head_size_)), dtype);
+  return relative_attention(q, kv, r, no_bias, no_bias, scale);
+}
+
+// As in Moe, selection is on the logits. A dropped expert ranks last; where it is taken because too few are left, its
+// gate is what it would be without dropout.
+SwitchHead::Selection SwitchHead::select(const Tensor& x, const Parameter& selector, RandomPlace place,
+                                         const ForwardContext& context) const {
+  const DType dtype = selector.value.dtype();  // never bf16
+  const std::int64_t rows = x.size(0) * x.size(1);
+  const Tensor logits =
+      reshape(linear(cast(x, dtype), selector.value), {x.size(0), x.size(1), heads_, experts_});  // [B, n, H, E]
+  Tensor ranked = logits.detach();
+  if (context.training && expert_dropout_ > 0) {
+    const Tensor mask = keep_mask(logits.shape(), expert_dropout_, context.random(place, layer_), dtype);
+    ranked = ranked + weir::scale(add_scalar(mask, -1), 1e30);
+  }
+  const Tensor index = top_k(ranked, k_).indices;          // [B, n, H, K]
+  const Tensor gate = take_along(sigmoid(logits), index);  // [B, n, H, K]
+  return {logits, cast(reshape(gate, {rows * heads_, k_, 1}), x.dtype()),
+          sort_by_expert(reshape(index, {rows, heads_, k_}), experts_)};
+}
+
+Tensor SwitchHead::value_experts(const Tensor& values, const Selection& selection) const {
+  const std::int64_t batch = values.size(0), keys = values.size(1), rows = batch * keys * heads_;
+  const ExpertOrder& order = selection.order;
+  const Tensor gathered = gather_rows(reshape(values, {batch * keys, d_model_}), order.tokens);  // [rows * K, D]
+  const Tensor sorted = grouped_matmul(gathered, w_v_.value, order.offsets);                     // [rows * K, P]
+  const Tensor pairs = reshape(scatter_add_rows(sorted, order.pairs, rows * k_), {rows, k_, head_size_});
+  const std::vector<int> slots{1};
+  return reshape(sum(pairs * selection.gate, slots), {batch, keys, heads_, head_size_});
+}
+
+Tensor SwitchHead::output_experts(const Tensor& attended, const Selection& selection) const {
+  const std::int64_t batch = attended.size(0), queries = attended.size(1), rows = batch * queries * heads_;
+  const ExpertOrder& order = selection.order;
+  const Tensor pairs = reshape(attended, {rows, 1, head_size_}) * selection.gate;             // [rows, K, P]
+  const Tensor gathered = gather_rows(reshape(pairs, {rows * k_, head_size_}), order.pairs);  // [rows * K, P]
+  const Tensor sorted = grouped_matmul(gathered, w_o_.value, order.offsets);                  // [rows * K, D]
+  return reshape(scatter_add_rows(sorted, order.tokens, batch * queries), {batch, queries, d_model_});
+}
+
+Tensor SwitchHead::auxiliary_loss(const RegulariserInputs& inputs) const {
+  if (inputs.empty()) return {};
+  return weir::scale(sequence_entropy_regulariser(inputs[0]) + sequence_entropy_regulariser(inputs[1]),
+                     regulariser_weight_);
+}
+
+AttentionCost SwitchHead::cost(const AttentionLoad& load) const {
+  const auto d = static_cast<double>(d_model_), heads = static_cast<double>(heads_), keys = load.keys_per_query;
+  const auto width = static_cast<double>(heads_ * head_size_), slots = experts_ > 1 ? static_cast<double>(k_) : 1;
+  AttentionCost cost;
+  for (const Parameter* p : {&w_q_, &w_k_, &w_r_, &w_v_, &w_o_, &sel_o_, sel_v_})
+    if (p != nullptr) cost.total_parameters += p->shape.product();
+  const std::int64_t per_expert = (w_v_.shape.product() + w_o_.shape.product()) / experts_;
+  cost.active_parameters = cost.total_parameters - (experts_ > 1 ? (experts_ - k_) * per_expert : 0);
+  const double selectors = static_cast<double>(sel_o_.shape.product()) * (experts_ > 1 ? 1 + keys : 1);
+  const double projections = d * width * (1 + keys + keys / load.batch_size + slots * (keys + 1));
+  cost.multiply_adds = projections + selectors + 3 * width * load.seen;
+  cost.kept_values = keys * (2 * d + 2 * width) + 2 * d + 3 * width + heads;  // seen, normed, kv; own, q, out, gated
+  if (experts_ > 1) {
+    const double scores = 2 * heads * static_cast<double>(experts_);  // logits, sigmoid
+    // Of keys: gathered inputs and outputs of the experts; of queries: gated and gathered.
+    cost.kept_values += keys * (slots * (heads * d + width) + scores) + slots * 2 * width + scores;
+  }
+  return cost;
+}
+
+}  // namespace weir
