@@ -23,6 +23,7 @@ class ProductKeyMemory final : public Feedforward {
  private:
   bool uses_all() const { return config_.k >= config_.sub_keys; }
   Tensor all_values(const Tensor& x_a, const Tensor& x_b) const;
+  Tensor chosen_values(const Tensor& x_a, const Tensor& x_b) const;
 
   FeedforwardConfig config_;
   const Parameter &keys_a_, &keys_b_, &values_;
