@@ -46,6 +46,16 @@ Saved Backward::keep(const Tensor& t) const {
   return saved;
 }
 
+Tensor LeafSum::get() const {
+  return edge_ && edge_.node->is_leaf && adding_to_leaves() ? edge_.node->leaf_gradient : Tensor();
+}
+
+LeafSum Backward::leaf_sum(int i) const {
+  LeafSum sum;
+  if (needed(i)) sum.edge_ = node_->inputs[static_cast<std::size_t>(i)];
+  return sum;
+}
+
 void Backward::input(int i, std::function<Tensor(const Tensor& dy)> gradient) {
   if (!needed(i)) return;
   if (!per_input_) {

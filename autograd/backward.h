@@ -39,6 +39,19 @@ class Saved {
   int output_ = -1;
 };
 
+// The gradient that a leaf holds already. A gradient function may add to it in place and return nothing for that input:
+// what touches few rows of a large parameter then never makes, clears or adds a tensor of its size.
+class LeafSum {
+ public:
+  // Undefined where there is nothing to add to: the input is no leaf or has no gradient yet, or this walk returns
+  // gradients instead of adding them to leaves.
+  Tensor get() const;
+
+ private:
+  friend class Backward;
+  Edge edge_;
+};
+
 class Backward {
  public:
   Backward(const char* op, std::vector<Tensor> inputs, std::vector<Tensor> outputs);
@@ -50,6 +63,9 @@ class Backward {
 
   // Keeps an input or output for the gradient functions. Empty where the call is not recorded.
   Saved keep(const Tensor& t) const;
+
+  // For adding to the gradient of input i in place.
+  LeafSum leaf_sum(int i) const;
 
   // Defines the gradient of one input of a single-output op.
   void input(int i, std::function<Tensor(const Tensor& dy)> gradient);

@@ -5,6 +5,7 @@
 #include <map>
 #include <queue>
 #include <unordered_map>
+#include <utility>
 
 #include "autograd/accumulate.h"
 #include "autograd/autograd.h"
@@ -15,6 +16,20 @@ namespace weir {
 namespace {
 
 thread_local bool recording = true;
+thread_local bool adding = false;
+
+// Sets a flag until the end of the scope.
+class Setting {
+ public:
+  Setting(bool& flag, bool value) : flag_(flag), before_(std::exchange(flag, value)) {}
+  ~Setting() { flag_ = before_; }
+  Setting(const Setting&) = delete;
+  Setting& operator=(const Setting&) = delete;
+
+ private:
+  bool& flag_;
+  bool before_;
+};
 
 using OutputKey = std::pair<const Node*, int>;
 
@@ -41,6 +56,7 @@ class Walk {
 
   void run() {
     const GradientMode mode(options_.create_graph);
+    const Setting leaves(adding, captured_.empty());
     while (!queue_.empty()) {
       Node* const node = queue_.top();
       queue_.pop();
@@ -123,6 +139,7 @@ Node& leaf_of(const char* what, const Tensor& t) {
 }  // namespace
 
 bool gradients_enabled() { return recording; }
+bool adding_to_leaves() { return adding; }
 GradientMode::GradientMode(bool enabled) : before_(recording) { recording = enabled; }
 GradientMode::~GradientMode() { recording = before_; }
 

@@ -54,4 +54,7 @@ struct TensorGradient final : GradientSlot {
 
 Edge edge_of(const Tensor& t);  // empty if the tensor takes no part in a graph
 
+// Whether the walk under way on this thread adds gradients to leaves.
+bool adding_to_leaves();
+
 }  // namespace weir

@@ -1,12 +1,16 @@
 #include "models/product_key_memory.h"
 
+#include <algorithm>
 #include <cmath>
 
-#include "core/error.h"
 #include "models/initialise.h"
+#include "ops/gather_sum.h"
 #include "ops/linear.h"
 #include "ops/outer_sum.h"
 #include "ops/permute.h"
+#include "ops/product_key_search.h"
+#include "ops/relu.h"
+#include "ops/reshape.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
 #include "ops/sum.h"
@@ -31,26 +35,42 @@ ProductKeyMemory::ProductKeyMemory(ParameterSet& parameters, const std::string& 
           name + ".values", {config.sub_keys * config.sub_keys, model.d_model},
           normal_of(model, config.init == "standard" ? model.d_model : config.sub_keys * config.sub_keys))) {}
 
-FeedforwardOutput ProductKeyMemory::operator()(const Tensor& x, const ForwardContext&) const {
-  if (!uses_all()) throw ArgumentError("feedforward.k: a k below feedforward.sub_keys is not there yet");
+FeedforwardOutput ProductKeyMemory::operator()(const Tensor& x, const ForwardContext& context) const {
   const std::int64_t half = x.size(-1) / 2;
-  return {all_values(slice(x, -1, 0, half), slice(x, -1, half, 2 * half)), {}, {}};
+  const Tensor x_a = slice(x, -1, 0, half), x_b = slice(x, -1, half, 2 * half);
+  const Weighted used = uses_all() ? all_values(x_a, x_b) : chosen_values(x_a, x_b);
+  FeedforwardOutput out;
+  out.y = used.sum;
+  if (context.analyse) count_active(out.statistics, used.weights);
+  return out;
 }
 
 // The heads' scores are added, so their keys may be: the product is H times smaller.
-Tensor ProductKeyMemory::all_values(const Tensor& x_a, const Tensor& x_b) const {
+ProductKeyMemory::Weighted ProductKeyMemory::all_values(const Tensor& x_a, const Tensor& x_b) const {
   const std::vector<int> heads{0};
   const Tensor a = linear(x_a, sum(keys_a_.value, heads));  // [B, T, n]
   const Tensor b = linear(x_b, sum(keys_b_.value, heads));
-  const Tensor weights = config_.activation == "softmax" ? softmax(outer_sum(a, b))
-                                                         : outer_sum(a, b, Activation::relu);  // [B, T, n^2]
-  return linear(weights, transpose(values_.value, 0, 1));
+  const Tensor weights =
+      config_.activation == "softmax" ? softmax(outer_sum(a, b)) : outer_sum(a, b, Activation::relu);  // [B, T, n^2]
+  return {weights, linear(weights, transpose(values_.value, 0, 1))};
+}
+
+ProductKeyMemory::Weighted ProductKeyMemory::chosen_values(const Tensor& x_a, const Tensor& x_b) const {
+  const std::int64_t B = x_a.size(0), T = x_a.size(1), H = config_.key_heads, n = config_.sub_keys, k = config_.k;
+  const auto scores_of = [&](const Tensor& half, const Tensor& keys) {
+    return reshape(linear(half, reshape(keys, {H * n, half.size(-1)})), {B, T, H, n});
+  };
+  const ProductKeys chosen = product_key_search(scores_of(x_a, keys_a_.value), scores_of(x_b, keys_b_.value), k);
+  const Tensor scores = reshape(chosen.scores, {B, T, H * k}), indices = reshape(chosen.indices, {B, T, H * k});
+  const Tensor weights = config_.activation == "softmax" ? softmax(scores) : relu(scores);
+  return {weights, gather_sum(weights, indices, values_.value)};
 }
 
 FeedforwardCost ProductKeyMemory::cost() const {
   const std::int64_t keys = keys_a_.shape.product() + keys_b_.shape.product(), values = values_.shape.product();
-  const std::int64_t scored = keys / config_.key_heads;
-  return {keys + values, keys + values, static_cast<double>(scored + values)};
+  if (uses_all()) return {keys + values, keys + values, static_cast<double>(keys / config_.key_heads + values)};
+  const std::int64_t named = config_.key_heads * config_.k, width = values_.shape[1];  // heads may name a value twice
+  return {keys + values, keys + std::min(values, named * width), static_cast<double>(keys + named * width)};
 }
 
 }  // namespace weir

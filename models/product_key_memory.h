@@ -22,7 +22,12 @@ class ProductKeyMemory final : public Feedforward {
 
  private:
   bool uses_all() const { return config_.k >= config_.sub_keys; }
-  Tensor all_values(const Tensor& x_a, const Tensor& x_b) const;
+  struct Weighted {
+    Tensor weights;  // of each token's values
+    Tensor sum;      // like the input
+  };
+  Weighted all_values(const Tensor& x_a, const Tensor& x_b) const;
+  Weighted chosen_values(const Tensor& x_a, const Tensor& x_b) const;
 
   FeedforwardConfig config_;
   const Parameter &keys_a_, &keys_b_, &values_;

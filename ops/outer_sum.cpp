@@ -148,11 +148,11 @@ const OpRegistration registration{{
         [] {
           using enum Activation;
           return std::vector<Sample>{
-              outer_sample("usual", {4}, 8, 16),         outer_sample("relu", {4}, 8, 16, relu),
-              outer_sample("odd", {3, 5}, 7, 9),         outer_sample("odd relu", {3, 5}, 7, 9, relu),
-              outer_sample("many rows", {90}, 46, 46),   outer_sample("wide", {2}, 3, 401, relu),
-              outer_sample("no outer axis", {}, 3, 5),   outer_sample("size one", {1}, 1, 1),
-              outer_sample("zero rows", {0}, 4, 3),      outer_sample("zero left", {3}, 0, 2),
+              outer_sample("usual", {4}, 8, 16),           outer_sample("relu", {4}, 8, 16, relu),
+              outer_sample("odd", {3, 5}, 7, 9),           outer_sample("odd relu", {3, 5}, 7, 9, relu),
+              outer_sample("many rows", {90}, 46, 46),     outer_sample("wide", {2}, 3, 401, relu),
+              outer_sample("no outer axis", {}, 3, 5),     outer_sample("size one", {1}, 1, 1),
+              outer_sample("zero rows", {0}, 4, 3),        outer_sample("zero left", {3}, 0, 2),
               outer_sample("zero right", {3}, 2, 0, relu),
           };
         },

@@ -9,6 +9,7 @@
 #include "autograd/grad_check.h"
 #include "ops/add.h"
 #include "ops/dropout.h"
+#include "ops/gather_sum.h"
 #include "ops/linear.h"
 #include "ops/multiply.h"
 #include "ops/relu.h"
@@ -171,6 +172,33 @@ TEST_CASE("long chains are walked and destroyed without a deep stack") {
     y = Tensor();
   }
   CHECK(gradient(one).item() == 200000);
+}
+
+TEST_CASE("a gradient that is added to its leaf in place is the one that is returned whole") {
+  const Tensor weight = random_tensor({20, 3}, 1), index = random_indices({20, 3}, 2, 50, DType::int32);
+  const Tensor values = require_gradient(random_tensor({50, 5}, 3));
+  const auto y = [&](const Tensor& table) { return sum(gather_sum(weight, index, table)); };
+  const Tensor whole = gradients_of(y(values), {values})[0];
+  CHECK_FALSE(gradient(values).defined());  // `gradients` leaves the leaves alone
+  backward(y(values));                      // nothing to add to yet
+  CHECK(same_bits(gradient(values), whole));
+  const Tensor buffer = Tensor::full({50, 5}, 7, DType::float64);
+  set_gradient_buffer(values, buffer);
+  backward(y(values));
+  CHECK(gradient(values).same_view(buffer));
+  CHECK(max_difference(buffer, whole + Tensor::full({50, 5}, 7, DType::float64)) < 1e-14);
+  CHECK(same_bits(gradients_of(y(values), {values})[0], whole));
+  fill(buffer, 0);
+  backward(y(values) + y(values) + sum(values));  // in place twice, and once through the walk
+  CHECK(max_difference(buffer, whole + whole + Tensor::full({50, 5}, 1, DType::float64)) < 1e-14);
+  fill(buffer, 0);
+  backward(y(scale(values, 2)));  // the table is no leaf
+  CHECK(max_difference(buffer, whole + whole) < 1e-14);
+  fill(buffer, 0);
+  const auto block = [&](std::span<const Tensor> in) { return std::vector{y(values) * in[0]}; };
+  const Tensor factor = require_gradient(Tensor::scalar(1, DType::float64));
+  backward(checkpoint(block, std::span(&factor, 1))[0]);
+  CHECK(max_difference(buffer, whole) < 1e-14);
 }
 
 TEST_CASE("grad_check notices a planted mistake") {

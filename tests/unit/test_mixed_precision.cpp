@@ -7,6 +7,7 @@
 
 #include "autograd/autograd.h"
 #include "ops/embedding.h"
+#include "ops/gather_sum.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
 #include "ops/support/samples.h"
@@ -83,4 +84,10 @@ TEST_CASE("mixed precision: embedding") {
     return std::vector{embedding(in[0], ids, in[0].dtype() == DType::float32 ? DType::bf16 : DType::float64)};
   };
   check_mixed(op, {random_tensor({6, 9}, 1)}, 0, 1e-6);
+}
+
+TEST_CASE("mixed precision: gather_sum") {
+  const Tensor index = random_indices({30, 5}, 5, 6, DType::int32);
+  const auto op = [index](std::span<const Tensor> in) { return std::vector{gather_sum(in[0], index, in[1])}; };
+  check_mixed(op, {random_tensor({30, 5}, 1), random_tensor({6, 9}, 2)}, 1, 1e-6);
 }

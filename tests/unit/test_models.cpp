@@ -160,6 +160,22 @@ TEST_CASE("models: initial values of experts and router") {
   }
 }
 
+TEST_CASE("models: initial values of product keys") {
+  const ModelConfig config{.vocabulary = 5, .d_model = 96, .layers = 2, .heads = 1, .head_size = 4};
+  for (const std::string init : {"dense-equivalent", "standard"}) {
+    FeedforwardConfig ff = product_keys(20, 3, 5);
+    ff.init = init;
+    TransformerXl model(config, ff);
+    model.initialise(3);
+    const auto values = [&](const char* name) { return model.parameters().at(name).value.values(); };
+    const double keys = std::sqrt(2.0 / (2 * 96)), stored = init == "standard" ? keys : std::sqrt(2.0 / (2 * 400));
+    CHECK(std_of(values("layer0.ff.keys_a")) == doctest::Approx(keys).epsilon(0.03));
+    CHECK(std_of(values("layer1.ff.keys_b")) == doctest::Approx(keys).epsilon(0.03));
+    CHECK(std_of(values("layer1.ff.values")) == doctest::Approx(stored).epsilon(0.02));
+    CHECK(largest(values("layer1.ff.values")) > 3 * stored);  // not truncated
+  }
+}
+
 TEST_CASE("models: initial values depend on name and seed, not on the order of declaration") {
   const auto values_of_b = [](std::vector<std::string> names, std::uint64_t seed) {
     ParameterSet set;
@@ -180,7 +196,8 @@ TEST_CASE("models: initial values depend on name and seed, not on the order of d
 
 TEST_CASE("models: carried memory equals attention over the whole text") {
   constexpr std::int64_t kBatch = 2, kSegments = 3, T = 4;
-  for (const FeedforwardConfig& ff : {dense(9), sigma_moe(4, 8, 2)}) {
+  for (const FeedforwardConfig& ff :
+       {dense(9), top_k_of(9, 3), product_keys(4, 2, 3), product_keys(4, 2, 4), sigma_moe(4, 8, 2)}) {
     for (std::int64_t length : {1, 3, 4, 5, 7, 8, 30}) {
       CAPTURE(length);
       TransformerXl model(small_model(1), ff);  // with more layers, memory reaches further back than attention
@@ -214,7 +231,10 @@ TEST_CASE("models: attention looks back only") {
 }
 
 TEST_CASE("models: gradients of the whole model against finite differences") {
-  for (const FeedforwardConfig& ff : {dense(9), sigma_moe(4, 8, 2)}) {
+  FeedforwardConfig softmax_some = product_keys(4, 2, 3), softmax_all = product_keys(4, 2, 4);
+  softmax_some.activation = softmax_all.activation = "softmax";
+  for (const FeedforwardConfig& ff : {dense(9), top_k_of(9, 3), product_keys(4, 2, 3), product_keys(4, 2, 4),
+                                      softmax_some, softmax_all, sigma_moe(4, 8, 2)}) {
     ModelConfig config = small_model();
     config.dropout = 0.2;
     TransformerXl model(config, ff);
@@ -350,11 +370,77 @@ TEST_CASE("sigma-moe: every gate against a plain computation") {
   }
 }
 
+TEST_CASE("product keys: every activation against a plain computation over all pairs") {
+  constexpr std::size_t kTokens = 10, D = 12, H = 2, n = 5;
+  for (const std::string activation : {"relu", "softmax"})
+    for (const std::int64_t k : {1, 3, 4, 5, 25}) {
+      CAPTURE(activation);
+      CAPTURE(k);
+      FeedforwardConfig ff = product_keys(n, H, k);
+      ff.activation = activation;
+      TransformerXl model(small_model(1), ff);
+      model.initialise(9, DType::float64);
+      const auto keys_a = model.parameters().at("layer0.ff.keys_a").value.values();
+      const auto keys_b = model.parameters().at("layer0.ff.keys_b").value.values();
+      const auto stored = model.parameters().at("layer0.ff.values").value.values();
+      const Tensor input = random_tensor({2, 5, D}, 8);
+      const auto x = input.values();
+      std::vector<double> expected(kTokens * D);
+      for (std::size_t token = 0; token < kTokens; ++token) {
+        std::vector<std::pair<double, std::size_t>> taken;  // scores with the values they weigh
+        std::vector<double> added(n * n);
+        for (std::size_t h = 0; h < H; ++h) {
+          std::vector<std::pair<double, std::size_t>> pairs;
+          for (std::size_t pair = 0; pair < n * n; ++pair) {
+            double score = 0;
+            for (std::size_t d = 0; d < D / 2; ++d)
+              score += x[token * D + d] * keys_a[(h * n + pair / n) * (D / 2) + d] +
+                       x[token * D + D / 2 + d] * keys_b[(h * n + pair % n) * (D / 2) + d];
+            pairs.emplace_back(score, pair);
+            added[pair] += score;
+          }
+          std::sort(pairs.rbegin(), pairs.rend());
+          taken.insert(taken.end(), pairs.begin(), pairs.begin() + k);
+        }
+        if (k >= static_cast<std::int64_t>(n)) {
+          taken.clear();
+          for (std::size_t pair = 0; pair < n * n; ++pair) taken.emplace_back(added[pair], pair);
+        }
+        double total = 0;
+        for (const auto& [score, pair] : taken) total += std::exp(score);
+        for (const auto& [score, pair] : taken)
+          for (std::size_t d = 0; d < D; ++d)
+            expected[token * D + d] +=
+                (activation == "relu" ? std::max(score, 0.0) : std::exp(score) / total) * stored[pair * D + d];
+      }
+      CHECK(max_difference(model.feedforward(0)(input, {}).y, Tensor::from_values({2, 5, D}, expected)) < 1e-12);
+    }
+}
+
+// Where two scores are close, rounding may choose the other: those tokens differ, the rest do not.
+TEST_CASE("product keys: bf16 agrees with float32 but for tokens whose selection flips") {
+  constexpr std::int64_t D = 12, kTokens = 200;
+  TransformerXl model(small_model(1), product_keys(16, 2, 4));
+  model.initialise(9);
+  const Tensor x = converted(random_tensor({1, kTokens, D}, 8), DType::bf16);
+  const Tensor y = model.feedforward(0)(x, {}).y;
+  CHECK(y.dtype() == DType::bf16);
+  const auto rounded = y.values(), exact = model.feedforward(0)(converted(x, DType::float32), {}).y.values();
+  int close = 0;
+  for (std::size_t token = 0; token < kTokens; ++token) {
+    double difference = 0;
+    for (std::size_t d = token * D; d < (token + 1) * D; ++d)
+      difference = std::max(difference, std::abs(rounded[d] - exact[d]));
+    close += difference < 1e-2 * largest(exact);
+  }
+  CHECK(close > 0.9 * kTokens);
+}
+
 TEST_CASE("models: activation checkpointing changes no bit") {
   FeedforwardConfig moe = sigma_moe(4, 8, 2);
   moe.expert_dropout = 0.2;
   moe.regulariser_weight = 0.1;
-  for (const FeedforwardConfig& ff : {dense(9), moe}) {
+  for (const FeedforwardConfig& ff : {dense(9), top_k_of(9, 3), product_keys(4, 2, 3), moe}) {
     ModelConfig config = small_model(3);
     config.dropout = 0.1;
     TransformerXl plain(config, ff);
@@ -372,7 +458,7 @@ TEST_CASE("models: activation checkpointing changes no bit") {
 }
 
 TEST_CASE("models: bf16 activations stay close to float32") {
-  for (const FeedforwardConfig& ff : {dense(40), sigma_moe(4, 16, 2)}) {
+  for (const FeedforwardConfig& ff : {dense(40), top_k_of(40, 30), product_keys(6, 2, 6), sigma_moe(4, 16, 2)}) {
     ModelConfig config = small_model(3);
     TransformerXl exact(config, ff);
     config.precision = "bf16";

@@ -41,7 +41,8 @@ int random_byte(std::size_t i) { return static_cast<int>(RandomStream{3, 0, 0}.b
 Config small_config(const std::string& kind = "moe") {
   Config config;
   config.model = {.vocabulary = 256, .d_model = 16, .layers = 2, .heads = 2, .head_size = 8, .segment = 8};
-  config.feedforward = {.kind = kind, .d_ff = 24, .experts = 4, .expert_size = 8, .k = 2, .regulariser = "none"};
+  config.feedforward = {
+      .kind = kind, .d_ff = 24, .experts = 4, .expert_size = 8, .k = 2, .regulariser = "none", .sub_keys = 6};
   config.train = {.batch_size = 4};
   config.optimizer = {.lr = 1e-2, .clip = 0};
   resolve(config);
@@ -209,7 +210,7 @@ TEST_CASE("streams cover consecutive blocks, targets one token later") {
 TEST_CASE("accumulated gradients are those of the whole batch") {
   const TemporaryDirectory folder;
   const Corpus corpus = corpus_of(folder, 400, random_byte);
-  for (const std::string kind : {"dense", "moe"}) {
+  for (const std::string kind : {"dense", "top-k", "pkm", "moe"}) {
     Config whole = small_config(kind), parts = whole;
     parts.train.accumulate = 2;
     Bench a(whole, corpus, DType::float64), b(parts, corpus, DType::float64);
@@ -320,7 +321,7 @@ TEST_CASE("training learns, in float32 and bf16, with experts and without") {
   const TemporaryDirectory folder;
   const Corpus corpus = corpus_of(folder, 2000, [](std::size_t i) { return "abcde fgh"[i % 9]; });
   for (const std::string precision : {"float32", "bf16"})
-    for (const std::string kind : {"dense", "moe"}) {
+    for (const std::string kind : {"dense", "top-k", "pkm", "moe"}) {
       CAPTURE(precision);
       CAPTURE(kind);
       Config config = small_config(kind);
@@ -393,7 +394,7 @@ TEST_CASE("training asks the system for no memory after its second step") {
   const OneThread guard;  // with more, how many scratch blocks are in use at once depends on their timing
   const TemporaryDirectory folder;
   const Corpus corpus = corpus_of(folder, 2000, random_byte);
-  for (const std::string kind : {"dense", "moe"}) {
+  for (const std::string kind : {"dense", "top-k", "pkm", "moe"}) {
     CAPTURE(kind);
     Config config = small_config(kind);
     config.feedforward.regulariser = "entropy";
@@ -411,14 +412,14 @@ TEST_CASE("training asks the system for no memory after its second step") {
 TEST_CASE("the estimate of training memory is near the measured peak") {
   const TemporaryDirectory folder;
   const Corpus corpus = corpus_of(folder, 10000, random_byte);
-  for (const std::string kind : {"dense", "moe"})
+  for (const std::string kind : {"dense", "top-k", "pkm", "moe"})
     for (const bool checkpointed : {false, true}) {
       CAPTURE(kind);
       CAPTURE(checkpointed);
       Config config;
       config.model = {.d_model = 128, .layers = 4, .heads = 4, .head_size = 32, .segment = 128};
       config.model.checkpoint_activations = checkpointed;
-      config.feedforward = {.kind = kind, .d_ff = 513, .experts = 8, .expert_size = 64, .k = 2};
+      config.feedforward = {.kind = kind, .d_ff = 513, .experts = 8, .expert_size = 64, .k = 2, .sub_keys = 23};
       config.train.batch_size = 8;
       resolve(config);
       Allocator& memory = allocator({});
