@@ -20,13 +20,11 @@ constexpr std::size_t kMaxParts = 64;   // of a sequence
 constexpr const char* kSupported =
     "NFC, NFD, NFKC, NFKD, Nmt, Lowercase, StripAccents, Strip, Replace, Prepend, Precompiled, ByteLevel, Sequence";
 
-// The text changed, its first character still stands where it stood.
-void put(Segment& segment, std::string text) {
-  if (segment.head > 0) {
-    std::size_t at = 0;
-    if (!text.empty()) next_code_point(text, at);
-    segment.head = at;
-  }
+// The text changed; what became of its first character has `head` bytes, or more where others joined it.
+void put(Segment& segment, std::string text, std::size_t head) {
+  std::size_t first = 0;
+  if (!text.empty()) next_code_point(text, first);
+  if (segment.head > 0) segment.head = std::max(first, std::min(head, text.size()));
   segment.text = std::move(text);
 }
 
@@ -34,7 +32,10 @@ void put(Segment& segment, std::string text) {
 class Mapping final : public Normalizer {
  public:
   explicit Mapping(std::function<std::string(std::string_view)> map) : map_(std::move(map)) {}
-  void apply(Segment& segment) const override { put(segment, map_(segment.text)); }
+  void apply(Segment& segment) const override {
+    const std::size_t head = segment.head == 0 ? 0 : map_(std::string_view(segment.text).substr(0, segment.head)).size();
+    put(segment, map_(segment.text), head);
+  }
 
  private:
   std::function<std::string(std::string_view)> map_;
@@ -140,11 +141,14 @@ class Precompiled final : public Normalizer {
   void apply(Segment& segment) const override {
     const std::string_view text = segment.text;
     std::string mapped;
+    std::size_t head = 0;
     for (std::size_t at = 0; at < text.size();) {
       const std::string_view cluster = text.substr(at, grapheme_end(text, at) - at);
       at += cluster.size();
       if (const auto whole = cluster.size() < 6 ? map_.shortest_match(cluster) : std::nullopt) {
         append_bounded(mapped, *whole);
+        if (head == 0 && is_one_character(cluster)) head = mapped.size();
+        if (head == 0 && !mapped.empty()) head = 1;
         continue;
       }
       for (std::size_t within = 0; within < cluster.size();) {
@@ -152,12 +156,19 @@ class Precompiled final : public Normalizer {
         next_code_point(cluster, within);
         const std::string_view character = cluster.substr(begin, within - begin);
         append_bounded(mapped, map_.shortest_match(character).value_or(character));
+        if (head == 0) head = mapped.size();
       }
     }
-    put(segment, std::move(mapped));
+    put(segment, std::move(mapped), head);
   }
 
  private:
+  static bool is_one_character(std::string_view text) {
+    std::size_t at = 0;
+    next_code_point(text, at);
+    return at == text.size();
+  }
+
   Charsmap map_;
 };
 
@@ -204,7 +215,7 @@ class Nmt final : public Normalizer {
  public:
   void apply(Segment& segment) const override {
     Filter(survives_nmt).apply(segment);
-    put(segment, nmt_spaces(segment.text));
+    put(segment, nmt_spaces(segment.text), 0);
   }
 };
 

@@ -76,7 +76,7 @@ class Translator {
 
   void escape() {
     const char letter = at_ + 1 < in_.size() ? in_[at_ + 1] : '\0';
-    constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{Nd}\\p{Pc}", kHex = "0-9A-Fa-f";
+    constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}", kHex = "0-9A-Fa-f";
     const auto set = [&](std::string_view members, bool negated) {
       if (in_class_ && negated) refuse(fmt::format("\\{} in a class", letter));
       put(2, in_class_ ? std::string(members) : fmt::format("[{}{}]", negated ? "^" : "", members));
@@ -109,8 +109,15 @@ class Translator {
         if (letter != 'b' || !in_class_) refuse(fmt::format("\\{}", letter));
         return copy(2);
       default:
-        return copy(std::min<std::size_t>(2, in_.size() - at_));
+        return copy(escape_length());
     }
+  }
+
+  // With what stands in braces: \p{L}, \x{1F600}.
+  std::size_t escape_length() const {
+    const std::size_t brace = at_ + 2, end = in_.find('}', at_);
+    const bool braces = brace < in_.size() && in_[brace] == '{' && end != std::string_view::npos;
+    return braces ? end + 1 - at_ : std::min<std::size_t>(2, in_.size() - at_);
   }
 
   void unicode_escape() {
