@@ -122,7 +122,8 @@ def check_wikitext(weir):
                                       input=text.encode(), capture_output=True, check=True).stdout.split()
             check(read_split(out, split) == list(map(int, expected)), f"{split} is not what spm_encode makes of it")
     evaluation = train_on(weir, out, 60)
-    print(f"ok: wikitext from an archive, as spm_encode has it; {evaluation}", flush=True)
+    check(evaluation["word_perplexity"] > evaluation["perplexity"] > 1, f"eval on prepared words says {evaluation}")
+    print("ok: wikitext from an archive, as spm_encode has it; trained on and evaluated per word", flush=True)
 
     files = []
     for split, text in texts.items():

@@ -1,0 +1,33 @@
+// Pieces and their tokens, in both directions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "train/tokenizer/json/document.h"
+
+namespace weir {
+
+constexpr std::int32_t kMaxToken = (1 << 22) - 1;
+
+class Vocabulary {
+ public:
+  // An object {"piece": token, ...}. No two pieces may share a token.
+  explicit Vocabulary(const JsonPlace& place);
+
+  std::int32_t find(std::string_view piece) const {
+    const auto found = tokens_.find(piece);
+    return found == tokens_.end() ? -1 : found->second;
+  }
+  std::size_t entries() const { return tokens_.size(); }
+  const std::vector<std::string>& pieces() const { return pieces_; }  // by token; empty where there is none
+
+ private:
+  std::vector<std::string> pieces_;
+  std::unordered_map<std::string_view, std::int32_t> tokens_;  // into pieces_
+};
+
+}  // namespace weir
