@@ -43,7 +43,7 @@ class Corpus {
   // The tokens from `begin` on.
   void read(std::int64_t begin, std::span<std::int32_t> into) const;
 
-  void verify() const;           // reads all shards and compares their checksums; throws RunError(bad_data)
+  void verify() const;           // reads its shards and compares their checksums; throws RunError(bad_data)
   std::string checksum() const;  // of all the files' tokens: tells one corpus from another
 
  private:

@@ -4,11 +4,10 @@ One row per mistake: its name, the exit code, fragments of the message, the argu
 in `train` rows, so that only the mistake is wrong. FOLDER stands for the test's folder.
 """
 
-import ctypes
-import ctypes.util
 import json
 import shutil
 
+from token_data import hex_digest, load_hashes
 from weir_test import CONTROL, check, checkpoints, setup, tensor_header
 
 USAGE, DATA, MEMORY, IO = 2, 65, 71, 74
@@ -187,23 +186,6 @@ def check_toml(mistakes):
         mistakes.check(f"TOML: {name}", USAGE, fragments, ["train", "FOLDER/config.toml"])
 
 
-class Xxh128(ctypes.Structure):
-    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
-
-
-def load_hash():
-    """XXH3-128 from the library that weir itself uses."""
-    library = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
-    library.XXH3_128bits.restype = Xxh128
-    library.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-
-    def digest(data):
-        value = library.XXH3_128bits(data, len(data))
-        return f"{value.high:016x}{value.low:016x}"
-
-    return digest
-
-
 def with_header(data, change):
     """A safetensors file with its header changed."""
     length = int.from_bytes(data[:8], "little")
@@ -258,11 +240,14 @@ def hostile_states():
     yield "endless memory", value(memory_groups=10**15)
     yield "more memory than stored", value(memory_groups=3)
     yield "seconds as text", value(seconds="long")
+    yield "other data", value(data_checksum="0" * 32)
+    yield "data of another length", value(data_tokens=1)
+    yield "tokenizer out of the run folder", value(tokenizer="../tokenizer.model")
 
 
 def check_hostile_checkpoints(mistakes):
     """Files whose checksums were made to fit, so that what reads them has to notice."""
-    digest = load_hash()
+    xxh128, _ = load_hashes()
     run = mistakes.weir.folder / "hostile"
     shutil.copytree(mistakes.weir.folder / "run", run)
     for extra in checkpoints(run)[:-1]:
@@ -276,7 +261,7 @@ def check_hostile_checkpoints(mistakes):
         check(bad != good, f"{name}: the damage changes nothing")
         path.write_bytes(bad)
         entries = json.loads(good_manifest)
-        entries[file_name] = {"bytes": len(bad), "xxh3_128": digest(bad)}
+        entries[file_name] = {"bytes": len(bad), "xxh3_128": hex_digest(xxh128(bad))}
         manifest.write_text(json.dumps(entries) + "\n")
         mistakes.check(f"{file_name}: {name}", code, [fragment or file_name], words)
         path.write_bytes(good)

@@ -73,9 +73,11 @@ class Numbers final : public Tokenizer {
   }
   std::string decode(std::span<const std::int32_t> tokens) const override {
     std::string text;
-    for (std::int32_t token : tokens) text += fmt::format("{}{}", text.empty() ? "" : " ", token);
+    for (std::int32_t token : tokens) text += (text.empty() ? "" : " ") + piece(token);
     return text;
   }
+  std::string piece(std::int32_t token) const override { return std::to_string(token); }
+  std::string describe() const override { return "numbers"; }
 };
 
 Config small_config() {
@@ -152,7 +154,8 @@ TEST_CASE("corpora: which data a configuration means") {
   write_dataset(data, dataset);
   CHECK(open_corpora({.train = data, .valid = {}, .valid_fraction = 0.1}).valid.size() == 100);
   CHECK(contains(error_message([&] { open_corpora({}); }), "data.train=FILE"));
-  CHECK(contains(error_message([&] { open_corpora({.train = folder.path(), .valid = {}}); }), "this directory has no dataset.json"));
+  CHECK(contains(error_message([&] { open_corpora({.train = folder.path(), .valid = {}}); }),
+                 "this directory has no dataset.json"));
   CHECK(contains(error_message([&] { Corpus::split(data, "test"); }), "has no test split"));
 }
 
@@ -165,6 +168,11 @@ TEST_CASE("corpora: shards that are damaged or of other data") {
   CHECK(refusal().empty());
   flip_bit(shard, 70);
   CHECK(contains(refusal(), shard + ": its tokens"));
+  const Corpus damaged = Corpus::split(folder.path(), "train");
+  damaged.part(0, 192).verify();
+  damaged.part(256, 1000).verify();
+  CHECK_THROWS_AS(damaged.part(0, 193).verify(), RunError);
+  CHECK_THROWS_AS(damaged.part(255, 1000).verify(), RunError);
   flip_bit(shard, 70);
   std::filesystem::copy_file(other / "train-00003.tokens", shard, std::filesystem::copy_options::overwrite_existing);
   CHECK(contains(refusal(), shard + ": its checksum is"));

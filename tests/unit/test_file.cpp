@@ -133,6 +133,35 @@ TEST_CASE("reading refuses what is not there, not a file, too large or empty") {
   CHECK(read_file(small, 5) == "12345");
 }
 
+TEST_CASE("a file that is open for reading at any place") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a";
+  write_file_synced(path, "0123456789");
+  const RandomAccessFile file(path);
+  CHECK(file.size() == 10);
+  std::string text(4, ' ');
+  file.read(3, std::as_writable_bytes(std::span(text)));
+  CHECK(text == "3456");
+  std::filesystem::resize_file(path, 5);
+  CHECK(contains(io_error_of([&] { file.read(3, std::as_writable_bytes(std::span(text))); }),
+                 path + ": the file ends at byte 5, but had 10 bytes when it was opened; it was cut meanwhile"));
+  CHECK(contains(io_error_of([&] { RandomAccessFile none(directory / "none"); }), "cannot open"));
+  CHECK(contains(io_error_of([&] { RandomAccessFile none("/dev/zero"); }), "expected a regular file"));
+}
+
+TEST_CASE("what was written is overwritten, and nothing beyond") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a";
+  FileWriter writer(path);
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  writer.write(bytes("0123"));
+  writer.overwrite(1, bytes("xy"));
+  writer.write(bytes("45"));
+  CHECK_THROWS_AS(writer.overwrite(5, bytes("xy")), InternalError);
+  writer.finish();
+  CHECK(read_file(path, 10) == "0xy345");
+}
+
 TEST_CASE("a pipe without a writer is refused at once by a map") {
   const TemporaryDirectory directory;
   REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
