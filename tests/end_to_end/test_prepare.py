@@ -15,6 +15,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -538,6 +539,10 @@ def check_interruption(weir):
 
 def main():
     with setup() as weir:
+        text = weir.succeed("prepare", "--help")
+        if "--mirror" not in text or "packed or not" not in text:
+            print("skipped: this build lacks libcurl, OpenSSL, libarchive or zlib", flush=True)
+            sys.exit(77)
         archive = check_wikitext(weir)
         check_bytes(weir)
         shards = pes2o_shards()
