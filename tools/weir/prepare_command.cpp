@@ -145,7 +145,7 @@ std::string footer() {
     text += fmt::format("  {:<14}{} [{}]\n", source.name, source.title, source.licence);
   text += "  files         texts of yours: --train, --valid, --test\n\nExamples:\n";
   if (have_downloads()) text += "  weir prepare enwik8\n";
-  text += "  weir prepare wikitext-103 --from wikitext-103-v1.zip\n";
+  if (have_unpacking()) text += "  weir prepare wikitext-103 --from wikitext-103-v1.zip\n";
   text += "  weir prepare files --train book.txt --valid-fraction 0.05 --tokenizer bytes --out data/book";
   return text;
 }

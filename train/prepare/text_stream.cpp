@@ -67,10 +67,11 @@ bool have_unpacking() { return unpack != nullptr; }
 std::unique_ptr<TextStream> open_text(const std::string& path, const std::string& member) {
   if (!is_packed(path)) return open_plain(path);
   if (unpack == nullptr)
-    throw RunError(ExitCode::unavailable,
-                   fmt::format("{}: this file is packed, and this build of weir unpacks nothing, since it was built "
-                               "without libarchive; unpack it yourself, or build weir again with -Dlibarchive=enabled",
-                               printable(path, 4096)));
+    throw RunError(
+        ExitCode::unavailable,
+        fmt::format("{}: this file is packed, and this build of weir unpacks nothing, since it was built "
+                    "without libarchive or zlib; unpack it yourself, or build weir again with -Dlibarchive=enabled",
+                    printable(path, 4096)));
   return unpack(path, member);
 }
 
