@@ -151,8 +151,8 @@ void check_before_sweep(const Sweep& sweep) {
     if (!std::filesystem::exists(run.file("config.toml"))) continue;
     const std::string difference = first_difference(load_config(run.file("config.toml")), run.config);
     if (!difference.empty())
-      throw ArgumentError(fmt::format("{}: begun with {}; remove that folder, or choose another with --run", run.folder,
-                                      difference));
+      throw ArgumentError(
+          fmt::format("{}: begun with {}; remove that folder, or choose another with --run", run.folder, difference));
   }
 }
 

@@ -104,7 +104,8 @@ std::string sweep_table(const Sweep& sweep, TableFormat format) {
     table.push_back({row.variant->config.name, fmt::format("{}", row.cost.parameters),
                      fmt::format("{}", row.cost.active_parameters), fmt::format("{:.1f}%", row.flops), result_text(row),
                      fmt::format("{}", row.results.size())});
-    if (published) table.back().push_back(row.variant->published > 0 ? fmt::format("{:.2f}", row.variant->published) : "-");
+    if (published)
+      table.back().push_back(row.variant->published > 0 ? fmt::format("{:.2f}", row.variant->published) : "-");
   }
   return format == TableFormat::markdown ? markdown_table(table) : text_table(table);
 }
