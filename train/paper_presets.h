@@ -1,4 +1,5 @@
-// The rows of the paper's tables as configurations: each is a scale (model, data, schedule) and a variant (feedforward).
+// The rows of the paper's tables as configurations: each is a scale (model, data, schedule) and a variant
+// (feedforward).
 #pragma once
 
 #include <optional>

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "train/config.h"
+#include "train/text_table.h"
 
 namespace weir {
 
@@ -56,7 +57,6 @@ struct SweepOutcome {
 // Runs what is not finished, `jobs` processes at a time, and says on stdout how it goes unless `quiet`.
 SweepOutcome run_sweep(const Sweep& sweep, std::int64_t jobs, bool quiet);
 
-enum class TableFormat { text, markdown, json };
 std::string sweep_table(const Sweep& sweep, TableFormat format);
 
 }  // namespace weir
