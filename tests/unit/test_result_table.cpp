@@ -47,7 +47,8 @@ TEST_CASE("run result: last and best, damaged lines passed over") {
   CHECK(result.best->value() == 1.4427);
   CHECK(result.best->unit() == std::string("bpb"));
   CHECK(result.last_step == 7);
-  write_file_synced(path, std::string("{\"step\":2,\"valid/loss\":2.0}\n"));
+  write_file_synced(
+      path, std::string("{\"step\":2,\"valid/loss\":2.0,\"valid/perplexity\":7.389,\"valid/bits_per_byte\":0.9}\n"));
   CHECK(read_run_result(path).last->value() == doctest::Approx(std::exp(2.0)));
   CHECK(read_run_result(path).last->unit() == std::string("ppl"));
 }

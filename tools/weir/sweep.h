@@ -45,7 +45,8 @@ struct SweepArguments {
 // Reads, resolves and validates every variant. Trains nothing, touches no folder.
 Sweep load_sweep(const SweepArguments& arguments);
 
-// Refuses what `weir train` would refuse, and folders whose runs were begun with other settings.
+// Refuses data that `weir train` would refuse (read once, not once per variant), and folders whose runs were begun with
+// other settings.
 void check_before_sweep(const Sweep& sweep);
 
 struct SweepOutcome {
