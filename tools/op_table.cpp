@@ -1,7 +1,7 @@
-// Writes the two reference pages that come from code: docs/ops.md from the op records, docs/settings.md from the
-// configuration's description.
+// Writes the reference pages that come from code: docs/ops.md from the op records, docs/settings.md from the
+// configuration's description, docs/presets.md from the presets.
 //
-//   build/tools/op_table docs           writes both
+//   build/tools/op_table docs           writes them
 //   build/tools/op_table --check docs   exits 1 where a file differs from what would be written
 #include <fmt/format.h>
 
@@ -14,7 +14,12 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/op_info.h"
+#include "models/feedforward_share.h"
+#include "models/model_cost.h"
 #include "train/config.h"
+#include "train/paper_presets.h"
+#include "train/presets.h"
+#include "train/text_table.h"
 
 namespace {
 
@@ -87,6 +92,74 @@ std::string settings_page() {
          weir::help_markdown();
 }
 
+std::string grouped(std::int64_t number) {
+  std::string digits = fmt::format("{}", number);
+  for (std::size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
+  return digits;
+}
+
+weir::TableRow preset_row(const weir::PaperPreset& preset) {
+  const weir::Config c = weir::load_config(preset.name);
+  const weir::ModelCost cost = weir::model_cost(c.model, c.feedforward, c.train.batch_size);
+  const std::optional<double> paper = weir::paper_flops_percent(c.feedforward);
+  return {fmt::format("`{}`", preset.name),
+          preset.help,
+          grouped(cost.parameters),
+          grouped(cost.active_parameters),
+          paper ? fmt::format("{:.1f}", *paper) : "",
+          fmt::format("{:.1f}", weir::flops_percent(c.model, c.feedforward, preset.dense_d_ff)),
+          fmt::format("{:.2f} {}", preset.published.value, preset.published.unit),
+          preset.published.table};
+}
+
+constexpr const char* kPresetsIntroduction =
+    "# Presets\n\n"
+    "Written by `build/tools/op_table docs` from `train/presets.cpp` and `train/paper_presets.cpp`; do not edit it.\n"
+    "`weir presets` prints a shorter list, `weir inspect NAME` all about one.\n\n"
+    "Every row of the tables of \"Approximating Two-Layer Feedforward Networks for Efficient Transformers\" has a "
+    "name,\n"
+    "and `weir train NAME` trains it as the authors did: 100,000 steps of AdamW without weight decay, a cosine from\n"
+    "2.5e-4, the memory as long as the segment. The data is read from the folder that `data.train` names.\n\n"
+    "- The authors trained in fp16 with loss scaling; the presets use bf16, which has float32's range and needs none.\n"
+    "  `model.precision=float32` is the other choice.\n"
+    "- Small dense and Top-K models clip the gradient at 0.1, all others at 0.25; the large models warm up over 4,000\n"
+    "  steps. So it stands in the authors' configurations, if not in the paper.\n"
+    "- `wt103-small-sigma-moe` has two published results: 11.71 (Tab. 3) with a regulariser of weight 1e-3, and 11.59\n"
+    "  (Tab. 10) with 1e-4, from which the ablations start: `wt103-small-sigma-moe-ablation`.\n"
+    "- The large sigma-MoE drops experts with probability 0.1, as the authors' configurations say; the paper's Tab. 9 "
+    "says\n"
+    "  0.2.\n"
+    "- PKM uses all of its values for each token, as all of the authors' runs did. SCALE-pkm is short for\n"
+    "  SCALE-pkm-relu.\n"
+    "- The published results of WikiText-103 and enwik8 were measured with a memory of four segments and a batch of 4, "
+    "in\n"
+    "  float32. Perplexities are per token of the 8,000-piece tokenizer, not per word.\n\n"
+    "*Parameters* are ours; the authors' model has one more per layer, a scale that it never uses. *Active* are those "
+    "that\n"
+    "one token uses. *FLOPs* are the feedforward's in percent of the scale's dense one: as the paper counts (100 K / "
+    "E,\n"
+    "without the router), and exactly.\n";
+
+std::string presets_page() {
+  std::string page = kPresetsIntroduction;
+  page += "\n## Quick starts\n\n";
+  std::vector<weir::TableRow> table{{"preset", "is"}};
+  for (const std::string& name : weir::preset_names())
+    if (weir::find_paper_preset(name) == nullptr) table.push_back({"`" + name + "`", weir::preset_help(name)});
+  page += weir::markdown_table(table, 2);
+  std::string scale;
+  for (const weir::PaperPreset& preset : weir::paper_presets()) {
+    if (preset.scale != scale) {
+      if (!scale.empty()) page += weir::markdown_table(table, 2);
+      scale = preset.scale;
+      page += fmt::format("\n## {}\n\n", scale);
+      table = {{"preset", "is", "parameters", "active", "FLOPs %", "exact", "published", "in"}};
+    }
+    table.push_back(preset_row(preset));
+  }
+  return page + weir::markdown_table(table, 2);
+}
+
 // True where the file holds exactly `page`; says on stderr where it does not.
 bool is_current(const std::string& path, const std::string& page) {
   if (std::filesystem::exists(path) && weir::read_file(path, kMaxPageBytes, weir::Empty::allowed) == page) return true;
@@ -100,7 +173,8 @@ int run(std::span<char*> arguments) {
   const std::string folder = arguments.back();
   if (folder.starts_with("-")) throw weir::ArgumentError(kUsage);
   bool current = true;
-  for (const auto& [name, page] : {std::pair{"ops.md", ops_page()}, std::pair{"settings.md", settings_page()}}) {
+  for (const auto& [name, page] : {std::pair{"ops.md", ops_page()}, std::pair{"settings.md", settings_page()},
+                                   std::pair{"presets.md", presets_page()}}) {
     const std::string path = folder + "/" + name;
     if (check)
       current = is_current(path, page) && current;

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "train/paper_presets.h"
 
 namespace weir {
 namespace {
@@ -38,13 +39,16 @@ constexpr Preset presets[] = {
     {"quickstart-dense", "the same size with a dense feedforward, to compare", quickstart_dense},
 };
 
-const Preset& find(const std::string& name) {
+const Preset* find(const std::string& name) {
   for (const Preset& preset : presets) {
-    if (preset.name == name) return preset;
+    if (preset.name == name) return &preset;
   }
-  const std::vector<std::string> names = preset_names();
-  throw ArgumentError("there is no preset " + quote_short(name) + did_you_mean(name, names) + "; the presets are " +
-                      join(names, ", ") + ", and a configuration file is named with its ending .toml");
+  return nullptr;
+}
+
+[[noreturn]] void refuse(const std::string& name) {
+  throw ArgumentError("there is no preset " + quote_short(name) + did_you_mean(name, preset_names()) +
+                      "; 'weir presets' lists them, and a configuration file is named with its ending .toml");
 }
 
 }  // namespace
@@ -52,16 +56,27 @@ const Preset& find(const std::string& name) {
 std::vector<std::string> preset_names() {
   std::vector<std::string> names;
   for (const Preset& preset : presets) names.push_back(preset.name);
+  for (const PaperPreset& preset : paper_presets()) names.push_back(preset.name);
   return names;
 }
 
-std::string preset_help(const std::string& name) { return find(name).help; }
+std::string preset_help(const std::string& name) {
+  if (const Preset* preset = find(name)) return preset->help;
+  if (const PaperPreset* preset = find_paper_preset(name)) return preset->scale + ": " + preset->help;
+  refuse(name);
+}
 
 Config preset_config(const std::string& name) {
-  const Preset& preset = find(name);
-  Config config = base();
+  Config config;
+  if (const Preset* preset = find(name)) {
+    config = base();
+    preset->change(config);
+  } else if (const PaperPreset* row = find_paper_preset(name)) {
+    config = paper_preset_config(*row);
+  } else {
+    refuse(name);
+  }
   config.name = name;
-  preset.change(config);
   return config;
 }
 

@@ -1,4 +1,5 @@
-// Named configurations: `weir train NAME` starts from one of them.
+// Named configurations: `weir train NAME` starts from one of them. The quick starts stand here, the rows of the paper
+// in paper_presets.h.
 #pragma once
 
 #include <string>

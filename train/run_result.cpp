@@ -15,6 +15,7 @@ std::optional<double> number(const nlohmann::json& line, const char* key) {
   return std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
+// Perplexity is logged only where tokens are not bytes; bits per byte are then those of the text behind the tokens.
 void add_line(RunResult& result, const nlohmann::json& line) {
   const auto step = line.find("step");
   if (step == line.end() || !step->is_number_integer()) return;
@@ -22,7 +23,8 @@ void add_line(RunResult& result, const nlohmann::json& line) {
   result.last_step = std::max(result.last_step, at);
   const auto nats = number(line, "valid/loss");
   if (!nats) return;
-  const ValidationResult found{at, *nats, number(line, "valid/bits_per_byte")};
+  ValidationResult found{at, *nats, {}};
+  if (!line.contains("valid/perplexity")) found.bits_per_byte = number(line, "valid/bits_per_byte");
   if (!result.last || at >= result.last->step) result.last = found;
   if (!result.best || *nats < result.best->nats_per_token) result.best = found;
 }

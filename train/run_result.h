@@ -10,7 +10,7 @@ namespace weir {
 struct ValidationResult {
   std::int64_t step = 0;
   double nats_per_token = 0;
-  std::optional<double> bits_per_byte;  // logged for byte tokens
+  std::optional<double> bits_per_byte;  // where tokens are bytes
 
   double value() const;      // bits per byte, or else perplexity per token
   const char* unit() const;  // "bpb" or "ppl"

@@ -32,7 +32,7 @@ std::string text_table(const std::vector<TableRow>& rows) {
   return text;
 }
 
-std::string markdown_table(const std::vector<TableRow>& rows) {
+std::string markdown_table(const std::vector<TableRow>& rows, std::size_t left_columns) {
   std::string text;
   for (std::size_t r = 0; r < rows.size(); ++r) {
     for (const std::string& cell : rows[r]) {
@@ -42,7 +42,7 @@ std::string markdown_table(const std::vector<TableRow>& rows) {
     }
     text += "|\n";
     if (r != 0) continue;
-    for (std::size_t c = 0; c < rows[r].size(); ++c) text += c == 0 ? "|---" : "|---:";
+    for (std::size_t c = 0; c < rows[r].size(); ++c) text += c < left_columns ? "|---" : "|---:";
     text += "|\n";
   }
   return text;

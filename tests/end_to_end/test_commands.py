@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import termios
+import time
 
 from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
 
@@ -40,6 +41,39 @@ def check_presets(weir):
         check(inspected["flops_per_token"] > 2 * 4 * 128 * 128, f"{preset['name']}: flops_per_token is too low")
         check(inspected["active_parameters"] <= inspected["parameters"], f"{preset['name']}: too many active")
     print(f"ok: {len(presets)} presets, inspect agrees", flush=True)
+
+
+REFERENCE_PARAMETERS = {
+    ("wt103-small-dense",): (47260136, 16), ("wt103-small-sigma-moe",): (47260248, 16),
+    ("wt103-big-dense",): (262479968, 18), ("wt103-big-sigma-moe",): (262461284, 18),
+    ("wt103-small-star-sigma-moe",): (237004376, 16), ("enwik8-dense",): (41286996, 12),
+    ("enwik8-sigma-moe",): (41293080, 12), ("wt103-small-pkm", "feedforward.sub_keys=46"): (35315544, 16),
+    ("wt103-small-pkm", "feedforward.sub_keys=62"): (47128408, 16),
+}
+
+
+def check_paper_presets(weir):
+    before = time.monotonic()
+    table = weir.succeed("presets")
+    check(time.monotonic() - before < 5, "weir presets takes seconds")  # 0.1 on a quiet machine
+    check(all(len(line) <= 80 for line in table.splitlines()), "weir presets is wider than 80 columns")
+    some = weir.succeed_json("presets", "enwik8-s-base", "--json")
+    check([preset["name"] for preset in some] == ["enwik8-s-base", "enwik8-s-base-k1-g512"], f"the filter gives {some}")
+    check(some[0]["published"] == {"value": 1.17, "unit": "bpc", "table": "Tab. 10"}, f"published: {some[0]}")
+    none = weir.run("presets", "enwik9-dense")
+    check(none.returncode == 2 and b"did you mean enwik8-dense?" in none.stderr, f"a wrong filter: {none.stderr}")
+    for what, (parameters, unused) in REFERENCE_PARAMETERS.items():
+        inspected = weir.succeed_json("inspect", *what, "--json")
+        found = inspected["reference_parameters"], inspected["unused_reference_scalars"]
+        check(found == (parameters, unused), f"inspect {what}: {found}, the authors have {parameters}, {unused}")
+        check(inspected["parameters"] == parameters - unused, f"inspect {what}: {inspected['parameters']} parameters")
+    moe = weir.succeed_json("inspect", "wt103-big-sigma-moe", "--json")["feedforward_flops_percent"]
+    check(moe["paper"] == 12.5 and abs(moe["exact"] - 12.85) < 0.01 and moe["dense_d_ff"] == 4110, f"FLOPs: {moe}")
+    text = weir.succeed("inspect", "wt103-small-sigma-moe")
+    for part in ("47260232", "47260248", "25.33%", "25.0% as the paper counts", "11.71 ppl"):
+        check(part in text, f"inspect wt103-small-sigma-moe does not say {part}:\n{text}")
+    check("reference_parameters" not in weir.succeed_json("inspect", "quickstart", "--json"), "quickstart is no row")
+    print(f"ok: {len(REFERENCE_PARAMETERS)} parameter counts are the authors'", flush=True)
 
 
 def check_training(weir, run):
@@ -147,6 +181,7 @@ def main():
         run = weir.folder / "run"
         check_help(weir)
         check_presets(weir)
+        check_paper_presets(weir)
         trained = check_training(weir, run)
         check_parameters(weir, run)
         check_evaluation(weir, run, trained)

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "train/config.h"
+#include "train/text_table.h"
 
 namespace weir {
 
@@ -44,7 +45,8 @@ struct SweepArguments {
 // Reads, resolves and validates every variant. Trains nothing, touches no folder.
 Sweep load_sweep(const SweepArguments& arguments);
 
-// Refuses what `weir train` would refuse, and folders whose runs were begun with other settings.
+// Refuses data that `weir train` would refuse (read once, not once per variant), and folders whose runs were begun with
+// other settings.
 void check_before_sweep(const Sweep& sweep);
 
 struct SweepOutcome {
@@ -56,7 +58,6 @@ struct SweepOutcome {
 // Runs what is not finished, `jobs` processes at a time, and says on stdout how it goes unless `quiet`.
 SweepOutcome run_sweep(const Sweep& sweep, std::int64_t jobs, bool quiet);
 
-enum class TableFormat { text, markdown, json };
 std::string sweep_table(const Sweep& sweep, TableFormat format);
 
 }  // namespace weir

@@ -61,8 +61,7 @@ void run_command(const Arguments& a) {
   const SweepOutcome outcome = run_sweep(sweep, a.jobs > 0 ? a.jobs : default_jobs(sweep), only_table);
   if (!only_table) fmt::print("\n");
   fmt::print("{}", sweep_table(sweep, format_of(a)));
-  if (outcome.stopped)
-    throw RunError(ExitCode::stopped, fmt::format("stopped; continue with '{}'", same_command(a)));
+  if (outcome.stopped) throw RunError(ExitCode::stopped, fmt::format("stopped; continue with '{}'", same_command(a)));
   if (!outcome.failed.empty())
     throw RunError(static_cast<ExitCode>(outcome.failed_code),
                    fmt::format("{} of {} runs failed, the first was {}; the same command tries them again",
@@ -79,7 +78,8 @@ void add_sweep_command(CLI::App& app) {
   command->add_option("--run", arguments->sweep.folder, "folder of the runs; default runs/NAME");
   command->add_option("--jobs", arguments->jobs, "processes at a time; default as many as fill the cores")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{4096}));
-  command->add_option("--only", arguments->sweep.only, "train only these variants, separated by commas")->delimiter(',');
+  command->add_option("--only", arguments->sweep.only, "train only these variants, separated by commas")
+      ->delimiter(',');
   command->add_option("--seeds", arguments->sweep.seeds, "runs per variant; default as the file says")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000}));
   command->add_flag("--table", arguments->table, "train nothing, print the table of what is there");

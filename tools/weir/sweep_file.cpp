@@ -146,13 +146,16 @@ Sweep load_sweep(const SweepArguments& arguments) {
 }
 
 void check_before_sweep(const Sweep& sweep) {
-  for (const SweepVariant& variant : sweep.variants) check_before_training(variant.config);
+  for (auto variant = sweep.variants.begin(); variant != sweep.variants.end(); ++variant) {
+    const auto same_data = [&](const SweepVariant& other) { return other.config.data == variant->config.data; };
+    if (std::none_of(sweep.variants.begin(), variant, same_data)) check_before_training(variant->config);
+  }
   for (const SweepRun& run : sweep.runs) {
     if (!std::filesystem::exists(run.file("config.toml"))) continue;
     const std::string difference = first_difference(load_config(run.file("config.toml")), run.config);
     if (!difference.empty())
-      throw ArgumentError(fmt::format("{}: begun with {}; remove that folder, or choose another with --run", run.folder,
-                                      difference));
+      throw ArgumentError(
+          fmt::format("{}: begun with {}; remove that folder, or choose another with --run", run.folder, difference));
   }
 }
 

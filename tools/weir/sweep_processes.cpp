@@ -44,7 +44,8 @@ std::string own_binary() { return std::filesystem::read_symlink("/proc/self/exe"
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   const int nothing = open("/dev/null", O_RDONLY);
-  const int out = open(result, O_WRONLY | O_CREAT | O_TRUNC, 0644), errors = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  const int out = open(result, O_WRONLY | O_CREAT | O_TRUNC, 0644),
+            errors = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (getppid() != sweep || dup2(nothing, 0) < 0 || dup2(out, 1) < 0 || dup2(errors, 2) < 0) _exit(74);
   execv(arguments[0], const_cast<char* const*>(arguments));
   _exit(70);
@@ -77,8 +78,7 @@ std::string last_words(const SweepRun& run) {
 }
 
 double share_done(const SweepRun& run) {
-  const std::int64_t limit =
-      step_limit(run.config.train, run.config.train.batch_size * run.config.model.segment);
+  const std::int64_t limit = step_limit(run.config.train, run.config.train.batch_size * run.config.model.segment);
   if (limit == 0) return 0;
   const auto steps = static_cast<double>(read_run_result(run.file("metrics.jsonl")).last_step);
   return std::min(1.0, steps / static_cast<double>(limit));
@@ -126,7 +126,8 @@ class Supervisor {
   // The first signal lets each child save, the second ends it at once.
   void pass_signals_on() {
     for (; passed_on_ < signals_seen; ++passed_on_) {
-      if (passed_on_ == 0) say(fmt::format("stopping: {} runs save first; a second signal ends them at once", running_.size()));
+      if (passed_on_ == 0)
+        say(fmt::format("stopping: {} runs save first; a second signal ends them at once", running_.size()));
       for (const Child& child : running_) kill(child.process, SIGTERM);
     }
   }

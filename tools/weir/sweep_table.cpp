@@ -7,6 +7,7 @@
 #include "models/feedforward_share.h"
 #include "models/model_cost.h"
 #include "tools/weir/sweep.h"
+#include "train/progress.h"
 #include "train/run_result.h"
 #include "train/text_table.h"
 
@@ -98,13 +99,14 @@ std::string sweep_table(const Sweep& sweep, TableFormat format) {
     if (unit.empty()) unit = row.unit;
     published = published || row.variant->published > 0;
   }
-  std::vector<TableRow> table{{"variant", "parameters", "active", "FLOPs", unit.empty() ? "result" : unit, "seeds"}};
+  std::vector<TableRow> table{{"variant", "params", "active", "FLOPs", unit.empty() ? "result" : unit, "runs"}};
   if (published) table[0].push_back("published");
   for (const Row& row : rows) {
-    table.push_back({row.variant->config.name, fmt::format("{}", row.cost.parameters),
-                     fmt::format("{}", row.cost.active_parameters), fmt::format("{:.1f}%", row.flops), result_text(row),
-                     fmt::format("{}", row.results.size())});
-    if (published) table.back().push_back(row.variant->published > 0 ? fmt::format("{:.2f}", row.variant->published) : "-");
+    table.push_back({row.variant->config.name, format_si(static_cast<double>(row.cost.parameters)),
+                     format_si(static_cast<double>(row.cost.active_parameters)), fmt::format("{:.1f}%", row.flops),
+                     result_text(row), fmt::format("{}", row.results.size())});
+    if (published)
+      table.back().push_back(row.variant->published > 0 ? fmt::format("{:.2f}", row.variant->published) : "-");
   }
   return format == TableFormat::markdown ? markdown_table(table) : text_table(table);
 }
