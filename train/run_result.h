@@ -1,9 +1,11 @@
-// What a run's metrics.jsonl says about its validation.
+// What a run's metrics say about its validation.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+
+#include "train/metrics_reader.h"
 
 namespace weir {
 
@@ -12,16 +14,18 @@ struct ValidationResult {
   double nats_per_token = 0;
   std::optional<double> bits_per_byte;  // where tokens are bytes
 
-  double value() const;      // bits per byte, or else perplexity per token
-  const char* unit() const;  // "bpb" or "ppl"
+  double value() const;           // bits per byte, or else perplexity per token
+  const char* unit() const;       // "bpb" or "ppl"
+  const char* unit_name() const;  // "bits per byte" or "perplexity"
 };
 
 struct RunResult {
   std::optional<ValidationResult> last, best;  // of the highest step, of the lowest loss; absent before an evaluation
-  std::int64_t last_step = 0;                  // highest that the file mentions
+  std::int64_t last_step = 0;                  // highest that the metrics mention
 };
 
-// Damaged lines, lines cut short and values that are not numbers are passed over; a file that is not there is empty.
+RunResult run_result(const MetricsHistory& metrics);
+// The same of a metrics.jsonl; one that is not there is empty.
 RunResult read_run_result(const std::string& metrics_file);
 
 }  // namespace weir

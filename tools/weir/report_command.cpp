@@ -8,6 +8,7 @@
 #include "tools/weir/commands.h"
 #include "tools/weir/report/page.h"
 #include "tools/weir/report/report_json.h"
+#include "train/result_table.h"
 
 namespace weir {
 namespace {
@@ -18,7 +19,7 @@ struct ReportArguments {
   std::vector<std::string> runs;
   std::string out;
   std::int64_t max_tokens = 65536, threads = 0;
-  bool json = false;
+  bool json = false, table = false, markdown = false;
 };
 
 // The names that tell the runs apart: those of the folders, or the whole paths where two folders are called the same.
@@ -31,7 +32,14 @@ void make_names_distinct(std::vector<ReportRun>& runs) {
       }
 }
 
-void run_report(const ReportArguments& arguments) {
+void print_table(const ReportArguments& arguments) {
+  const TableFormat format = arguments.json       ? TableFormat::json
+                             : arguments.markdown ? TableFormat::markdown
+                                                  : TableFormat::text;
+  fmt::print("{}", result_table(arguments.runs, format));
+}
+
+void write_page(const ReportArguments& arguments) {
   if (arguments.runs.size() > kMostRuns)
     throw ArgumentError(fmt::format("report: {} runs are more than one page can show; name at most {}",
                                     arguments.runs.size(), kMostRuns));
@@ -46,6 +54,13 @@ void run_report(const ReportArguments& arguments) {
     fmt::print("{}\n", report_json(runs, out));
   else
     fmt::print("the report is in {} ({} kB)\n", printable(out, 4096), (page.size() + 999) / 1000);
+}
+
+void run_report(const ReportArguments& arguments) {
+  if (arguments.table)
+    print_table(arguments);
+  else
+    write_page(arguments);
 }
 
 }  // namespace
@@ -63,6 +78,9 @@ void add_report_command(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 48));
   command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
   command->add_flag("--json", arguments->json, "print the figures as one JSON object");
+  CLI::Option* const table = command->add_flag(
+      "--table", arguments->table, "write no page; print the paper's table: variant, G, K, parameters, FLOPs, results");
+  command->add_flag("--markdown", arguments->markdown, "print the table in Markdown")->needs(table);
   command->callback([arguments] { run_report(*arguments); });
 }
 

@@ -4,7 +4,6 @@
 #include "tools/weir/report/charts.h"
 #include "tools/weir/report/html.h"
 #include "tools/weir/report/page.h"
-#include "tools/weir/report/result.h"
 
 namespace weir {
 namespace {
@@ -48,12 +47,10 @@ std::string chart(std::span<const ReportRun> runs, LineChart chart, std::initial
 // Which metric the validation chart shows: that of the result.
 std::string validation_chart(std::span<const ReportRun> runs) {
   for (const ReportRun& run : runs) {
-    const auto result = result_of(run);
+    const auto result = run_result(run.metrics).last;
     if (!result) continue;
-    const char* metric = result->unit == "bits per byte" ? "valid/bits_per_byte"
-                         : result->unit == "perplexity"  ? "valid/perplexity"
-                                                         : "valid/loss";
-    return chart(runs, {.title = "Validation", .note = result->unit, .cut_start = true},
+    const char* metric = result->bits_per_byte ? "valid/bits_per_byte" : "valid/perplexity";
+    return chart(runs, {.title = "Validation", .note = result->unit_name(), .cut_start = true},
                  {{metric, "validation", Line::Style::marked}});
   }
   return "";

@@ -5,7 +5,7 @@
 
 #include "tools/weir/report/html.h"
 #include "tools/weir/report/page.h"
-#include "tools/weir/report/result.h"
+#include "tools/weir/report/feedforward_text.h"
 #include "train/progress.h"
 
 namespace weir {
@@ -26,9 +26,11 @@ std::string count(std::int64_t number) { return format_si(static_cast<double>(nu
 
 std::string tiles(const ReportRun& run) {
   std::string html = "<div class=\"tiles\">\n";
-  if (const auto result = result_of(run)) {
-    html += tile(fmt::format("{:.4g}", result->last), result->unit + ", validation", fmt::format("{}", result->last));
-    html += tile(fmt::format("{:.4g}", result->best), fmt::format("best, at step {}", result->best_step));
+  if (const RunResult result = run_result(run.metrics); result.last) {
+    const double last = result.last->value(), best = result.best->value();
+    html += tile(fmt::format("{:.4g}", last), fmt::format("{}, validation", result.last->unit_name()),
+                 fmt::format("{}", last));
+    html += tile(fmt::format("{:.4g}", best), fmt::format("best, at step {}", result.best->step));
   }
   html += tile(count(run.cost.parameters), "parameters", fmt::format("{}", run.cost.parameters));
   html += tile(count(run.cost.active_parameters), "active per token", fmt::format("{}", run.cost.active_parameters));
@@ -50,7 +52,7 @@ std::string eval_text(const ReportRun& run) {
 }
 
 std::string row(const ReportRun& run, std::size_t number) {
-  const auto result = result_of(run);
+  const RunResult result = run_result(run.metrics);
   const auto tokens = run.metrics.last("train/tokens"), seconds = run.metrics.last("train/seconds");
   return fmt::format(
       "<tr class=\"c{}{}\"><td><span class=\"key\"></span>{}</td><td class=\"text\">{}</td><td>{}</td><td>{}</td><td>{}"
@@ -58,12 +60,13 @@ std::string row(const ReportRun& run, std::size_t number) {
       number % 8, number >= 8 ? " second" : "", html_text(run.name, 60),
       html_text(feedforward_text(run.config.feedforward)), count(run.cost.parameters),
       count(run.cost.active_parameters), tokens ? format_si(*tokens) : "", seconds ? format_duration(*seconds) : "",
-      result ? fmt::format("{:.4g}", result->last) : "", result ? fmt::format("{:.4g}", result->best) : "");
+      result.last ? fmt::format("{:.4g}", result.last->value()) : "",
+      result.best ? fmt::format("{:.4g}", result.best->value()) : "");
 }
 
 std::string table(std::span<const ReportRun> runs) {
-  const auto first = result_of(runs[0]);
-  const std::string unit = first ? first->unit : "validation";
+  const auto first = run_result(runs[0].metrics).last;
+  const std::string unit = first ? first->unit_name() : "validation";
   std::string html = fmt::format(
       "<div class=\"wide\"><table>\n<tr><th>run</th><th style=\"text-align:left\">feedforward</th><th>parameters</th>"
       "<th>active</th><th>tokens</th><th>time</th><th>{}</th><th>best</th></tr>\n",

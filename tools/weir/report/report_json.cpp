@@ -3,7 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "tools/weir/report/result.h"
+#include "tools/weir/report/feedforward_text.h"
 #include "train/expert_metrics.h"
 
 namespace weir {
@@ -51,9 +51,12 @@ json analysis_json(const ReportRun& run) {
 }
 
 json result_json(const ReportRun& run) {
-  const auto result = result_of(run);
-  if (!result) return nullptr;
-  return {{"unit", result->unit}, {"last", result->last}, {"best", result->best}, {"best_step", result->best_step}};
+  const RunResult result = run_result(run.metrics);
+  if (!result.last) return nullptr;
+  return {{"unit", result.last->unit_name()},
+          {"last", result.last->value()},
+          {"best", result.best->value()},
+          {"best_step", result.best->step}};
 }
 
 json run_json(const ReportRun& run) {

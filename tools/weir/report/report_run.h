@@ -8,6 +8,7 @@
 #include "models/model_cost.h"
 #include "train/analyse.h"
 #include "train/metrics_reader.h"
+#include "train/run_result.h"
 
 namespace weir {
 

@@ -1,18 +1,8 @@
-#include "tools/weir/report/result.h"
+#include "tools/weir/report/feedforward_text.h"
 
 #include <fmt/format.h>
 
 namespace weir {
-
-std::optional<RunResult> result_of(const ReportRun& run) {
-  for (const auto& [metric, unit] : {std::pair("valid/bits_per_byte", "bits per byte"),
-                                     {"valid/perplexity", "perplexity"},
-                                     {"valid/loss", "nats per token"}}) {
-    const auto best = run.metrics.lowest(metric);
-    if (best) return RunResult{unit, *run.metrics.last(metric), best->value, best->step};
-  }
-  return std::nullopt;
-}
 
 std::string feedforward_text(const FeedforwardConfig& config) {
   if (config.kind == "dense") return fmt::format("dense, {} hidden units", config.d_ff);
