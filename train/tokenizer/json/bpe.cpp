@@ -141,10 +141,11 @@ class Bpe final : public WordModel {
         if (token < 0) place.at(rank).refuse(fmt::format("'{}' is not in the vocabulary", printable(piece, 40)));
         return token;
       };
-      if (!right.starts_with(prefix_) && right.size() < prefix_.size())
+      const std::int32_t first = token_of(left), second = token_of(right);
+      if (right.size() < prefix_.size())
         place.at(rank).refuse(fmt::format("'{}' is shorter than the prefix", printable(right, 40)));
-      const Merge merge{static_cast<std::int32_t>(rank), token_of(left + right.substr(prefix_.size()))};
-      merges_[pair_of(token_of(left), token_of(right))] = merge;
+      merges_[pair_of(first, second)] = {static_cast<std::int32_t>(rank),
+                                         token_of(left + right.substr(prefix_.size()))};
     }
   }
 

@@ -33,7 +33,8 @@ class Mapping final : public Normalizer {
  public:
   explicit Mapping(std::function<std::string(std::string_view)> map) : map_(std::move(map)) {}
   void apply(Segment& segment) const override {
-    const std::size_t head = segment.head == 0 ? 0 : map_(std::string_view(segment.text).substr(0, segment.head)).size();
+    const std::size_t head =
+        segment.head == 0 ? 0 : map_(std::string_view(segment.text).substr(0, segment.head)).size();
     put(segment, map_(segment.text), head);
   }
 
