@@ -31,8 +31,7 @@ void FeedforwardConfig::visit(FieldVisitor& v) {
   v.field("regulariser", regulariser, part_names<routing::Regulariser>(),
           part_help<routing::Regulariser>("loss term that keeps all experts in use").c_str());
   v.field("regulariser_weight", regulariser_weight, {.min = 0, .max = 1e6}, "factor on the regulariser's loss term");
-  v.field("sub_keys", sub_keys, {.min = 1, .max = 65536},
-          "sub-keys of each half and head of pkm, whose square values");
+  v.field("sub_keys", sub_keys, {.min = 1, .max = 65536}, "sub-keys of each half and head of pkm, whose square values");
   v.field("key_heads", key_heads, {.min = 1, .max = 1024}, "heads of pkm, which share the values");
   v.field("activation", activation, {"relu", "softmax"}, "what pkm makes of its scores");
   v.field("init", init, part_names<routing::Initialisation>(),

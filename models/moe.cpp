@@ -34,12 +34,10 @@ FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context
   // Routing stays in the parameters' type even where activations are bf16.
   const routing::Routed routed = router_(cast(flat, w1_.value.dtype()), x.size(0), context);
   FeedforwardOutput out;
-  const bool hidden_dropout = context.training && config_.dropout_experts > 0;
-  const Tensor y = hidden_dropout ? expert_feedforward_composed(flat, routed.gate, routed.index, w1_.value, w2_.value,
-                                                                config_.dropout_experts,
-                                                                context.random(RandomPlace::expert_hidden, layer_))
-                                  : expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value);
-  out.y = reshape(y, x.shape());
+  const ExpertOptions options{.dropout = context.training ? config_.dropout_experts : 0,
+                              .hidden_k = config_.hidden_k,
+                              .random = context.random(RandomPlace::expert_hidden, layer_)};
+  out.y = reshape(expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value, options), x.shape());
   out.auxiliary_loss = router_.auxiliary_loss(routed, context);
   if (context.collect_statistics) out.statistics.expert_counts = count_experts(routed.index, config_.experts);
   return out;
