@@ -15,10 +15,11 @@ routing::InitialValues initial_values(const ModelConfig& model, const Feedforwar
 }
 
 // The hidden units again, which the fused op keeps to itself.
-void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const Tensor& index, const Tensor& w1) {
+void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const Tensor& index, const Tensor& w1,
+                        std::int64_t hidden_k) {
   const ExpertOrder order = sort_by_expert(index, w1.size(0));
   const Tensor hidden = grouped_matmul(gather_rows(flat, order.tokens), w1, order.offsets);  // [N K, G] before ReLU
-  count_active(statistics, hidden.detach(), order.tokens, flat.size(0));
+  count_active(statistics, hidden.detach(), order.tokens, flat.size(0), hidden_k);
 }
 
 }  // namespace
@@ -43,19 +44,17 @@ FeedforwardOutput Moe::routed(const Tensor& x, const Tensor& router_input, const
   const Tensor seen = reshape(cast(router_input, w1_.value.dtype()), flat.shape());
   const routing::Routed routed = router_(seen, x.size(0), context);
   FeedforwardOutput out;
-  const bool hidden_dropout = context.training && config_.dropout_experts > 0;
-  const Tensor y = hidden_dropout ? expert_feedforward_composed(flat, routed.gate, routed.index, w1_.value, w2_.value,
-                                                                config_.dropout_experts,
-                                                                context.random(RandomPlace::expert_hidden, layer_))
-                                  : expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value);
-  out.y = reshape(y, x.shape());
+  const ExpertOptions options{.dropout = context.training ? config_.dropout_experts : 0,
+                              .hidden_k = config_.hidden_k,
+                              .random = context.random(RandomPlace::expert_hidden, layer_)};
+  out.y = reshape(expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value, options), x.shape());
   if (context.training && context.shared_layer)
     out.regulariser_inputs = routed.by_sequence();
   else if (context.training)
     out.auxiliary_loss = router_.auxiliary_loss(routed);
   if (context.collect_statistics)
     count_selections(out.statistics, routed.gate, routed.index, config_.experts, context.analyse);
-  if (context.analyse) count_active_units(out.statistics, flat, routed.index, w1_.value);
+  if (context.analyse) count_active_units(out.statistics, flat, routed.index, w1_.value, config_.hidden_k);
   return out;
 }
 

@@ -76,12 +76,15 @@ void count_active(FeedforwardStatistics& statistics, const Tensor& hidden) {
   count_tokens(statistics.active, active_per_row(hidden), hidden.size(hidden.rank() - 1));
 }
 
-void count_active(FeedforwardStatistics& statistics, const Tensor& hidden, const Tensor& tokens, std::int64_t count) {
+void count_active(FeedforwardStatistics& statistics, const Tensor& hidden, const Tensor& tokens, std::int64_t count,
+                  std::int64_t kept) {
   const std::vector<std::int64_t> active = active_per_row(hidden);
   const std::vector<double> token_of_row = tokens.values();
   std::vector<std::int64_t> active_of_token(static_cast<std::size_t>(count));
   for (std::size_t row = 0; row < active.size(); ++row)
     active_of_token[static_cast<std::size_t>(token_of_row[row])] += active[row];
+  if (kept > 0)
+    for (std::int64_t& units : active_of_token) units = std::min(units, kept);
   const std::int64_t rows_per_token = count > 0 ? hidden.size(0) / count : 0;
   count_tokens(statistics.active, active_of_token, rows_per_token * hidden.size(1));
 }

@@ -38,7 +38,9 @@ void count_selections(FeedforwardStatistics& statistics, const Tensor& gate, con
 
 // Counts the entries above 0 of each row of hidden [..., C]: a row is a token.
 void count_active(FeedforwardStatistics& statistics, const Tensor& hidden);
-// The same where a token has several rows: hidden [R, C], tokens [R] their numbers, from 0 to `count` - 1.
-void count_active(FeedforwardStatistics& statistics, const Tensor& hidden, const Tensor& tokens, std::int64_t count);
+// The same where a token has several rows: hidden [R, C], tokens [R] their numbers, from 0 to `count` - 1. Of a token's
+// units at most `kept` count, where that is not 0.
+void count_active(FeedforwardStatistics& statistics, const Tensor& hidden, const Tensor& tokens, std::int64_t count,
+                  std::int64_t kept = 0);
 
 }  // namespace weir

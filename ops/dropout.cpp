@@ -8,6 +8,7 @@
 #include "autograd/backward.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "ops/cpu/keep.h"
 #include "ops/multiply.h"
 #include "ops/support/check.h"
 #include "ops/support/samples.h"
@@ -46,46 +47,18 @@ Tensor keep_mask(const Shape& shape, double p, const RandomStream& random, DType
 
 namespace {
 
-constexpr int kLanes = 16;          // Philox blocks computed side by side, one per vector lane
-constexpr int kGroup = 4 * kLanes;  // the values they give
-
-// The upper 24 bits of values first .. first + 63; `first` is a multiple of 4.
-void philox_group(const RandomStream& random, std::uint64_t first, std::uint32_t* bits) {
-  std::uint32_t x[kLanes], y[kLanes], z[kLanes], w[kLanes];
-  for (int l = 0; l < kLanes; ++l) {
-    const std::uint64_t block = first / 4 + static_cast<std::uint64_t>(l);
-    x[l] = static_cast<std::uint32_t>(block), y[l] = static_cast<std::uint32_t>(block >> 32);
-    z[l] = random.step, w[l] = random.stream;
-  }
-  auto key_lo = static_cast<std::uint32_t>(random.seed), key_hi = static_cast<std::uint32_t>(random.seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (int l = 0; l < kLanes; ++l) {
-      const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[l], p1 = std::uint64_t{0xCD9E8D57u} * z[l];
-      x[l] = static_cast<std::uint32_t>(p1 >> 32) ^ y[l] ^ key_lo;
-      y[l] = static_cast<std::uint32_t>(p1);
-      z[l] = static_cast<std::uint32_t>(p0 >> 32) ^ w[l] ^ key_hi;
-      w[l] = static_cast<std::uint32_t>(p0);
-    }
-    key_lo += 0x9E3779B9u;
-    key_hi += 0xBB67AE85u;
-  }
-  for (int l = 0; l < kLanes; ++l) {
-    bits[4 * l] = x[l] >> 8, bits[4 * l + 1] = y[l] >> 8;
-    bits[4 * l + 2] = z[l] >> 8, bits[4 * l + 3] = w[l] >> 8;
-  }
-}
-
 // Calls piece(row, col, n, keep) for pieces that cover a matrix, none across the end of a row; keep[i] != 0 where
 // element (row, col + i) is kept. Groups of random values run on across the ends of rows, so none is computed twice.
 template <class F>
 void for_kept(std::int64_t rows, std::int64_t cols, double p, const RandomStream& random, F&& piece) {
-  const auto threshold = static_cast<std::uint32_t>(std::ceil(p * 0x1p24));  // u >= p exactly where 2^24 u >= this
+  constexpr int kGroup = cpu::kPhiloxGroup;
+  const std::uint32_t threshold = cpu::keep_threshold(p);
   const std::int64_t count = rows * cols;
   parallel_for((count + kGroup - 1) / kGroup, grain_for(4 * kGroup), [&](std::int64_t begin, std::int64_t end) {
     std::uint32_t bits[kGroup], keep[kGroup];
     for (std::int64_t group = begin; group < end; ++group) {
       std::int64_t element = group * kGroup;
-      philox_group(random, static_cast<std::uint64_t>(element), bits);
+      cpu::philox_group(random, static_cast<std::uint64_t>(element), bits);
       for (int i = 0; i < kGroup; ++i) keep[i] = bits[i] >= threshold ? 1 : 0;
       const std::int64_t stop = std::min(count, element + kGroup);
       const std::uint32_t* at = keep;

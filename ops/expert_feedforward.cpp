@@ -14,6 +14,7 @@
 #include "ops/multiply.h"
 #include "ops/relu.h"
 #include "ops/reshape.h"
+#include "ops/scale.h"
 #include "ops/scatter_add_rows.h"
 #include "ops/sort_by_expert.h"
 #include "ops/support/check.h"
@@ -22,8 +23,8 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                      ExpertFeedforwardState&)>
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const ExpertOptions&,
+                      const Tensor&, ExpertFeedforwardState&)>
     expert_feedforward_kernel{"expert_feedforward"};
 constinit Kernel<void(const Tensor&, const Tensor&, const ExpertFeedforwardState&, const Tensor&,
                       ExpertFeedforwardGradients&)>
@@ -33,7 +34,8 @@ namespace {
 
 constexpr const char* kOp = "expert_feedforward";
 
-void check_arguments(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2) {
+void check_arguments(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
+                     const ExpertOptions& options) {
   check_floating(kOp, "x", x);
   check_rank(kOp, "x", x, 2);
   check_rank(kOp, "gate", gate, 2);
@@ -52,16 +54,37 @@ void check_arguments(const Tensor& x, const Tensor& gate, const Tensor& index, c
     throw ArgumentError(fmt::format(
         "expert_feedforward: expected gate and weights in the dtype of x, {}{}, got {} and {}", dtype_name(x.dtype()),
         x.dtype() == DType::bf16 ? ", or float32" : "", dtype_name(gate.dtype()), dtype_name(w1.dtype())));
+  if (!(options.dropout >= 0 && options.dropout < 1))
+    throw ArgumentError(
+        fmt::format("expert_feedforward: expected a dropout of 0 or more and below 1, got {}", options.dropout));
+  if (options.hidden_k < 0)
+    throw ArgumentError(fmt::format("expert_feedforward: expected a hidden_k of 0 or more, got {}", options.hidden_k));
+}
+
+// 1 for each of gated [N K, G] that is at least the hidden_k-th largest of its token's, else 0.
+Tensor largest_of_token(const Tensor& gated, const ExpertOrder& order, std::int64_t tokens, std::int64_t hidden_k) {
+  const std::vector<double> value = gated.values(), token = order.tokens.values();
+  const auto units = static_cast<std::size_t>(gated.size(1));
+  std::vector<std::vector<double>> of_token(static_cast<std::size_t>(tokens));
+  for (std::size_t i = 0; i < value.size(); ++i)
+    of_token[static_cast<std::size_t>(token[i / units])].push_back(value[i]);
+  for (auto& values : of_token) std::sort(values.rbegin(), values.rend());
+  std::vector<double> mask(value.size());
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const auto& values = of_token[static_cast<std::size_t>(token[i / units])];
+    mask[i] = value[i] >= values[std::min(static_cast<std::size_t>(hidden_k), values.size()) - 1] ? 1 : 0;
+  }
+  return Tensor::from_values(gated.shape(), mask, gated.dtype());
 }
 
 }  // namespace
 
-Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
-                          const Tensor& w2) {
-  check_arguments(x, gate, index, w1, w2);
+Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
+                          const ExpertOptions& options) {
+  check_arguments(x, gate, index, w1, w2, options);
   const Tensor y = Tensor::empty_like(x);
   ExpertFeedforwardState state;
-  expert_feedforward_kernel(x.device(), x, gate, index, w1, w2, y, state);
+  expert_feedforward_kernel(x.device(), x, gate, index, w1, w2, options, y, state);
   Backward back(kOp, {x, gate, w1, w2}, {y});
   back.once_differentiable([x = back.keep(x), gate = back.keep(gate), state = std::move(state),
                             weight_dtype = w1.dtype()](std::span<const Tensor> dys) {
@@ -74,12 +97,17 @@ Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& ind
 }
 
 Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
-                                   const Tensor& w2, double hidden_dropout, const RandomStream& random) {
-  check_arguments(x, gate, index, w1, w2);
+                                   const Tensor& w2, const ExpertOptions& options) {
+  check_arguments(x, gate, index, w1, w2, options);
   const ExpertOrder order = sort_by_expert(index, w1.size(0));
   const Tensor hidden = relu(grouped_matmul(gather_rows(x, order.tokens), w1, order.offsets));         // [N K, G]
   const Tensor factors = gather_rows(reshape(cast(gate, x.dtype()), {gate.numel(), 1}), order.pairs);  // [N K, 1]
-  const Tensor gated = dropout(hidden * factors, hidden_dropout, random);                              // [N K, G]
+  Tensor gated = hidden * factors;                                                                     // [N K, G]
+  if (options.dropout > 0) {
+    const Tensor mask = keep_mask(gated.shape(), options.dropout, options.random, gated.dtype());  // by pair
+    gated = gated * scale(gather_rows(mask, order.pairs), 1 / (1 - options.dropout));
+  }
+  if (options.hidden_k > 0) gated = gated * largest_of_token(gated, order, x.size(0), options.hidden_k);
   return scatter_add_rows(grouped_matmul(gated, w2, order.offsets), order.tokens, x.size(0));
 }
 
@@ -124,24 +152,35 @@ std::vector<BadSample> expert_bad_samples() {
     };
   };
   const DType f32 = DType::float32;
-  return {{"expert", call({4, 5, 3}, 4, f32, f32), "expert_feedforward: index[0, 0] is 4, expected 0 <= index < 4"},
-          {"shape", call({4, 3, 5}, 0, f32, f32), "expert_feedforward: expected w2 of shape [4, 5, 3], got [4, 3, 5]"},
-          {"gate dtype", call({4, 5, 3}, 0, DType::float64, f32),
-           "expected gate and weights in the dtype of x, float32, got float64 and float32"},
-          {"weight dtype", call({4, 5, 3}, 0, f32, DType::bf16), "got float32 and bf16"},
-          {"index",
-           [] {
-             const Tensor x = Tensor::zeros({1, 1}, DType::float32), w = Tensor::zeros({1, 1, 1}, DType::float32);
-             expert_feedforward(x, x, x, w, w);
-           },
-           "expert_feedforward: expected index of dtype int32, got float32"}};
+  const auto options = [](const ExpertOptions& o) {
+    return [o] {
+      const Tensor x = Tensor::zeros({1, 1}, DType::float32), w = Tensor::zeros({1, 1, 1}, DType::float32);
+      expert_feedforward(x, x, Tensor::zeros({1, 1}, DType::int32), w, w, o);
+    };
+  };
+  return {
+      {"expert", call({4, 5, 3}, 4, f32, f32), "expert_feedforward: index[0, 0] is 4, expected 0 <= index < 4"},
+      {"shape", call({4, 3, 5}, 0, f32, f32), "expert_feedforward: expected w2 of shape [4, 5, 3], got [4, 3, 5]"},
+      {"gate dtype", call({4, 5, 3}, 0, DType::float64, f32),
+       "expected gate and weights in the dtype of x, float32, got float64 and float32"},
+      {"weight dtype", call({4, 5, 3}, 0, f32, DType::bf16), "got float32 and bf16"},
+      {"dropout", options({.dropout = 1}), "expert_feedforward: expected a dropout of 0 or more and below 1, got 1"},
+      {"hidden_k", options({.hidden_k = -1}), "expert_feedforward: expected a hidden_k of 0 or more, got -1"},
+      {"index",
+       [] {
+         const Tensor x = Tensor::zeros({1, 1}, DType::float32), w = Tensor::zeros({1, 1, 1}, DType::float32);
+         expert_feedforward(x, x, x, w, w);
+       },
+       "expert_feedforward: expected index of dtype int32, got float32"}};
 }
 
 const OpRegistration registration{{
     .name = "expert_feedforward",
     .source = __FILE__,
-    .signature = "expert_feedforward(x, gate, index, w1, w2)",
-    .summary = "y[n] = sum over k of gate[n, k] relu(x[n] w1[e]) w2[e], e = index[n, k]: the experts of σ-MoE, fused",
+    .signature = "expert_feedforward(x, gate, index, w1, w2, options)",
+    .summary =
+        "y[n] = sum over k of gate[n, k] relu(x[n] w1[e]) w2[e], e = index[n, k]: the experts of σ-MoE, fused; as "
+        "options, dropout of the gated hidden units, or the hidden_k largest of them",
     .samples =
         [] {
           return std::vector<Sample>{

@@ -42,20 +42,55 @@ Config finished(Config config, std::span<const std::string> overrides, const std
 
 std::int64_t tokens_per_step(const Config& config) { return config.train.batch_size * config.model.segment; }
 
-void validate_feedforward(const FeedforwardConfig& f, const ModelConfig& model) {
-  if (f.kind == "moe" && f.k > f.experts) {
+void validate_routing(const FeedforwardConfig& f) {
+  if (f.k > f.experts) {
     throw ArgumentError(
         fmt::format("feedforward.k = {} is more than feedforward.experts = {}: a token cannot use more "
                     "experts than there are; lower k or add experts",
                     f.k, f.experts));
   }
-  if (f.kind == "top-k" && f.k > f.d_ff) {
+  if (f.hidden_k > f.k * f.expert_size) {
+    throw ArgumentError(
+        fmt::format("feedforward.hidden_k = {} is more than the {} hidden units that a token uses (feedforward.k x "
+                    "feedforward.expert_size): lower it, or give 0 for all",
+                    f.hidden_k, f.k * f.expert_size));
+  }
+  if (f.selection == "assignment" && f.k != 1) {
+    throw ArgumentError(
+        fmt::format("feedforward.selection = \"assignment\" gives each token one expert, but feedforward.k = {}: set "
+                    "feedforward.k = 1, or another selection",
+                    f.k));
+  }
+  if ((f.selection == "assignment" || f.selection == "random") && f.expert_dropout > 0) {
+    throw ArgumentError(
+        fmt::format("feedforward.selection = {} cannot avoid the experts that feedforward.expert_dropout = {} drops: "
+                    "set feedforward.expert_dropout = 0",
+                    quote(f.selection), f.expert_dropout));
+  }
+  const bool regularised = f.regulariser != "none" && f.regulariser_weight > 0;
+  if (f.selection == "random" && regularised) {
+    throw ArgumentError(
+        fmt::format("feedforward.regulariser = {} cannot change which experts feedforward.selection = \"random\" "
+                    "draws: set feedforward.regulariser = \"none\"",
+                    quote(f.regulariser)));
+  }
+  if (f.regulariser == "importance" && f.gate == "one" && regularised) {
+    throw ArgumentError(
+        "feedforward.regulariser = \"importance\" works through the gates, which feedforward.gate = \"one\" makes "
+        "constant: choose another gate, or another regulariser");
+  }
+}
+
+void validate_top_k(const FeedforwardConfig& f) {
+  if (f.k > f.d_ff) {
     throw ArgumentError(
         fmt::format("feedforward.k = {} is more than feedforward.d_ff = {}: a token cannot keep more hidden "
                     "units than there are; lower k or raise d_ff",
                     f.k, f.d_ff));
   }
-  if (f.kind != "pkm") return;
+}
+
+void validate_memory(const FeedforwardConfig& f, const ModelConfig& model) {
   if (f.k > f.sub_keys * f.sub_keys) {
     throw ArgumentError(
         fmt::format("feedforward.k = {} is more than the {} values of feedforward.sub_keys = {}: lower k (from "
@@ -76,7 +111,10 @@ void validate_feedforward(const FeedforwardConfig& f, const ModelConfig& model) 
 }
 
 void validate_model(const Config& c) {
-  validate_feedforward(c.feedforward, c.model);
+  const FeedforwardConfig& f = c.feedforward;
+  if (f.kind == "moe") validate_routing(f);
+  if (f.kind == "top-k") validate_top_k(f);
+  if (f.kind == "pkm") validate_memory(f, c.model);
   if (c.sample.top_k > c.model.vocabulary) {
     throw ArgumentError(
         fmt::format("sample.top_k = {} is more than model.vocabulary = {}: lower it, or give 0 for all tokens",

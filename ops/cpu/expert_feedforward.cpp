@@ -1,17 +1,21 @@
 // The fused experts of ops/expert_feedforward.h on the CPU.
 //
 // Rows are (token, slot) pairs sorted by expert. Forward: each tile of one expert's rows gathers its tokens, and is
-// multiplied, rectified and multiplied again; then every token adds up its K rows in slot order. Backward: each unit of
+// multiplied, rectified and multiplied again; then every token adds up its K rows in slot order. Dropout and hidden_k
+// set hidden units to 0 in between; the backward pass needs to know no more about them. Backward: each unit of
 // one expert's rows walks over tiles and adds to that expert's weight gradients; further units of the same expert have
 // sums of their own, added afterwards in order. Tiles and units depend on the row counts alone, so do the bits.
 #include "ops/expert_feedforward.h"
 
 #include <algorithm>
+#include <bit>
+#include <functional>
 #include <numeric>
 
 #include "core/parallel.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/grouped.h"
+#include "ops/cpu/keep.h"
 #include "ops/cpu/reduce.h"
 #include "ops/support/index.h"
 
@@ -92,8 +96,58 @@ void combine_slots(const Rows<T>& expanded, const std::int32_t* row_of_pair, std
   });
 }
 
+// relu, and dropout: the row is elements first .. first + cols - 1 of the stream.
 template <class T>
-void forward(const Tensor& x, const Tensor& gate, const Tensor& y, ExpertFeedforwardState& state) {
+void rectify(T* h, std::int64_t cols, std::uint64_t first, const ExpertOptions& options) {
+  using Sum = accumulate_t<T>;
+  for (std::int64_t c = 0; c < cols; ++c) {
+    const auto v = static_cast<Sum>(h[c]);
+    h[c] = T(v > 0 ? v : (v != v ? v : Sum(0)));
+  }
+  if (options.dropout == 0) return;
+  const auto scale = static_cast<Sum>(1 / (1 - options.dropout));
+  cpu::for_kept_run(first, cols, options.dropout, options.random,
+                    [&](std::int64_t begin, std::int64_t n, const std::uint32_t* keep) {
+                      for (std::int64_t i = 0; i < n; ++i)
+                        h[begin + i] = T(keep[i] != 0 ? static_cast<Sum>(h[begin + i]) * scale : Sum(0));
+                    });
+}
+
+// Integers in the order of the values, so that a partition of them is safe with NaN.
+std::int32_t ordered(float v) {
+  const auto bits = std::bit_cast<std::int32_t>(v);
+  return bits ^ ((bits >> 31) & 0x7FFFFFFF);
+}
+std::int64_t ordered(double v) {
+  const auto bits = std::bit_cast<std::int64_t>(v);
+  return bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF);
+}
+
+// Sets to 0 the hidden units of a token whose gated value is below the hidden_k-th largest.
+template <class T>
+void keep_largest(const Rows<T>& hidden, const std::int32_t* row_of_pair, const Rows<accumulate_t<T>>& gates,
+                  std::int64_t hidden_k) {
+  using Sum = accumulate_t<T>;
+  const std::int64_t slots = gates.cols, g = hidden.cols, all = slots * g;
+  if (hidden_k >= all) return;
+  parallel_for(gates.rows, grain_for(16 * all), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<decltype(ordered(Sum()))> keys(static_cast<std::size_t>(all));
+    for (std::int64_t n = begin; n < end; ++n) {
+      const auto row = [&](std::int64_t k) { return hidden.row(row_of_pair[n * slots + k]); };
+      const auto key = [&](std::int64_t k, T h) { return ordered(gates.row(n)[k] * static_cast<Sum>(h)); };
+      for (std::int64_t k = 0; k < slots; ++k)
+        std::transform(row(k), row(k) + g, keys.begin() + k * g, [&](T h) { return key(k, h); });
+      const auto last = keys.begin() + hidden_k - 1;
+      std::nth_element(keys.begin(), last, keys.end(), std::greater<>());
+      for (std::int64_t k = 0; k < slots; ++k)
+        std::transform(row(k), row(k) + g, row(k), [&](T h) { return key(k, h) < *last ? T(Sum(0)) : h; });
+    }
+  });
+}
+
+template <class T>
+void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, const Tensor& y,
+             ExpertFeedforwardState& state) {
   using Sum = accumulate_t<T>;
   const Tensor gate_rows = rows_form(converted(gate, dtype_of<Sum>())), token_rows = rows_form(x);
   const std::int64_t d = x.size(1), g = state.w1.size(2), slots = gate.size(1);
@@ -103,36 +157,44 @@ void forward(const Tensor& x, const Tensor& gate, const Tensor& y, ExpertFeedfor
   const auto in = rows_of<T>(token_rows), hidden = rows_of<T>(state.hidden), w1 = rows_of<T>(state.w1),
              w2 = rows_of<T>(state.w2);
   const auto gates = rows_of<Sum>(gate_rows);
+  const std::int32_t* const pairs = state.pair_of_row.data<std::int32_t>();
   const auto tiles = cpu::row_tiles(offsets_of(state), kTileRows);
-  parallel_for(static_cast<std::int64_t>(tiles.size()), 1, [&](std::int64_t i, std::int64_t) {
-    const cpu::RowTile& tile = tiles[static_cast<std::size_t>(i)];
+  const auto for_tiles = [&](const auto& body) {
+    parallel_for(static_cast<std::int64_t>(tiles.size()), 1,
+                 [&](std::int64_t i, std::int64_t) { body(tiles[static_cast<std::size_t>(i)]); });
+  };
+  const auto expand = [&](const cpu::RowTile& tile) {
+    cpu::gemm(tile.rows(), d, g, matrix(hidden, tile.begin), matrix(w2, tile.group * g), expanded.row(tile.begin),
+              expanded.stride);
+  };
+  for_tiles([&](const cpu::RowTile& tile) {
     const std::int64_t rows = tile.rows();
     Tensor gathered;
     Rows<T> tokens = scratch_rows<T>(gathered, std::min(kTileRows, expanded.rows), d);
     tokens.rows = rows;
-    gather_tokens(in, state.pair_of_row.data<std::int32_t>() + tile.begin, slots, tokens);
+    gather_tokens(in, pairs + tile.begin, slots, tokens);
     cpu::gemm(rows, g, d, matrix(tokens), matrix(w1, tile.group * d), hidden.row(tile.begin), hidden.stride);
-    for (std::int64_t r = tile.begin; r < tile.end; ++r) {
-      T* const h = hidden.row(r);
-      for (std::int64_t c = 0; c < g; ++c) {
-        const auto v = static_cast<Sum>(h[c]);
-        h[c] = T(v > 0 ? v : (v != v ? v : Sum(0)));
-      }
-    }
-    cpu::gemm(rows, d, g, matrix(hidden, tile.begin), matrix(w2, tile.group * g), expanded.row(tile.begin),
-              expanded.stride);
+    for (std::int64_t r = tile.begin; r < tile.end; ++r)  // an added row is zero, whatever is dropped of it
+      rectify(hidden.row(r), g, static_cast<std::uint64_t>(std::max(pairs[r], 0)) * static_cast<std::uint64_t>(g),
+              options);
+    if (options.hidden_k == 0) expand(tile);
   });
+  if (options.hidden_k > 0) {
+    keep_largest(hidden, state.row_of_pair.data<std::int32_t>(), gates, options.hidden_k);
+    for_tiles(expand);
+  }
   combine_slots(expanded, state.row_of_pair.data<std::int32_t>(), slots, rows_of<T>(y),
                 [&](std::int64_t n, std::int64_t k) { return gates.row(n)[k]; });
 }
 
 void forward_cpu(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
-                 const Tensor& y, ExpertFeedforwardState& state) {
+                 const ExpertOptions& options, const Tensor& y, ExpertFeedforwardState& state) {
   visit_floating("expert_feedforward", x.dtype(), [&]<class T>(Type<T>) {
     sort_pairs(index, w1.size(0), cpu::kRowGranule<T>, state);
     state.w1 = rows_form(converted(w1, x.dtype())).detach();
     state.w2 = rows_form(converted(w2, x.dtype())).detach();
-    forward<T>(x, gate, y, state);
+    state.kept_scale = 1 / (1 - options.dropout);
+    forward<T>(x, gate, options, y, state);
   });
 }
 
@@ -226,7 +288,7 @@ class BackwardPass {
     }
   }
 
-  // One row, r = dy w2ᵀ: dgate = <h, r>, gated = gate h, dh = gate r where h > 0. An added row gets zeros.
+  // One row, r = dy w2ᵀ: dgate = <h, r>, gated = gate h, dh = gate r kept_scale where h > 0. An added row gets zeros.
   void through_gate(std::int32_t pair, const T* h, const Sum* r, T* gated, T* dh) {
     Sum gate = 0;
     if (pair >= 0) {
@@ -234,10 +296,11 @@ class BackwardPass {
       rows_of<Sum>(gradients_.gate).row(pair / slots_)[pair % slots_] =
           cpu::sum_over<Sum>(g_, [&](std::int64_t c) { return static_cast<Sum>(h[c]) * r[c]; });
     }
+    const Sum factor = gate * static_cast<Sum>(state_.kept_scale);
     for (std::int64_t c = 0; c < g_; ++c) {
       const auto value = static_cast<Sum>(h[c]);
       gated[c] = T(gate * value);
-      dh[c] = T(value > 0 ? gate * r[c] : Sum(0));
+      dh[c] = T(value > 0 ? factor * r[c] : Sum(0));
     }
   }
 

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "temporary_directory.h"
+#include "tensor_checks.h"
 #include "train/config.h"
 #include "train/presets.h"
 
@@ -115,11 +116,17 @@ const Mistake override_mistakes[] = {
     {"optimizer.lr=nan", "argument ", "cannot be nan", "give a number"},
     {"checkpoint.keep_best=1", "argument ", "cannot be 1", "give true or false"},
     {"feedforward.gate=softmx", "argument ", "cannot be the text \"softmx\"", "did you mean softmax?"},
+    {"feedforward.selection=sinkhron", "argument ", "one of assignment, random, sinkhorn", "did you mean sinkhorn?"},
     {"data.train=\xff", "argument ", "data.train cannot be", "text in UTF-8"},
     {"sample.prompt=\"a\\qb\"", "argument ", "not a TOML string", "backslash"},
     {"model.dropout=1", "argument ", "model.dropout cannot be 1", "below 1"},
     // Rules that join two fields: both keys are named.
     {"feedforward.k=9", "preset quickstart: feedforward.k = 9", "feedforward.experts = 8", "lower k"},
+    {"feedforward.hidden_k=129", "preset quickstart: feedforward.hidden_k = 129", "the 128 hidden units", "or give 0"},
+    {"feedforward.selection=assignment", "preset quickstart: feedforward.selection = \"assignment\"",
+     "feedforward.k = 2", "set feedforward.k = 1"},
+    {"feedforward.selection=random", "preset quickstart: feedforward.regulariser = \"entropy\"", "\"random\"",
+     "set feedforward.regulariser = \"none\""},
     {"train.accumulate=3", "preset quickstart: train.batch_size = 16", "train.accumulate = 3", "multiple"},
     {"train.tokens=10", "preset quickstart: train.tokens = 10", "train.batch_size", "raise tokens"},
     {"eval.max_tokens=10", "preset quickstart: eval.max_tokens = 10", "eval.batch_size", "raise max_tokens"},
@@ -149,6 +156,25 @@ TEST_CASE("config: a mistake in a file gets one line that says where, what and w
 
 TEST_CASE("config: a mistake in an argument gets one line that says where, what and what to do") {
   for (const Mistake& mistake : override_mistakes) check_mistake(mistake, override_message(mistake.input));
+}
+
+TEST_CASE("config: parts of a router that do not go together") {
+  const auto message = [](std::vector<std::string> changes) {
+    return error_message([&] { load_config("quickstart", changes); });
+  };
+  for (const std::string selection : {"assignment", "random"}) {
+    const std::string text = message({"feedforward.selection=" + selection, "feedforward.k=1",
+                                      "feedforward.expert_dropout=0.1", "feedforward.regulariser=none"});
+    CHECK(text.find(selection) != std::string::npos);
+    CHECK(text.find("set feedforward.expert_dropout = 0") != std::string::npos);
+    CHECK(message({"feedforward.selection=" + selection, "feedforward.k=1", "feedforward.regulariser=none"}) == "");
+  }
+  CHECK(message({"feedforward.gate=one", "feedforward.regulariser=importance"}).find("choose another gate") !=
+        std::string::npos);
+  CHECK(message({"feedforward.gate=one", "feedforward.regulariser=importance", "feedforward.regulariser_weight=0"}) ==
+        "");
+  CHECK(message({"feedforward.selection=random", "feedforward.regulariser_weight=0"}) == "");
+  CHECK(message({"feedforward.kind=dense", "feedforward.selection=random"}) == "");
 }
 
 TEST_CASE("config: a wrong preset or path") {

@@ -18,7 +18,8 @@ using namespace weir;
 
 namespace {
 
-using Experts = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&);
+using Experts = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                           const ExpertOptions&);
 
 struct Case {
   std::string name;
@@ -57,8 +58,9 @@ std::vector<Tensor> leaves_of(const Case& c, DType activations, DType parameters
 Tensor index_of(const Case& c) { return Tensor::from_values({c.n, c.k}, c.index, DType::int32); }
 
 // y, then the gradients of x, gate, w1, w2.
-std::vector<Tensor> run(Experts experts, const Case& c, const std::vector<Tensor>& leaves) {
-  const Tensor y = experts(leaves[0], leaves[1], index_of(c), leaves[2], leaves[3]);
+std::vector<Tensor> run(Experts experts, const Case& c, const std::vector<Tensor>& leaves,
+                        const ExpertOptions& options = {}) {
+  const Tensor y = experts(leaves[0], leaves[1], index_of(c), leaves[2], leaves[3], options);
   const Tensor dy = converted(random_tensor({c.n, c.d}, 5), y.dtype());
   std::vector<Tensor> result = gradients(std::span(&y, 1), leaves, std::span(&dy, 1));
   result.insert(result.begin(), y);
@@ -80,17 +82,13 @@ double difference(const Tensor& got, const Tensor& expected) {
 
 const std::string kNames[] = {"y", "dx", "dgate", "dw1", "dw2"};
 
-Tensor composed_experts(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2) {
-  return expert_feedforward_composed(x, gate, index, w1, w2);
-}
-
 }  // namespace
 
 TEST_CASE("moe: the fused experts agree with the composed ones") {
   for (const Case& c : cases()) {
     for (const auto& [dtype, tolerance] : {std::pair{DType::float64, 1e-12}, std::pair{DType::float32, 1e-5}}) {
       const auto leaves = leaves_of(c, dtype, dtype);
-      const auto fused = run(expert_feedforward, c, leaves), composed = run(composed_experts, c, leaves);
+      const auto fused = run(expert_feedforward, c, leaves), composed = run(expert_feedforward_composed, c, leaves);
       for (std::size_t i = 0; i < fused.size(); ++i) {
         INFO(c.name, " / ", dtype_name(dtype), " / ", kNames[i]);
         CHECK(difference(composed[i], Tensor::zeros_like(composed[i])) > 0.01);
@@ -133,7 +131,7 @@ TEST_CASE("moe: bf16 tokens with float32 parameters") {
       exact_leaves[i] = require_gradient(converted(rounded, DType::float64).detach());
     }
     const auto mixed = run(expert_feedforward, c, leaves);
-    const auto exact = run(composed_experts, c, exact_leaves);
+    const auto exact = run(expert_feedforward_composed, c, exact_leaves);
     for (std::size_t i = 0; i < mixed.size(); ++i) {
       INFO(c.name, " / ", kNames[i]);
       CHECK(mixed[i].dtype() == (i < 2 ? DType::bf16 : DType::float32));
@@ -178,4 +176,68 @@ TEST_CASE("moe: top_k takes the lower index of equals and NaN last") {
     const std::vector<double> indices = top_k(Tensor::from_values({40}, repeated), k).indices.values();
     CHECK(indices == std::vector<double>(expected_repeated.begin(), expected_repeated.begin() + k));
   }
+}
+
+TEST_CASE("moe: dropout and hidden_k, fused against composed") {
+  for (const Case& c : cases()) {
+    const RandomStream random{5, 6, 7};
+    for (const ExpertOptions& options :
+         {ExpertOptions{.dropout = 0.3, .random = random}, ExpertOptions{.hidden_k = 1}, ExpertOptions{.hidden_k = 4},
+          ExpertOptions{.hidden_k = c.k * c.g}, ExpertOptions{.dropout = 0.3, .hidden_k = 2, .random = random}}) {
+      const auto leaves = leaves_of(c, DType::float64, DType::float64);
+      const auto fused = run(expert_feedforward, c, leaves, options),
+                 composed = run(expert_feedforward_composed, c, leaves, options),
+                 all = run(expert_feedforward, c, leaves);
+      for (std::size_t i = 0; i < fused.size(); ++i) {
+        INFO(c.name, " / dropout ", options.dropout, " / hidden_k ", options.hidden_k, " / ", kNames[i]);
+        CHECK(difference(fused[i], composed[i]) < 1e-12);
+        CHECK((difference(fused[i], all[i]) > 1e-3) == (options.hidden_k != c.k * c.g));
+      }
+      if (options.hidden_k > 0) continue;  // rounding changes which are the largest
+      const auto rounded = run(expert_feedforward, c, leaves_of(c, DType::bf16, DType::float32), options);
+      CHECK(difference(rounded[0], fused[0]) < 0.03);
+    }
+  }
+}
+
+TEST_CASE("moe: dropout is a function of token, slot and unit; hidden_k keeps what ties") {
+  // With w1 = 1 and w2 the identity, y shows the hidden units themselves.
+  constexpr std::int64_t N = 3, K = 2, G = 5;
+  const Tensor x = Tensor::full({N, G}, 1, DType::float64), w1 = Tensor::full({2, G, G}, 0.2, DType::float64);
+  std::vector<double> identity(2 * G * G);
+  for (std::size_t i = 0; i < identity.size(); ++i) identity[i] = i % (G * G) / G == i % G ? 1 : 0;
+  const Tensor w2 = Tensor::from_values({2, G, G}, identity);
+  const Tensor gate = Tensor::from_values({N, K}, std::vector<double>{1, 2, 2, 1, 2, 2});
+  const Tensor index = Tensor::from_values({N, K}, std::vector<double>{0, 1, 1, 0, 0, 0}, DType::int32);
+  const ExpertOptions dropout{.dropout = 0.5, .random = {1, 2, 3}};
+  const auto dropped = expert_feedforward(x, gate, index, w1, w2, dropout).values(), weight = gate.values();
+  for (std::size_t n = 0; n < N; ++n)
+    for (std::size_t g = 0; g < G; ++g) {
+      double expected = 0;
+      for (std::size_t pair = n * K; pair < n * K + K; ++pair)
+        expected += dropout.random.uniform(pair * G + g) >= 0.5f ? 2 * weight[pair] : 0;
+      CHECK(dropped[n * G + g] == doctest::Approx(expected));
+    }
+  // Of a token's units, those of the expert with weight 2 are the largest and all equal: asked for one, all stay.
+  for (const DType dtype : {DType::float64, DType::float32, DType::bf16})
+    for (const Experts experts : {expert_feedforward, expert_feedforward_composed}) {
+      const auto sums = [&](std::int64_t hidden_k) {
+        return experts(converted(x, dtype), converted(gate, dtype), index, converted(w1, dtype), converted(w2, dtype),
+                       {.hidden_k = hidden_k})
+            .values();
+      };
+      for (std::int64_t hidden_k : {1, 5}) {
+        const auto y = sums(hidden_k);
+        for (std::size_t i = 0; i < y.size(); ++i) CHECK(y[i] == doctest::Approx(i < 2 * G ? 2 : 4).epsilon(0.01));
+      }
+      for (double v : sums(6)) CHECK(v > 2.9);
+    }
+}
+
+TEST_CASE("moe: hidden_k lets NaN through") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor x = Tensor::from_values({1, 2}, std::vector<double>{nan, 1}),
+               w = Tensor::full({1, 2, 2}, 1, DType::float64);
+  const Tensor gate = Tensor::full({1, 1}, 1, DType::float64), index = Tensor::zeros({1, 1}, DType::int32);
+  for (double v : expert_feedforward(x, gate, index, w, w, {.hidden_k = 1}).values()) CHECK(std::isnan(v));
 }
