@@ -22,7 +22,8 @@ RunResult run_result(const MetricsHistory& metrics) {
   for (const MetricPoint& loss : metrics.of("valid/loss")) {
     if (!std::isfinite(loss.value)) continue;
     ValidationResult found{loss.step, loss.value, {}};
-    const auto same_step = std::find_if(bits.begin(), bits.end(), [&](const MetricPoint& p) { return p.step == loss.step; });
+    const auto same_step =
+        std::find_if(bits.begin(), bits.end(), [&](const MetricPoint& p) { return p.step == loss.step; });
     if (tokens_are_bytes && same_step != bits.end()) found.bits_per_byte = same_step->value;
     result.last = found;
     if (!result.best || loss.value < result.best->nats_per_token) result.best = found;

@@ -3,9 +3,9 @@
 
 #include <cmath>
 
+#include "tools/weir/report/feedforward_text.h"
 #include "tools/weir/report/html.h"
 #include "tools/weir/report/page.h"
-#include "tools/weir/report/feedforward_text.h"
 #include "train/progress.h"
 
 namespace weir {
