@@ -26,7 +26,7 @@ USAGE, DATA, IO, STOPPED = 2, 65, 74, 75
 SPLITS = ("train", "valid", "test")
 
 
-# --- what prepared data must look like, read without weir ---------------------------------------------------------------
+# --- what prepared data must look like, read without weir -----------------------------------------------------------
 
 def read_shard(path):
     data = path.read_bytes()
@@ -78,7 +78,7 @@ def refused(weir, code, fragments, *arguments):
         check(fragment in message, f"{where}: no {fragment!r} in {message!r}")
 
 
-# --- the data sets ------------------------------------------------------------------------------------------------------
+# --- the data sets --------------------------------------------------------------------------------------------------
 
 def articles(size, seed):
     """Lines as WikiText has them: a blank at the start, a heading, empty lines."""
@@ -248,7 +248,7 @@ def check_files(weir):
     print("ok: files of all sorts, packed or not, with a part kept for validation", flush=True)
 
 
-# --- downloads ----------------------------------------------------------------------------------------------------------
+# --- downloads ------------------------------------------------------------------------------------------------------
 
 class Server:
     """Files over HTTP on this machine, with ranges, and faults on request."""
@@ -279,7 +279,7 @@ class Server:
                     self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
                 self.end_headers()
                 if fault == "silent":
-                    time.sleep(3)
+                    time.sleep(8)
                     return self.close()
                 if fault == "slow":
                     for i in range(0, len(body), 1000):
@@ -320,7 +320,7 @@ def check_downloads(weir, shards, expected):
 
     def command(*more):
         return ["prepare", "peS2o", "--tokenizer", "bytes", "--tokens", 1000000, "--shards", 3, "--downloads",
-                downloads, "--out", out, "--mirror", server.url, "--only-mirror", "--timeout", 1, *more]
+                downloads, "--out", out, "--mirror", server.url, "--only-mirror", *more]
 
     def fresh():
         for folder in (downloads, out):
@@ -331,7 +331,7 @@ def check_downloads(weir, shards, expected):
     for name, fault in faults.items():
         fresh()
         server.serve(files, **{first: fault})
-        weir.succeed(*command())
+        weir.succeed(*command(*(["--timeout", 3] if name == "silence" else [])))
         check((downloads / first).read_bytes() == files[first], f"{name}: the file downloaded is another")
         for split in ("train", "valid"):
             check(read_split(out, split) == read_split(expected, split), f"{name}: {split} is another")
@@ -379,14 +379,15 @@ def check_downloads(weir, shards, expected):
     process.send_signal(signal.SIGINT)
     message = process.communicate(timeout=30)[1].decode()
     check(process.returncode == STOPPED, f"Ctrl-C in a download: code {process.returncode}, {message}")
-    check(part.stat().st_size > 2000 and not out.exists() and leftovers(weir.folder) == [], "Ctrl-C leaves other things")
+    check(part.stat().st_size > 2000 and not out.exists() and leftovers(weir.folder) == [],
+          "Ctrl-C leaves other things")
     server.serve(files)
     weir.succeed(*command())
     check(server.log[0][1] > 2000, "what Ctrl-C left is not used")
     print("ok: Ctrl-C leaves what was downloaded, and the next attempt uses it", flush=True)
 
 
-# --- what can go wrong --------------------------------------------------------------------------------------------------
+# --- what can go wrong ----------------------------------------------------------------------------------------------
 
 def check_bad_inputs(weir, archive):
     folder = weir.folder / "bad"
@@ -436,11 +437,12 @@ def check_bad_inputs(weir, archive):
     with zipfile.ZipFile(several, "w") as packed:
         for name in "ab":
             packed.writestr(name, "text")
-    refused(weir, DATA, ["several files (a, b)"], "prepare", "files", "--train", file("several.zip", several.getvalue()),
-            "--out", out)
+    path = file("several.zip", several.getvalue())
+    refused(weir, DATA, ["several files (a, b)"], "prepare", "files", "--train", path, "--out", out)
     refused(weir, IO, ["empty"], "prepare", "files", "--train", file("empty.txt", b""), "--out", out)
-    refused(weir, DATA, ["train", "no token"], "prepare", "files", "--train", file("blank.txt", b"\n\n\n"), "--tokenizer",
-            weir.folder / "data" / "wikitext-2" / "tokenizer.model", "--out", out)
+    path = file("blank.txt", b"\n\n\n")
+    model = weir.folder / "data" / "wikitext-2" / "tokenizer.model"
+    refused(weir, DATA, ["train", "no token"], "prepare", "files", "--train", path, "--tokenizer", model, "--out", out)
     refused(weir, DATA, ["line 2", "text"], "prepare", "c4", "--tokenizer", "bytes", "--tokens", 1000, "--from",
             file("c4-train.json", b'{"text": "a"}\n{"txt": "b"}\n'), file("c4-validation.json", b'{"text": "a"}\n'),
             "--out", out)
@@ -471,8 +473,8 @@ def check_bad_arguments(weir, archive):
 @contextlib.contextmanager
 def small_disk(folder, megabytes):
     folder.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], stderr=subprocess.DEVNULL).returncode == 0
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
     try:
         yield mounted
     finally:
