@@ -258,7 +258,7 @@ TEST_CASE("routing: regularisers of the summed gates and of the paper's Switch l
   for (double g : gradient(even).values()) CHECK(std::abs(g) < 1e-9);
 
   const Tensor logits = random_tensor({6, 5}, 9);
-  const Routed routed{logits, index, gate};
+  const Routed routed{logits, index, gate, 1};
   const auto value = [&](const char* name) { return find_part<Regulariser>(name)(routed).item(); };
   CHECK(value("switch-paper") == doctest::Approx(25 * value("switch")).epsilon(1e-12));
   CHECK(value("switch") == doctest::Approx(switch_regulariser(logits, index).item()).epsilon(1e-12));
