@@ -372,12 +372,12 @@ def check_downloads(weir, shards, expected):
     process = subprocess.Popen(weir.command(*command()), cwd=weir.folder, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE)
     part = downloads / (first + ".part")
-    for _ in range(100):
+    for _ in range(1000):
         if part.exists() and part.stat().st_size > 2000:
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    message = process.communicate(timeout=30)[1].decode()
+    message = process.communicate()[1].decode()
     check(process.returncode == STOPPED, f"Ctrl-C in a download: code {process.returncode}, {message}")
     check(part.stat().st_size > 2000 and not out.exists() and leftovers(weir.folder) == [],
           "Ctrl-C leaves other things")
@@ -520,16 +520,18 @@ def check_interruption(weir):
     text = weir.folder / "book.txt"
     write_text(text, 40_000_000)
     whole = stopped = 0
-    for delay in (0.02, 0.05, 0.1, 0.2, 0.3):
+    for delay in (0, 0.05, 0.1, 0.2, 0.3):
         out = weir.folder / "interrupted"
         process = subprocess.Popen(
             weir.command("prepare", "files", "--train", text, "--tokenizer",
                          weir.folder / "data" / "wikitext-2" / "tokenizer.model", "--out", out),
-            cwd=weir.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            cwd=weir.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process.stdout.readline()  # it has begun
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
-        code = process.wait(60)
-        check(code in (0, STOPPED, -signal.SIGINT), f"Ctrl-C after {delay} s: code {code}")
+        process.communicate()
+        code = process.returncode
+        check(code in (0, STOPPED), f"Ctrl-C after {delay} s: code {code}")
         check(out.exists() == (code == 0), f"Ctrl-C after {delay} s: code {code}, and the folder says otherwise")
         check(leftovers(weir.folder) == [], f"Ctrl-C after {delay} s leaves {leftovers(weir.folder)}")
         whole, stopped = whole + (code == 0), stopped + (code == STOPPED)
