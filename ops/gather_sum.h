@@ -6,9 +6,9 @@
 namespace weir {
 
 // y[..., d] = sum over j of weight[..., j] values[index[..., j], d].
-// weight [..., K] and index [..., K] (int32 or int64, 0..V-1); values [V, D]; y [..., D] in weight's dtype. All floating
-// tensors have one dtype, or weight is bf16 and values float32. In `backward` the gradient of a leaf that has one
-// already is added to in place, so that rows nobody named cost nothing.
+// weight [..., K] and index [..., K] (int32 or int64, 0..V-1); values [V, D]; y [..., D] in weight's dtype. All
+// floating tensors have one dtype, or weight is bf16 and values float32. In `backward` the gradient of a leaf that has
+// one already is added to in place, so that rows nobody named cost nothing.
 Tensor gather_sum(const Tensor& weight, const Tensor& index, const Tensor& values);
 
 extern Kernel<void(const Tensor& weight, const Tensor& index, const Tensor& values, const Tensor& y)> gather_sum_kernel;

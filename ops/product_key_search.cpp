@@ -31,8 +31,8 @@ void check(const Tensor& a, const Tensor& b, std::int64_t k) {
                     a.shape().str(), b.shape().str()));
   const std::int64_t pairs = a.size(-1) * b.size(-1);
   if (pairs > std::numeric_limits<std::int32_t>::max())
-    throw ArgumentError(fmt::format("product_key_search: {} x {} pairs are more than the 2^31 - 1 that indices can name",
-                                    a.size(-1), b.size(-1)));
+    throw ArgumentError(fmt::format(
+        "product_key_search: {} x {} pairs are more than the 2^31 - 1 that indices can name", a.size(-1), b.size(-1)));
   if (k < 1 || k > pairs)
     throw ArgumentError(fmt::format("product_key_search: k must be between 1 and the {} x {} pairs, got {}", a.size(-1),
                                     b.size(-1), k));
@@ -212,11 +212,11 @@ const OpRegistration registration{{
     .samples =
         [] {
           return std::vector<Sample>{
-              search_sample("usual", {6}, 16, 16, 4),       search_sample("odd", {3, 5}, 7, 9, 5),
-              search_sample("largest", {5}, 9, 4, 1),       search_sample("all", {2}, 3, 4, 12),
+              search_sample("usual", {6}, 16, 16, 4),           search_sample("odd", {3, 5}, 7, 9, 5),
+              search_sample("largest", {5}, 9, 4, 1),           search_sample("all", {2}, 3, 4, 12),
               search_sample("more than a side", {3}, 4, 5, 11), search_sample("wide", {2}, 150, 301, 32),
-              search_sample("one column", {3}, 8, 1, 5),    search_sample("no outer axis", {}, 6, 5, 3),
-              search_sample("size one", {1}, 1, 1, 1),      search_sample("zero rows", {0}, 4, 3, 2),
+              search_sample("one column", {3}, 8, 1, 5),        search_sample("no outer axis", {}, 6, 5, 3),
+              search_sample("size one", {1}, 1, 1, 1),          search_sample("zero rows", {0}, 4, 3, 2),
           };
         },
     .bad_samples =
