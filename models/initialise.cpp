@@ -3,6 +3,8 @@
 #include <cmath>
 #include <vector>
 
+#include "core/parallel.h"
+
 namespace weir::initialise {
 namespace {
 
@@ -16,6 +18,19 @@ std::vector<double> drawn(const Tensor& shape_of, Draw&& draw) {
   std::vector<double> values(static_cast<std::size_t>(shape_of.numel()));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = draw(i);
   return values;
+}
+
+// Each element in its place, without a copy: a table of values may be much larger than what else there is.
+template <class Draw>
+void draw_into(const Tensor& to, Draw&& draw) {
+  visit_floating("initialise", to.dtype(), [&]<class T>(Type<T>) {
+    const auto rows = rows_of<T>(to);
+    parallel_for(rows.rows, grain_for(64 * rows.cols), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r)
+        for (std::int64_t c = 0; c < rows.cols; ++c)
+          rows.row(r)[c] = T(static_cast<accumulate_t<T>>(draw(static_cast<std::uint64_t>(r * rows.cols + c))));
+    });
+  });
 }
 
 // As torch.std: unbiased, around the mean.
@@ -39,13 +54,13 @@ Initialiser constant(double value) {
 
 Initialiser uniform(double bound) {
   return [bound](const Tensor& to, const RandomStream& random) {
-    store(drawn(to, [&](std::size_t i) { return bound * (2 * static_cast<double>(random.uniform(i)) - 1); }), to);
+    draw_into(to, [&](std::uint64_t i) { return bound * (2 * static_cast<double>(random.uniform(i)) - 1); });
   };
 }
 
 Initialiser normal(double std) {
   return [std](const Tensor& to, const RandomStream& random) {
-    store(drawn(to, [&](std::size_t i) { return std * random.normal(i); }), to);
+    draw_into(to, [&](std::uint64_t i) { return std * random.normal(i); });
   };
 }
 

@@ -24,7 +24,7 @@ using nlohmann::json;
 
 constexpr const char* kManifest = "MANIFEST.json";
 constexpr std::array kFiles = {"model.safetensors", "optimizer.safetensors", "memory.safetensors", "state.json"};
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 constexpr std::uint64_t kMaxJsonBytes = 1 << 20;
 
 std::string step_name(std::int64_t step) { return fmt::format("step_{:08d}", step); }
@@ -149,6 +149,14 @@ void remove_checkpoint(const std::string& path) {
   fs::remove_all(path, ignored);
 }
 
+// state.json, once it is known to be of the format that this program reads.
+json read_state(const std::string& state_path) {
+  json object = read_json(state_path);
+  if (const auto format = member<std::int64_t>(object, state_path, "format"); format != kFormat)
+    throw damaged(state_path, fmt::format("its format is {}, this program reads format {}", format, kFormat));
+  return object;
+}
+
 }  // namespace
 
 std::vector<CheckpointInfo> list_checkpoints(const std::string& folder) {
@@ -208,7 +216,7 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Ad
   const SafetensorsFile moments(path + "/optimizer.safetensors"), memory(path + "/memory.safetensors");
   for (const NamedTensor& moment : moment_tensors(parameters, optimizer)) moments.load_into(moment.name, moment.tensor);
   const std::string state_path = path + "/state.json";
-  const json object = read_json(state_path);
+  const json object = read_state(state_path);
   optimizer.set_updates(count(object, state_path, "updates"));
   state.step = count(object, state_path, "step");
   state.tokens = count(object, state_path, "tokens");
@@ -229,15 +237,13 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Ad
 
 Config checkpoint_config(const std::string& path) {
   const std::string state_path = path + "/state.json";
-  const json object = read_json(state_path);
-  if (const auto format = member<std::int64_t>(object, state_path, "format"); format != kFormat)
-    throw damaged(state_path, fmt::format("its format is {}, this program reads format {}", format, kFormat));
+  const json object = read_state(state_path);
   return parse_config(member<std::string>(object, state_path, "config"), state_path);
 }
 
 std::string checkpoint_tokenizer(const std::string& path) {
   const std::string state_path = path + "/state.json";
-  const auto name = member<std::string>(read_json(state_path), state_path, "tokenizer");
+  const auto name = member<std::string>(read_state(state_path), state_path, "tokenizer");
   if (name != "bytes" && name != "tokenizer.model" && name != "tokenizer.json")
     throw damaged(state_path, fmt::format("the field 'tokenizer' is '{}', expected bytes, tokenizer.model or "
                                           "tokenizer.json",

@@ -232,7 +232,8 @@ void SampleConfig::visit(FieldVisitor& v) {
 void Config::visit(FieldVisitor& v) {
   v.field("name", name, "name of the run");
   v.section("model", model, "The Transformer-XL.");
-  v.section("feedforward", feedforward, "The feedforward of every layer: dense, or a sigma-MoE mixture of experts.");
+  v.section("feedforward", feedforward,
+            "The feedforward of every layer: dense, Top-K, a product-key memory, or a mixture of experts.");
   v.section("data", data, "The text.");
   v.section("train", train, "The length of the run, the batch, the seed.");
   v.section("optimizer", optimizer, "AdamW and the learning rate.");

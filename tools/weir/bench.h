@@ -35,6 +35,7 @@ CLI::Option* add_dtype(CLI::App& command, std::string& name);
 
 void add_bench_feedforward(CLI::App& bench);
 void add_bench_gemm(CLI::App& bench);
+void add_bench_pkm(CLI::App& bench);
 void add_bench_step(CLI::App& bench);
 
 }  // namespace weir

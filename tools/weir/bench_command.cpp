@@ -114,6 +114,7 @@ void add_bench_command(CLI::App& app) {
   bench->require_subcommand(1);
   add_bench_feedforward(*bench);
   add_bench_gemm(*bench);
+  add_bench_pkm(*bench);
   add_bench_step(*bench);
 }
 
