@@ -12,7 +12,7 @@ import termios
 
 from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
 
-COMMANDS = ["train", "eval", "generate", "presets", "inspect", "bench"]
+COMMANDS = ["train", "eval", "generate", "presets", "inspect", "bench", "tokenize"]
 
 
 def check_help(weir):
@@ -40,6 +40,18 @@ def check_presets(weir):
         check(inspected["flops_per_token"] > 2 * 4 * 128 * 128, f"{preset['name']}: flops_per_token is too low")
         check(inspected["active_parameters"] <= inspected["parameters"], f"{preset['name']}: too many active")
     print(f"ok: {len(presets)} presets, inspect agrees", flush=True)
+
+
+def check_tokenize(weir):
+    check(weir.succeed("tokenize", "bytes", "aé") == "97 195 169\n", "tokenize prints other tokens")
+    check(weir.succeed("tokenize", "bytes", "a\x1b", "--pieces") == "a \\x1b\n", "tokenize prints other pieces")
+    text = weir.succeed_json("tokenize", "bytes", "ab", "--json")
+    check(text == {"tokens": [97, 98], "pieces": ["a", "b"], "decoded": "ab"}, f"tokenize --json prints {text}")
+    (weir.folder / "lines").write_bytes(b"ab\n\nc")
+    check(weir.succeed("tokenize", "bytes", "--file", "lines") == "97 98\n\n99\n", "a line is not a text")
+    totals = weir.succeed_json("tokenize", "bytes", "--file", "lines", "--zero", "--count", "--json")
+    check((totals["texts"], totals["bytes"], totals["tokens"]) == (1, 5, 5), f"tokenize --count prints {totals}")
+    print("ok: tokenize prints tokens, pieces and totals", flush=True)
 
 
 def check_training(weir, run):
@@ -147,6 +159,7 @@ def main():
         run = weir.folder / "run"
         check_help(weir)
         check_presets(weir)
+        check_tokenize(weir)
         trained = check_training(weir, run)
         check_parameters(weir, run)
         check_evaluation(weir, run, trained)
