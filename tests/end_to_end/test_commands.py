@@ -76,6 +76,18 @@ def check_paper_presets(weir):
     print(f"ok: {len(REFERENCE_PARAMETERS)} parameter counts are the authors'", flush=True)
 
 
+def check_tokenize(weir):
+    check(weir.succeed("tokenize", "bytes", "aé") == "97 195 169\n", "tokenize prints other tokens")
+    check(weir.succeed("tokenize", "bytes", "a\x1b", "--pieces") == "a \\x1b\n", "tokenize prints other pieces")
+    text = weir.succeed_json("tokenize", "bytes", "ab", "--json")
+    check(text == {"tokens": [97, 98], "pieces": ["a", "b"], "decoded": "ab"}, f"tokenize --json prints {text}")
+    (weir.folder / "lines").write_bytes(b"ab\n\nc")
+    check(weir.succeed("tokenize", "bytes", "--file", "lines") == "97 98\n\n99\n", "a line is not a text")
+    totals = weir.succeed_json("tokenize", "bytes", "--file", "lines", "--zero", "--count", "--json")
+    check((totals["texts"], totals["bytes"], totals["tokens"]) == (1, 5, 5), f"tokenize --count prints {totals}")
+    print("ok: tokenize prints tokens, pieces and totals", flush=True)
+
+
 def check_training(weir, run):
     result = weir.succeed_json(*weir.train_arguments(run, eval__max_tokens=0), "--json")
     check(result["outcome"] == "finished" and result["steps"] == 60, f"train --json says {result}")
@@ -182,6 +194,7 @@ def main():
         check_help(weir)
         check_presets(weir)
         check_paper_presets(weir)
+        check_tokenize(weir)
         trained = check_training(weir, run)
         check_parameters(weir, run)
         check_evaluation(weir, run, trained)

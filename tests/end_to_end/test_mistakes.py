@@ -114,6 +114,10 @@ COMMANDS = {
     "temperature is nan": (USAGE, ["--temperature"], ["generate", "FOLDER/run", "--temperature=nan"]),
     "negative seed": (USAGE, ["--seed"], ["generate", "FOLDER/run", "--seed=-1"]),
     "negative top-k": (USAGE, ["--top-k"], ["generate", "FOLDER/run", "--top-k=-1"]),
+    "no such tokenizer": (USAGE, ["bites", "bytes", ".model", ".json"], ["tokenize", "bites", "x"]),
+    "nothing to tokenize": (USAGE, ["--file"], ["tokenize", "bytes"]),
+    "two texts to tokenize": (USAGE, ["--file"], ["tokenize", "bytes", "x", "--file", "FOLDER/short.txt"]),
+    "no such text to tokenize": (IO, ["FOLDER/no.txt"], ["tokenize", "bytes", "--file", "FOLDER/no.txt"]),
     "prompt without text": (USAGE, ["--prompt"], ["generate", "FOLDER/run", "--prompt"]),
 }
 

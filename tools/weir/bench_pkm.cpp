@@ -43,8 +43,8 @@ Case time_read(const Arguments& a, const Tensor& table) {
   const Timing timing = time_runs(a.options.runs, kWarmUp, [&] {
     parallel_for(parts, 1, [&](std::int64_t part, std::int64_t) {
       const float* const from = rows.data + part * kPart;
-      sums[static_cast<std::size_t>(part)] = cpu::sum_over<float>(std::min(kPart, elements - part * kPart),
-                                                                  [&](std::int64_t i) { return from[i]; });
+      sums[static_cast<std::size_t>(part)] =
+          cpu::sum_over<float>(std::min(kPart, elements - part * kPart), [&](std::int64_t i) { return from[i]; });
     });
   });
   return {"read", timing, 4 * static_cast<double>(elements)};
@@ -62,8 +62,8 @@ Case time_gather_sum(const Arguments& a, const Tensor& table) {
                                                  static_cast<std::uint32_t>(table.size(0)));
   const NoGradient guard;
   const Timing timing = time_runs(a.options.runs, kWarmUp, [&] { gather_sum(weight, index, table); });
-  return {"gather-sum", timing, bytes_of(table) / static_cast<double>(table.size(0)) * static_cast<double>(index.numel()),
-          a.tokens};
+  return {"gather-sum", timing,
+          bytes_of(table) / static_cast<double>(table.size(0)) * static_cast<double>(index.numel()), a.tokens};
 }
 
 Case time_search(const Arguments& a) {
@@ -121,21 +121,20 @@ void print_table(const Arguments& a, std::span<const Case> cases) {
 
 void run(const Arguments& a) {
   if (a.d_model % 2 != 0)
-    throw ArgumentError(fmt::format("bench pkm: --d-model {} is odd, and the memory cuts its input into two equal "
-                                    "halves; give an even one",
-                                    a.d_model));
+    throw ArgumentError(
+        fmt::format("bench pkm: --d-model {} is odd, and the memory cuts its input into two equal "
+                    "halves; give an even one",
+                    a.d_model));
   if (a.k >= a.sub_keys)
-    throw ArgumentError(fmt::format("bench pkm: with --k {} and --sub-keys {} nothing is selected; give a --k below "
-                                    "--sub-keys",
-                                    a.k, a.sub_keys));
+    throw ArgumentError(
+        fmt::format("bench pkm: with --k {} and --sub-keys {} nothing is selected; give a --k below "
+                    "--sub-keys",
+                    a.k, a.sub_keys));
   if (a.options.threads > 0) set_thread_count(static_cast<int>(a.options.threads));
   ParameterSet parameters;
-  const auto block = make_feedforward(parameters, "pkm", 0, {.d_model = a.d_model, .layers = 1},
-                                      {.kind = "pkm",
-                                       .k = a.k,
-                                       .sub_keys = a.sub_keys,
-                                       .key_heads = a.heads,
-                                       .activation = a.activation});
+  const auto block = make_feedforward(
+      parameters, "pkm", 0, {.d_model = a.d_model, .layers = 1},
+      {.kind = "pkm", .k = a.k, .sub_keys = a.sub_keys, .key_heads = a.heads, .activation = a.activation});
   parameters.allocate(DType::float32, 1);
   const Tensor table = parameters.at("pkm.values").value.detach();
   const std::vector<Case> cases{time_read(a, table), time_gather_sum(a, table), time_search(a),

@@ -2,16 +2,13 @@
 // themselves in, and open_tokenizer finds out at run time what is there.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
+#include "train/tokenizer/sentencepiece.h"
 #include "train/tokenizer/tokenizer.h"
 
 namespace weir {
-
-struct SentencePieceTraining;
-using NextLine = std::function<bool(std::string& line)>;
 
 struct SentencePieceFormat {
   std::unique_ptr<Tokenizer> (*open)(const std::string& path) = nullptr;

@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <utility>
+#include <algorithm>
 
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
 #include "train/tokenizer/formats.h"
-#include "train/tokenizer/sentencepiece.h"
 
 namespace weir {
 namespace {

@@ -10,7 +10,6 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "train/tokenizer/formats.h"
-#include "train/tokenizer/sentencepiece.h"
 #include "train/tokenizer/sentencepiece_model.h"
 
 namespace weir {
