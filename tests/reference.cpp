@@ -103,7 +103,7 @@ std::string gate_name(const std::string& gate, bool after_topk) {
 void check_choice(const char* what, const std::string& value, std::initializer_list<const char*> known) {
   for (const char* k : known)
     if (value == k) return;
-  throw ArgumentError(fmt::format("{} '{}' is not implemented", what, value));
+  throw ArgumentError(fmt::format("{} '{}' is unknown here", what, value));
 }
 
 FeedforwardConfig moe_config(const Case& c, const std::string& prefix) {
@@ -113,11 +113,16 @@ FeedforwardConfig moe_config(const Case& c, const std::string& prefix) {
   config.expert_size = c.integer(prefix + "expert_size");
   config.k = c.integer(prefix + "k");
   config.gate = gate_name(c.text(prefix + "gate"), c.text(prefix + "gate_after_topk", "false") == "true");
-  if (config.gate == "s-base") config.selection = "sinkhorn", config.gate = "sigmoid";
+  if (config.gate == "s-base") {
+    config.selection = "sinkhorn", config.gate = "sigmoid";
+    check_choice("sinkhorn_iterations", c.text(prefix + "sinkhorn_iterations", "3"), {"3"});
+  }
   config.regulariser = c.text(prefix + "reg");
   config.regulariser_weight = c.number(prefix + "reg_coefficient");
   check_choice("gate", config.gate, {"sigmoid", "softmax", "softmax-after-topk"});
   check_choice("regulariser", config.regulariser, {"none", "entropy", "switch"});
+  // With this gate the authors' code takes the entropy of the selected scores alone.
+  if (config.gate == "softmax-after-topk" && config.regulariser == "entropy") config.regulariser = "entropy-selected";
   return config;
 }
 
