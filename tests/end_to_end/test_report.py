@@ -83,8 +83,8 @@ def check_json(weir, run):
     check(entry["steps"] == 60 and entry["tokens"] == 60 * 4 * 32, f"{entry['steps']} steps, {entry['tokens']} tokens")
     analysis = entry["analysis"]
     measured = weir.succeed_json("eval", run, "--max-tokens", 512, "--threads", 1, "--json")
-    check(analysis["nats_per_token"] == measured["nats_per_byte"], "report and eval measure different losses")
-    check(analysis["tokens"] == measured["bytes"] and analysis["checkpoint"] == measured["checkpoint"],
+    check(analysis["nats_per_token"] == measured["nats_per_token"], "report and eval measure different losses")
+    check(analysis["tokens"] == measured["tokens"] and analysis["checkpoint"] == measured["checkpoint"],
           "report and eval measure different things")
     check(len(analysis["layers"]) == 2, "not one entry per layer")
     for layer in analysis["layers"]:
@@ -102,6 +102,17 @@ def check_json(weir, run):
         check(abs(layer["utilisation_max"] - max(selections) * len(selections) / total) < 1e-9, "utilisation")
         check(layer["channels"] == 32 and 0 < layer["active_mean"] < 32, f"{layer['active_mean']} of {layer['channels']}")
     print("ok: report --json agrees with eval, inspect and itself", flush=True)
+
+
+def check_table(weir, run):
+    (row,) = weir.succeed_json("report", "--table", run, "--json")
+    (entry,) = weir.succeed_json("report", run, "--json", "--max-tokens", 512)["runs"]
+    check(row["parameters"] == entry["parameters"], f"the table has other parameters than the page: {row}")
+    text = weir.succeed("report", "--table", run)
+    check(f"{entry['result']['last']:.4f}" in text, f"the table lacks the result of the page:\n{text}")
+    check(weir.succeed("report", "--table", run, "--markdown").startswith("| variant |"), "no Markdown table")
+    check(weir.run("report", run, "--markdown").returncode == 2, "--markdown was taken without --table")
+    print("ok: report --table agrees with the page", flush=True)
 
 
 def check_several(weir, run):
@@ -238,6 +249,7 @@ def main():
         weir.succeed(*weir.train_arguments(run), "--quiet")
         check_page(weir, run)
         check_json(weir, run)
+        check_table(weir, run)
         check_several(weir, run)
         check_hostile_names(weir)
         check_long_run(weir, run)
