@@ -104,6 +104,10 @@ std::string Corpus::checksum() const {
 
 Corpus open_corpus(const std::string& path, const std::string& name) {
   std::error_code ignored;
+  if (std::filesystem::status(path, ignored).type() == std::filesystem::file_type::not_found)
+    throw RunError(ExitCode::io, fmt::format("{}: there is no such text and no such folder of prepared data; check the "
+                                             "path, or make a data set with 'weir prepare'",
+                                             printable(path, 4096)));
   if (!std::filesystem::is_directory(path, ignored)) return Corpus::text(path);
   if (!std::filesystem::exists(path + "/dataset.json", ignored))
     throw RunError(ExitCode::io, fmt::format("{}: this directory has no dataset.json; name a text file, or a folder "
