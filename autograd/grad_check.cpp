@@ -16,7 +16,7 @@ Tensor random_like(const Tensor& t, std::uint64_t seed, std::uint32_t stream) {
   const RandomStream random{seed, stream, 0};
   std::vector<double> values(static_cast<std::size_t>(t.numel()));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = random.normal(i);
-  return Tensor::from_values(t.shape(), values);
+  return Tensor::from_values(t.shape(), values, DType::float64, t.device());
 }
 
 // In long double: the difference of two sums over thousands of elements would drown in the rounding of double.
@@ -31,7 +31,7 @@ Tensor moved(const Tensor& t, const Tensor& direction, double step) {
   auto x = t.values();
   const auto d = direction.values();
   for (std::size_t i = 0; i < x.size(); ++i) x[i] += step * d[i];
-  return Tensor::from_values(t.shape(), x);
+  return Tensor::from_values(t.shape(), x, DType::float64, t.device());
 }
 
 std::vector<Tensor> floating_outputs(const TensorFunction& f, std::span<const Tensor> inputs) {
@@ -124,8 +124,8 @@ class Check {
     for (std::size_t o = 0; o < outputs_.size(); ++o) {
       for (std::int64_t row = 0; row < outputs_[o].numel(); ++row) {
         std::vector<Tensor> pick;
-        for (const Tensor& y : outputs_) pick.push_back(Tensor::zeros(y.shape(), DType::float64));
-        pick[o] = unit(outputs_[o].shape(), row);
+        for (const Tensor& y : outputs_) pick.push_back(Tensor::zeros_like(y));
+        pick[o] = to_device(unit(outputs_[o].shape(), row), outputs_[o].device());
         const std::vector<double> analytic =
             gradients(outputs_, active_leaves(), pick, {.keep_graph = true})[k].values();
         for (std::int64_t column = 0; column < input.numel(); ++column) {

@@ -3,7 +3,9 @@
 
 #include <cstring>
 
+#include "core/copy.h"
 #include "core/error.h"
+#include "core/kernel.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 
@@ -46,10 +48,12 @@ void copy_row(const From* from, std::int64_t from_step, To* to, std::int64_t to_
 
 }  // namespace
 
-void copy_into(const Tensor& from, const Tensor& to) {
-  if (from.shape() != to.shape())
-    throw ArgumentError(fmt::format("copy: shape {} does not fit {}", from.shape().str(), to.shape().str()));
-  if (from.numel() == 0) return;
+constinit Kernel<void(const Tensor&, const Tensor&)> copy_kernel{"copy"};
+constinit Kernel<void(const Tensor&, double)> fill_kernel{"fill"};
+
+namespace {
+
+void copy_cpu(const Tensor& from, const Tensor& to) {
   const std::int64_t cols = from.rank() == 0 ? 1 : from.size(-1), rows = from.numel() / cols;
   const std::int64_t from_step = from.rank() == 0 ? 1 : from.strides()[-1],
                      to_step = to.rank() == 0 ? 1 : to.strides()[-1];
@@ -64,6 +68,43 @@ void copy_into(const Tensor& from, const Tensor& to) {
       });
     });
   });
+}
+
+void fill_cpu(const Tensor& t, double value) {
+  const Tensor one = Tensor::empty({}, DType::float64);
+  *one.data<double>() = value;
+  copy_cpu(one.strided(t.shape(), Strides::filled(t.rank(), 0)), t);
+}
+
+const bool cpu = copy_kernel.add(DeviceKind::cpu, copy_cpu) && fill_kernel.add(DeviceKind::cpu, fill_cpu);
+
+// A fresh tensor fills its storage, so that its bytes are its elements and the pad, in the same place on any device.
+bool is_whole(const Tensor& t) {
+  return t.raw() == t.storage()->data() && t.strides() == padded_strides(t.shape(), t.dtype());
+}
+
+// Between devices bytes travel, of fresh tensors; views and conversions are made on either side.
+Tensor moved(const Tensor& t, Device device) {
+  const Tensor source = is_whole(t) ? t : clone(t), target = Tensor::empty(t.shape(), t.dtype(), device);
+  const std::size_t bytes = target.storage()->bytes();
+  if (bytes == 0) return target;
+  if (device.kind == DeviceKind::cpu) {
+    backend_of(t.device()).copy_to_host(t.device().index, target.raw(), source.raw(), bytes);
+  } else if (t.device().kind == DeviceKind::cpu) {
+    backend_of(device).copy_from_host(device.index, target.raw(), source.raw(), bytes);
+  } else {
+    return moved(moved(t, {}), device);
+  }
+  return target;
+}
+
+}  // namespace
+
+void copy_into(const Tensor& from, const Tensor& to) {
+  if (from.shape() != to.shape())
+    throw ArgumentError(fmt::format("copy: shape {} does not fit {}", from.shape().str(), to.shape().str()));
+  if (from.numel() == 0) return;
+  copy_kernel(to.device(), to_device(from, to.device()), to);
 }
 
 Tensor clone(const Tensor& t) {
@@ -86,11 +127,10 @@ Tensor converted(const Tensor& t, DType dtype) {
   return copy;
 }
 
+Tensor to_device(const Tensor& t, Device device) { return t.device() == device ? t : moved(t, device); }
+
 void fill(const Tensor& t, double value) {
-  const Strides none = Strides::filled(t.rank(), 0);
-  Tensor one = Tensor::empty({}, DType::float64);
-  *one.data<double>() = value;
-  copy_into(one.strided(t.shape(), none), t);
+  if (t.numel() > 0) fill_kernel(t.device(), t, value);
 }
 
 }  // namespace weir

@@ -3,16 +3,60 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <bit>
+#include <array>
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
-#include <mutex>
-#include <unordered_map>
-#include <vector>
 
+#include "core/caching_allocator.h"
 #include "core/error.h"
 
 namespace weir {
+namespace {
+
+class HostBackend final : public DeviceBackend {
+ public:
+  int count() const override { return 1; }
+  std::string description(int) const override { return "this machine's processor"; }
+  Allocator& allocator(int) override { return allocator_; }
+  void copy_from_host(int, void* to, const void* host, std::size_t bytes) override { std::memcpy(to, host, bytes); }
+  void copy_to_host(int, void* host, const void* from, std::size_t bytes) override { std::memcpy(host, from, bytes); }
+  void zero(int, void* place, std::size_t bytes, std::size_t rows, std::size_t pitch) override {
+    auto* row = static_cast<std::byte*>(place);
+    for (std::size_t i = 0; i < rows; ++i, row += pitch) std::memset(row, 0, bytes);
+  }
+  void synchronize(int) override {}
+
+ private:
+  CachingAllocator allocator_{
+      {.allocate = [](std::size_t bytes) { return std::aligned_alloc(Allocator::kAlignment, bytes); },
+       .release = [](void* block, std::size_t) noexcept { std::free(block); },
+       .limit_bytes = memory_limit_bytes(),
+       .device = "cpu"}};
+};
+
+// Backends register themselves before main, in any order.
+constinit std::array<DeviceBackend*, kDeviceKinds> backends{};
+
+DeviceBackend* backend_of_kind(DeviceKind kind) {
+  // Never destroyed: tensors with static lifetime may release their memory after main.
+  static auto* host = new HostBackend;
+  return kind == DeviceKind::cpu ? host : backends[static_cast<std::size_t>(kind)];
+}
+
+std::string what_is_there() {
+  std::string names;
+  for (Device device : available_devices())
+    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", device_name(device));
+  if (const DeviceBackend* cuda = backend_of_kind(DeviceKind::cuda); cuda == nullptr)
+    names += " (this build has no CUDA: configure it with -Dcuda=enabled)";
+  else if (cuda->count() == 0)
+    names += fmt::format(" ({})", cuda->description(0));
+  return names;
+}
+
+}  // namespace
 
 std::size_t memory_limit_bytes() {
   auto limit = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
@@ -21,91 +65,20 @@ std::size_t memory_limit_bytes() {
   return limit;
 }
 
-namespace {
-
-// Rounds up to one of four sizes per power of two: at most 25% slack, and few enough sizes for blocks to be reused.
-std::size_t size_class(std::size_t bytes) {
-  if (bytes <= 256) return 256;
-  const std::size_t step = std::bit_floor(bytes) / 4;
-  return (bytes + step - 1) / step * step;
+bool add_device_backend(DeviceKind kind, DeviceBackend& backend) {
+  DeviceBackend*& entry = backends[static_cast<std::size_t>(kind)];
+  if (entry != nullptr) throw InternalError("two backends for one kind of device");
+  entry = &backend;
+  return true;
 }
 
-class CachingHostAllocator final : public Allocator {
- public:
-  void* allocate(std::size_t bytes) override {
-    const std::size_t size = size_class(bytes);
-    std::lock_guard lock(mutex_);
-    void* block = nullptr;
-    if (auto& kept = kept_[size]; !kept.empty()) {
-      block = kept.back();
-      kept.pop_back();
-    } else {
-      block = from_system(size, bytes);
-    }
-    statistics_.in_use_bytes += size;
-    statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.in_use_bytes);
-    return block;
-  }
-
-  void release(void* block, std::size_t bytes) noexcept override {
-    if (block == nullptr) return;
-    const std::size_t size = size_class(bytes);
-    std::lock_guard lock(mutex_);
-    statistics_.in_use_bytes -= size;
-    try {
-      kept_[size].push_back(block);
-    } catch (const std::bad_alloc&) {
-      std::free(block);
-      statistics_.reserved_bytes -= size;
-    }
-  }
-
-  void trim() noexcept override {
-    std::lock_guard lock(mutex_);
-    drop_kept();
-  }
-
-  MemoryStatistics statistics() const override {
-    std::lock_guard lock(mutex_);
-    return statistics_;
-  }
-
-  void reset_peak() noexcept override {
-    std::lock_guard lock(mutex_);
-    statistics_.peak_bytes = statistics_.in_use_bytes;
-  }
-
- private:
-  void* from_system(std::size_t size, std::size_t asked) {
-    if (statistics_.reserved_bytes + size > limit_) drop_kept();
-    void* block = statistics_.reserved_bytes + size > limit_ ? nullptr : std::aligned_alloc(kAlignment, size);
-    if (block == nullptr)
-      throw RunError(
-          ExitCode::out_of_memory,
-          fmt::format("out of memory: {:.1f} MiB asked for, {:.1f} MiB in use, limit {:.1f} MiB; lower "
-                      "train.batch_size or model.segment, or raise train.accumulate",
-                      static_cast<double>(asked) / 1048576.0, static_cast<double>(statistics_.in_use_bytes) / 1048576.0,
-                      static_cast<double>(limit_) / 1048576.0));
-    statistics_.reserved_bytes += size;
-    ++statistics_.system_allocations;
-    return block;
-  }
-
-  void drop_kept() noexcept {
-    for (auto& [size, blocks] : kept_) {
-      for (void* block : blocks) std::free(block);
-      statistics_.reserved_bytes -= size * blocks.size();
-      blocks.clear();
-    }
-  }
-
-  mutable std::mutex mutex_;
-  std::unordered_map<std::size_t, std::vector<void*>> kept_;
-  MemoryStatistics statistics_;
-  const std::size_t limit_ = memory_limit_bytes();
-};
-
-}  // namespace
+DeviceBackend& backend_of(Device device) {
+  DeviceBackend* const backend = backend_of_kind(device.kind);
+  if (backend == nullptr || device.index < 0 || device.index >= backend->count())
+    throw RunError(ExitCode::unavailable,
+                   fmt::format("device '{}' is not available; there is {}", device_name(device), what_is_there()));
+  return *backend;
+}
 
 std::string device_name(Device device) {
   return device.kind == DeviceKind::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
@@ -113,17 +86,22 @@ std::string device_name(Device device) {
 
 Device device_from_name(const std::string& name) {
   if (name == "cpu") return {};
-  throw RunError(ExitCode::unavailable,
-                 fmt::format("device '{}' is not available: this build has the device 'cpu'", name));
+  Device device{DeviceKind::cuda, 0};
+  const std::string_view index = std::string_view(name).substr(std::min<std::size_t>(name.size(), 5));
+  const auto [end, error] = std::from_chars(index.data(), index.data() + index.size(), device.index);
+  const bool numbered = name.starts_with("cuda:") && error == std::errc() && end == index.data() + index.size();
+  if (name != "cuda" && !numbered)
+    throw ArgumentError(fmt::format("unknown device '{}': choose cpu, cuda or cuda:INDEX", name));
+  backend_of(device);
+  return device;
 }
 
-Allocator& allocator(Device device) {
-  // Never destroyed: tensors with static lifetime may release their memory after main.
-  static auto* host = new CachingHostAllocator;
-  if (device.kind != DeviceKind::cpu)
-    throw RunError(ExitCode::unavailable,
-                   fmt::format("device '{}' is not available in this build", device_name(device)));
-  return *host;
+std::vector<Device> available_devices() {
+  std::vector<Device> devices;
+  for (DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda})
+    if (const DeviceBackend* backend = backend_of_kind(kind))
+      for (int i = 0; i < backend->count(); ++i) devices.push_back({kind, i});
+  return devices;
 }
 
 }  // namespace weir

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace weir {
 
@@ -17,8 +18,12 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-std::string device_name(Device device);            // "cpu", "cuda:0"
-Device device_from_name(const std::string& name);  // throws RunError(unavailable) for a device that is not there
+std::string device_name(Device device);  // "cpu", "cuda:0"
+// "cpu", "cuda" (the first) or "cuda:1". Throws ArgumentError for a name of another form, and RunError(unavailable),
+// which says what is there, for a device that is not.
+Device device_from_name(const std::string& name);
+// Every device this process can use, the CPU first.
+std::vector<Device> available_devices();
 
 // Memory this process may use: physical memory, or the control group's limit where that is smaller.
 std::size_t memory_limit_bytes();
@@ -43,7 +48,28 @@ class Allocator {
   virtual void reset_peak() noexcept = 0;
 };
 
-// The allocator of a device; throws RunError(unavailable) if that device is not there.
-Allocator& allocator(Device device);
+// What a kind of device brings beside its kernels: memory, and bytes in and out. Work on a device is done in the order
+// in which it was asked for; what reaches the host has been waited for.
+class DeviceBackend {
+ public:
+  virtual ~DeviceBackend() = default;
+  virtual int count() const = 0;  // devices of this kind
+  // One device in words for people: "NVIDIA H200, compute capability 9.0"; for count() = 0, why there is none.
+  virtual std::string description(int index) const = 0;
+  virtual Allocator& allocator(int index) = 0;
+  virtual void copy_from_host(int index, void* to, const void* host, std::size_t bytes) = 0;
+  virtual void copy_to_host(int index, void* host, const void* from, std::size_t bytes) = 0;
+  // Writes zeros into `bytes` at the start of each of `rows` places that lie `pitch` bytes apart.
+  virtual void zero(int index, void* place, std::size_t bytes, std::size_t rows, std::size_t pitch) = 0;
+  virtual void synchronize(int index) = 0;  // returns when all work asked for is done; throws what went wrong in it
+};
+
+// Registers the backend of a kind, which lives for ever; true, so that it can initialise a variable.
+bool add_device_backend(DeviceKind kind, DeviceBackend& backend);
+// The backend of a device; throws RunError(unavailable) if that device is not there.
+DeviceBackend& backend_of(Device device);
+
+inline Allocator& allocator(Device device) { return backend_of(device).allocator(device.index); }
+inline void synchronize(Device device) { backend_of(device).synchronize(device.index); }
 
 }  // namespace weir

@@ -15,14 +15,14 @@ namespace weir {
 struct bf16 {
   std::uint16_t bits = 0;
 
-  bf16() = default;
+  constexpr bf16() = default;
   // Rounds to nearest even; every NaN becomes 0x7fff, as the GPU's conversion does.
-  explicit bf16(float value) {
+  explicit constexpr bf16(float value) {
     const auto u = std::bit_cast<std::uint32_t>(value);
     const bool is_nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = is_nan ? 0x7fff : static_cast<std::uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  constexpr operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
 enum class DType : std::uint8_t { float64, float32, bf16, int32, int64, uint8, boolean };

@@ -18,10 +18,14 @@ class Dims {
   explicit Dims(std::span<const std::int64_t> values);
   static Dims filled(int rank, std::int64_t value);
 
-  int rank() const { return rank_; }
+  constexpr int rank() const { return rank_; }
   // Axes may be counted from the end: dims[-1] is the last. The caller keeps them within the rank.
-  std::int64_t operator[](int axis) const { return values_[static_cast<std::size_t>(axis < 0 ? axis + rank_ : axis)]; }
-  std::int64_t& operator[](int axis) { return values_[static_cast<std::size_t>(axis < 0 ? axis + rank_ : axis)]; }
+  constexpr std::int64_t operator[](int axis) const {
+    return values_[static_cast<std::size_t>(axis < 0 ? axis + rank_ : axis)];
+  }
+  constexpr std::int64_t& operator[](int axis) {
+    return values_[static_cast<std::size_t>(axis < 0 ? axis + rank_ : axis)];
+  }
   const std::int64_t* begin() const { return values_.data(); }
   const std::int64_t* end() const { return values_.data() + rank_; }
   void push_back(std::int64_t value);

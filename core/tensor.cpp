@@ -98,10 +98,11 @@ void zero_pad(const Tensor& t) {
   if (t.rank() == 0 || t.numel() == 0) return;
   const std::int64_t cols = t.size(-1), stride = padded_cols(cols, t.dtype());
   if (stride == cols) return;
-  const auto element = static_cast<std::int64_t>(dtype_size(t.dtype()));
-  auto* row = static_cast<std::byte*>(t.raw());
-  for (std::int64_t i = 0; i < t.numel() / cols; ++i, row += stride * element)
-    std::memset(row + cols * element, 0, static_cast<std::size_t>((stride - cols) * element));
+  const std::size_t element = dtype_size(t.dtype()), pitch = static_cast<std::size_t>(stride) * element,
+                    used = static_cast<std::size_t>(cols) * element;
+  backend_of(t.device())
+      .zero(t.device().index, static_cast<std::byte*>(t.raw()) + used, pitch - used,
+            static_cast<std::size_t>(t.numel() / cols), pitch);
 }
 
 }  // namespace
@@ -122,7 +123,8 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  if (t.storage()->bytes() > 0) std::memset(t.storage()->data(), 0, t.storage()->bytes());
+  if (const std::size_t bytes = t.storage()->bytes(); bytes > 0)
+    backend_of(device).zero(device.index, t.storage()->data(), bytes, 1, bytes);
   return t;
 }
 
@@ -132,7 +134,7 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device
   return t;
 }
 
-Tensor Tensor::from_values(const Shape& shape, std::span<const double> values, DType dtype) {
+Tensor Tensor::from_values(const Shape& shape, std::span<const double> values, DType dtype, Device device) {
   if (shape.product() != static_cast<std::int64_t>(values.size()))
     throw ArgumentError(fmt::format("from_values: shape {} has {} elements, {} values were given", shape.str(),
                                     shape.product(), values.size()));
@@ -140,7 +142,7 @@ Tensor Tensor::from_values(const Shape& shape, std::span<const double> values, D
   const auto rows = rows_of<double>(source);
   for (std::int64_t r = 0; r < rows.rows && rows.cols > 0; ++r)
     std::memcpy(rows.row(r), values.data() + r * rows.cols, static_cast<std::size_t>(rows.cols) * sizeof(double));
-  return converted(source, dtype);
+  return to_device(converted(source, dtype), device);
 }
 
 Tensor Tensor::strided(const Shape& shape, const Strides& strides, std::int64_t offset) const {
@@ -156,7 +158,7 @@ Tensor Tensor::strided(const Shape& shape, const Strides& strides, std::int64_t 
 std::vector<double> Tensor::values() const {
   std::vector<double> result(static_cast<std::size_t>(numel()));
   if (result.empty()) return result;
-  const Tensor source = rows_form(converted(*this, DType::float64));
+  const Tensor source = rows_form(converted(to_device(*this, {}), DType::float64));
   const auto rows = rows_of<double>(source);
   for (std::int64_t r = 0; r < rows.rows; ++r)
     std::memcpy(result.data() + r * rows.cols, rows.row(r), static_cast<std::size_t>(rows.cols) * sizeof(double));

@@ -54,7 +54,8 @@ class Tensor {
   static Tensor empty_like(const Tensor& other) { return empty(other.shape(), other.dtype(), other.device()); }
   static Tensor zeros_like(const Tensor& other) { return zeros(other.shape(), other.dtype(), other.device()); }
   // Row-major values, converted to `dtype`.
-  static Tensor from_values(const Shape& shape, std::span<const double> values, DType dtype = DType::float64);
+  static Tensor from_values(const Shape& shape, std::span<const double> values, DType dtype = DType::float64,
+                            Device device = {});
   static Tensor scalar(double value, DType dtype) { return full({}, value, dtype); }
 
   bool defined() const { return body_ != nullptr; }
@@ -148,10 +149,11 @@ Tensor reshaped(const Tensor& t, const Shape& shape);                     // a v
 
 // --- copies -------------------------------------------------------------------------------------------------------
 
-// Element by element, with conversion of dtype. Shapes must be equal; the views must not overlap.
+// Element by element, with conversion of dtype, also between devices. Shapes must be equal; the views must not overlap.
 void copy_into(const Tensor& from, const Tensor& to);
-Tensor clone(const Tensor& t);                   // fresh, in the padded row layout
-Tensor converted(const Tensor& t, DType dtype);  // `t` itself where the dtype is right already
+Tensor clone(const Tensor& t);                     // fresh, in the padded row layout
+Tensor converted(const Tensor& t, DType dtype);    // `t` itself where the dtype is right already
+Tensor to_device(const Tensor& t, Device device);  // `t` itself where it is there already
 void fill(const Tensor& t, double value);
 
 }  // namespace weir

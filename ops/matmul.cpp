@@ -100,7 +100,7 @@ void matmul_cpu_typed(const Tensor& a, const Tensor& b, const Tensor& y) {
     return broadcast_view(t, full).strides().without(-1).without(-1);
   };
   // The merged last batch axis goes to the gemm as its batch; what lies evenly is merged into it.
-  const cpu::detail::LoopSpace<3> space(batch, {batch_strides(a), batch_strides(b), batch_strides(y)});
+  const LoopSpace<3> space(batch, {batch_strides(a), batch_strides(b), batch_strides(y)});
   const cpu::GemmBatch inner{space.shape[-1], space.strides[0][-1], space.strides[1][-1], space.strides[2][-1]};
   T* const out = y.data<T>();
   for (std::int64_t i = 0; i < space.shape.product() / inner.count; ++i)

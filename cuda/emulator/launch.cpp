@@ -1,5 +1,7 @@
 #include "cuda/emulator/launch.h"
 
+#include "cuda/emulator/device_memory.h"
+
 namespace weir::emulator {
 namespace {
 
@@ -28,6 +30,7 @@ void check_launch(const std::string& kernel, const LaunchShape& shape) {
 
 void run_grid(const LaunchShape& shape, void (*kernel)(const void*), const void* argument) {
   static thread_local Block block;  // keeps its fibers
+  const DeviceAccess access;
   const std::uint64_t blocks = std::uint64_t{shape.grid.x} * shape.grid.y * shape.grid.z;
   for (std::uint64_t i = 0; i < blocks; ++i) {
     const std::uint64_t id = launch_order == Order::natural ? i : blocks - 1 - i;

@@ -6,49 +6,12 @@
 #include <array>
 #include <utility>
 
+#include "core/loop_space.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 
 namespace weir::cpu {
 namespace detail {
-
-// The loop space of N operands: axes merged wherever every operand lies evenly across them; the last is the inner loop.
-template <std::size_t N>
-struct LoopSpace {
-  Shape shape;
-  std::array<Strides, N> strides;
-
-  LoopSpace(const Shape& full, const std::array<Strides, N>& all) {
-    for (int i = 0; i < full.rank(); ++i) {
-      if (full[i] == 1) continue;
-      const bool merges = shape.rank() > 0 && [&] {
-        for (std::size_t k = 0; k < N; ++k)
-          if (strides[k][-1] != all[k][i] * full[i]) return false;
-        return true;
-      }();
-      if (merges) {
-        shape[-1] *= full[i];
-        for (std::size_t k = 0; k < N; ++k) strides[k][-1] = all[k][i];
-      } else {
-        shape.push_back(full[i]);
-        for (std::size_t k = 0; k < N; ++k) strides[k].push_back(all[k][i]);
-      }
-    }
-    if (shape.rank() == 0) {
-      shape.push_back(1);
-      for (Strides& s : strides) s.push_back(1);
-    }
-  }
-
-  std::int64_t offset(std::size_t operand, std::int64_t row) const {
-    std::int64_t result = 0;
-    for (int i = shape.rank() - 2; i >= 0; --i) {
-      result += row % shape[i] * strides[operand][i];
-      row /= shape[i];
-    }
-    return result;
-  }
-};
 
 template <class Out, class F, class... In, std::size_t... I>
 void run_block(Out* out, std::int64_t out_step, std::int64_t n, const F& f, std::index_sequence<I...>,

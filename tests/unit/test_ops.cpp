@@ -1,45 +1,24 @@
 // One suite over all op records: a new op is tested by registering itself.
-// Repeat one op alone with  WEIR_OP=softmax build/tests/unit -tc="ops:*"
+// Repeat one op alone with  WEIR_OP=softmax build/tests/unit -tc="ops:*" , one device with WEIR_DEVICE=cuda
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <set>
 
-#include "autograd/autograd.h"
 #include "autograd/grad_check.h"
 #include "core/error.h"
-#include "core/op_info.h"
 #include "core/parallel.h"
+#include "tests/unit/op_suite.h"
 
 using namespace weir;
+using namespace weir::tests;
 
 namespace {
 
 const std::vector<OpRecord>& records() { return op_records(); }
-
-bool chosen(const OpRecord& record) {
-  const char* only = std::getenv("WEIR_OP");
-  return only == nullptr || record.name == only;
-}
-
-template <class F>
-void for_each_sample(F&& f) {
-  for (const OpRecord& record : records()) {
-    if (!chosen(record)) continue;
-    for (const Sample& sample : record.samples()) f(record, sample);
-  }
-}
-
-std::vector<Tensor> as_dtype(std::span<const Tensor> inputs, DType dtype) {
-  std::vector<Tensor> result;
-  for (const Tensor& t : inputs) result.push_back(is_floating(t.dtype()) ? converted(t, dtype) : t);
-  return result;
-}
 
 // The first disagreement between an op's outputs and the reference's, or nothing.
 std::string compare(std::span<const Tensor> got, std::span<const Tensor> expected, double tolerance) {
@@ -60,11 +39,6 @@ std::string compare(std::span<const Tensor> got, std::span<const Tensor> expecte
   return "";
 }
 
-bool same_bits(const Tensor& a, const Tensor& b) {
-  const std::vector<double> x = a.values(), y = b.values();
-  return x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(double)) == 0);
-}
-
 // The same values in other memory: transposed storage, a slice of something wider at an odd offset.
 Tensor transposed_storage(const Tensor& t) {
   if (t.rank() < 2) return t;
@@ -72,34 +46,20 @@ Tensor transposed_storage(const Tensor& t) {
 }
 Tensor slice_of_wider(const Tensor& t) {
   if (t.rank() < 1) return t;
-  const Tensor wide = Tensor::full(t.shape().with(-1, t.size(-1) + 3), 1.0, t.dtype());
+  const Tensor wide = Tensor::full(t.shape().with(-1, t.size(-1) + 3), 1.0, t.dtype(), t.device());
   const Tensor view = slice_view(wide, -1, 1, t.size(-1) + 1);
   copy_into(t, view);
   return view;
 }
 
-std::vector<Tensor> forward_and_gradients(const Sample& sample, std::span<const Tensor> inputs, bool differentiable) {
-  std::vector<Tensor> leaves, wanted;
-  for (const Tensor& t : inputs) {
-    leaves.push_back(t.detach());
-    if (differentiable && is_floating(t.dtype())) wanted.push_back(require_gradient(leaves.back()));
-  }
-  std::vector<Tensor> outputs = sample.run(leaves), result = outputs, active, dys;
-  for (const Tensor& y : outputs)
-    if (requires_gradient(y)) active.push_back(y), dys.push_back(Tensor::full(y.shape(), 0.5, y.dtype()));
-  if (!active.empty())
-    for (Tensor& dx : gradients(active, wanted, dys)) result.push_back(std::move(dx));
-  return result;
-}
-
 void check_against_reference(DType dtype, double Tolerance::*tolerance) {
-  for_each_sample([&](const OpRecord& record, const Sample& sample) {
+  for_each_sample([&](const OpRecord& record, const Sample& sample, Device device) {
     if (dtype == DType::bf16 && !record.low_precision) return;
     // The reference sees the rounded inputs, so that only the op's own error is judged.
-    const auto inputs = as_dtype(sample.inputs, dtype);
-    const auto expected = sample.reference(as_dtype(inputs, DType::float64));
-    INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype));
-    CHECK(compare(sample.run(inputs), expected, record.tolerance.*tolerance) == "");
+    const Sample rounded{.name = sample.name, .inputs = inputs_of(sample, dtype, {}), .run = {}, .reference = {}};
+    const auto expected = sample.reference(inputs_of(rounded, DType::float64, {}));
+    INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype), " / ", device_name(device));
+    CHECK(compare(sample.run(inputs_of(sample, dtype, device)), expected, record.tolerance.*tolerance) == "");
   });
 }
 
@@ -142,33 +102,36 @@ TEST_CASE("ops: float32 agrees with the reference") { check_against_reference(DT
 TEST_CASE("ops: bf16 agrees with the reference") { check_against_reference(DType::bf16, &Tolerance::bf16); }
 
 TEST_CASE("ops: transposed and sliced inputs give the same result") {
-  for_each_sample([](const OpRecord& record, const Sample& sample) {
-    const auto expected = forward_and_gradients(sample, sample.inputs, record.differentiable);
+  for_each_sample([](const OpRecord& record, const Sample& sample, Device device) {
+    const std::vector<Tensor> plain = inputs_of(sample, DType::float64, device);
+    const auto expected = forward_and_gradients(sample, plain, record.differentiable);
     for (Tensor (*rearrange)(const Tensor&) : {transposed_storage, slice_of_wider}) {
       std::vector<Tensor> inputs;
-      for (const Tensor& t : sample.inputs) inputs.push_back(rearrange(t));
-      INFO(record.name, " / ", sample.name);
+      for (const Tensor& t : plain) inputs.push_back(rearrange(t));
+      INFO(record.name, " / ", sample.name, " / ", device_name(device));
       CHECK(compare(forward_and_gradients(sample, inputs, record.differentiable), expected, 1e-12) == "");
     }
   });
 }
 
 TEST_CASE("ops: gradients agree with finite differences") {
-  for_each_sample([](const OpRecord& record, const Sample& sample) {
+  for_each_sample([](const OpRecord& record, const Sample& sample, Device device) {
     const bool empty =
         std::any_of(sample.inputs.begin(), sample.inputs.end(), [](const Tensor& t) { return t.numel() == 0; });
     if (!record.differentiable || empty) return;
-    INFO(record.name, " / ", sample.name);
-    CHECK(grad_check(sample.run, sample.inputs, {.second_order = record.twice_differentiable}) == "");
+    INFO(record.name, " / ", sample.name, " / ", device_name(device));
+    CHECK(grad_check(sample.run, inputs_of(sample, DType::float64, device),
+                     {.second_order = record.twice_differentiable}) == "");
   });
 }
 
 TEST_CASE("ops: one and two threads give the same bits") {
-  for_each_sample([](const OpRecord& record, const Sample& sample) {
+  for_each_sample([](const OpRecord& record, const Sample& sample, Device device) {
+    if (device.kind != DeviceKind::cpu) return;
     const int before = thread_count();
     for (DType dtype : {DType::float32, DType::bf16}) {
       if (dtype == DType::bf16 && !record.low_precision) continue;
-      const auto inputs = as_dtype(sample.inputs, dtype);
+      const auto inputs = inputs_of(sample, dtype, device);
       set_thread_count(1);
       const auto one = forward_and_gradients(sample, inputs, record.differentiable);
       set_thread_count(2);

@@ -1,0 +1,64 @@
+// What the suites over all op records share: which ops, samples and devices, and how an op is run.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "autograd/autograd.h"
+#include "core/device.h"
+#include "core/op_info.h"
+
+namespace weir::tests {
+
+// WEIR_OP=softmax limits the suite to one op, WEIR_DEVICE=cuda to one device.
+inline bool chosen(const OpRecord& record) {
+  const char* only = std::getenv("WEIR_OP");
+  return only == nullptr || record.name == only;
+}
+
+inline std::vector<Device> chosen_devices() {
+  const char* only = std::getenv("WEIR_DEVICE");
+  return only == nullptr ? available_devices() : std::vector{device_from_name(only)};
+}
+
+// Calls f(record, sample, device) for every sample of every op, on every device there is.
+template <class F>
+void for_each_sample(F&& f) {
+  for (const Device device : chosen_devices())
+    for (const OpRecord& record : op_records())
+      if (chosen(record))
+        for (const Sample& sample : record.samples()) f(record, sample, device);
+}
+
+// Floating inputs in that dtype, all inputs on that device.
+inline std::vector<Tensor> inputs_of(const Sample& sample, DType dtype, Device device) {
+  std::vector<Tensor> result;
+  for (const Tensor& t : sample.inputs)
+    result.push_back(to_device(is_floating(t.dtype()) ? converted(t, dtype) : t, device));
+  return result;
+}
+
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  const std::vector<double> x = a.values(), y = b.values();
+  return x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(double)) == 0);
+}
+
+// The op's outputs, then the gradients of its floating inputs for output gradients of one half.
+inline std::vector<Tensor> forward_and_gradients(const Sample& sample, std::span<const Tensor> inputs,
+                                                 bool differentiable) {
+  std::vector<Tensor> leaves, wanted;
+  for (const Tensor& t : inputs) {
+    leaves.push_back(t.detach());
+    if (differentiable && is_floating(t.dtype())) wanted.push_back(require_gradient(leaves.back()));
+  }
+  std::vector<Tensor> outputs = sample.run(leaves), result = outputs, active, dys;
+  for (const Tensor& y : outputs)
+    if (requires_gradient(y)) active.push_back(y), dys.push_back(Tensor::full(y.shape(), 0.5, y.dtype(), y.device()));
+  if (!active.empty())
+    for (Tensor& dx : gradients(active, wanted, dys)) result.push_back(std::move(dx));
+  return result;
+}
+
+}  // namespace weir::tests
