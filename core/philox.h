@@ -38,6 +38,14 @@ struct RandomStream {
   std::uint64_t seed = 0;
   std::uint32_t stream = 0;
   std::uint32_t step = 0;
+  // Where a device's kernels find what is to be added to `step`: work that is recorded once and replayed at every step
+  // must not hold the step itself. Null for none.
+  const std::uint32_t* device_step = nullptr;
+
+  // Device code calls this first: the stream with its step settled.
+  WEIR_HOST_DEVICE RandomStream settled() const {
+    return device_step == nullptr ? *this : RandomStream{seed, stream, step + *device_step, nullptr};
+  }
 
   // Values 4 * block .. 4 * block + 3.
   WEIR_HOST_DEVICE Uint4 block(std::uint64_t index) const {
