@@ -16,7 +16,7 @@ std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::s
   throw ArgumentError("model.attention: unknown kind '" + model.attention + "'; choose relative or switch-head");
 }
 
-Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype) {
+Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype, Device device) {
   std::vector<double> values(static_cast<std::size_t>(keys * d_model));
   for (std::int64_t row = 0; row < keys; ++row) {
     const auto rho = static_cast<double>(row - (keys - 1));
@@ -25,12 +25,12 @@ Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype) {
       values[static_cast<std::size_t>(row * d_model + c)] = c % 2 == 0 ? std::sin(angle) : std::cos(angle);
     }
   }
-  return Tensor::from_values({keys, d_model}, values, dtype);
+  return Tensor::from_values({keys, d_model}, values, dtype, device);
 }
 
-const Tensor& RelativePositions::operator()(std::int64_t keys, DType dtype) const {
-  Tensor& rows = rows_[{keys, dtype}];
-  if (!rows.defined()) rows = sinusoids(keys, d_model_, dtype);
+const Tensor& RelativePositions::operator()(std::int64_t keys, DType dtype, Device device) const {
+  Tensor& rows = rows_[{keys, dtype, device.kind, device.index}];
+  if (!rows.defined()) rows = sinusoids(keys, d_model_, dtype, device);
   return rows;
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "models/config.h"
@@ -52,17 +53,17 @@ std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::s
 
 // Rows of sinusoids for the relative positions -(keys - 1) .. 0: entry 2k is sin(rho * 10000^(-2k / D)), entry 2k + 1
 // its cosine. -> [keys, D]
-Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype);
+Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype, Device device = {});
 
 // The sinusoids of the lengths seen so far.
 class RelativePositions {
  public:
   explicit RelativePositions(std::int64_t d_model) : d_model_(d_model) {}
-  const Tensor& operator()(std::int64_t keys, DType dtype) const;
+  const Tensor& operator()(std::int64_t keys, DType dtype, Device device) const;
 
  private:
   std::int64_t d_model_;
-  mutable std::map<std::pair<std::int64_t, DType>, Tensor> rows_;
+  mutable std::map<std::tuple<std::int64_t, DType, DeviceKind, int>, Tensor> rows_;
 };
 
 }  // namespace weir

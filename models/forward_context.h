@@ -26,7 +26,9 @@ enum class RandomPlace : std::uint32_t {
 struct ForwardContext {
   bool training = false;  // dropout, expert dropout and regularisers are on
   std::uint64_t seed = 0;
-  std::uint32_t step = 0;           // counts forward passes of a run: the same step draws the same numbers
+  std::uint32_t step = 0;  // counts forward passes of a run: the same step draws the same numbers
+  // Added to `step` by a device's kernels, from its memory; null for none (RandomStream::device_step).
+  const std::uint32_t* device_step = nullptr;
   bool collect_statistics = false;  // fill in the statistics of the feedforwards
   bool analyse = false;             // with it: also those that cost more, pairs of experts and active channels
   // In a layer that is one of several uses of the same parameters:
@@ -35,7 +37,7 @@ struct ForwardContext {
 
   RandomStream random(RandomPlace place, std::int64_t layer = 0) const {
     const auto number = static_cast<std::uint32_t>(layers_before + layer);
-    return {seed, number * 16 + static_cast<std::uint32_t>(place), step};
+    return {seed, number * 16 + static_cast<std::uint32_t>(place), step, device_step};
   }
 };
 

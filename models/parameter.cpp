@@ -38,18 +38,21 @@ const Parameter& ParameterSet::add(const std::string& name, const Shape& shape, 
   return parameters_.emplace_back(Parameter{name, shape, std::move(initialise), {}, {}});
 }
 
-void ParameterSet::allocate(DType dtype, std::uint64_t seed) {
+void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
   std::int64_t total = 0;
   for (const Parameter& p : parameters_) {
     offsets_.push_back(total);
     total += storage_elements(p.shape, dtype);
   }
-  values_ = Tensor::zeros({total}, dtype);
-  gradients_ = Tensor::zeros({total}, dtype);
+  values_ = Tensor::zeros({total}, dtype, device);
+  gradients_ = Tensor::zeros({total}, dtype, device);
   for (Parameter& p : parameters_) {
     p.value = view_in(values_, p);
     p.gradient = view_in(gradients_, p);
-    p.initialise(p.value, {seed, stream_of(p.name), kInitialStep});
+    // Initialisers write on the CPU; a parameter that lives elsewhere is drawn there and copied.
+    const Tensor drawn = device.kind == DeviceKind::cpu ? p.value : Tensor::empty(p.shape, dtype);
+    p.initialise(drawn, {seed, stream_of(p.name), kInitialStep});
+    if (!drawn.same_view(p.value)) copy_into(drawn, p.value);
     require_gradient(p.value);
     set_gradient_buffer(p.value, p.gradient);
   }

@@ -29,8 +29,8 @@ class ParameterSet {
   const Parameter& add(const std::string& name, const Shape& shape, Initialiser initialise);
 
   // Makes the arenas and runs the initialisers. A parameter's values depend on its name and the seed, not on what else
-  // is declared.
-  void allocate(DType dtype, std::uint64_t seed);
+  // is declared, nor on the device.
+  void allocate(DType dtype, std::uint64_t seed, Device device = {});
 
   const std::deque<Parameter>& parameters() const { return parameters_; }
   const Parameter& at(const std::string& name) const;  // throws ArgumentError listing close names

@@ -48,10 +48,10 @@ Tensor sequence_entropy_regulariser(const Tensor& logits) {
 }
 
 Tensor switch_regulariser(const Tensor& logits, const Tensor& index) {
-  std::vector<double> share(static_cast<std::size_t>(logits.size(1)));
-  for (double expert : index.values())
-    share[static_cast<std::size_t>(expert)] += 1.0 / static_cast<double>(index.numel());
-  const Tensor f = Tensor::from_values({logits.size(1)}, share, logits.dtype());
+  const std::int64_t selections = index.numel();
+  const Tensor one = Tensor::full({selections, 1}, 1, logits.dtype(), logits.device());
+  const Tensor counts = scatter_add_rows(one, reshape(index, {selections}), logits.size(1));  // [E, 1]
+  const Tensor f = scale(reshape(counts, {logits.size(1)}), 1.0 / static_cast<double>(selections));
   const std::vector<int> tokens{0};
   return scale(sum(f * mean(softmax(logits), tokens)), 1.0 / static_cast<double>(logits.size(1)));
 }

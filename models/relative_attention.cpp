@@ -44,8 +44,9 @@ AttentionOutput RelativeAttention::operator()(const Tensor& x, const Tensor& val
   const Tensor own = queries == keys ? x : slice(x, 1, keys - queries, keys);               // [B, T, D]
   const Tensor q = reshape(linear(own, w_q_.value), {batch, queries, heads_, head_size_});  // [B, T, H, P]
   const Tensor kv = reshape(linear(x, w_kv_.value), {batch, keys, heads_, 2, head_size_});  // [B, S, H, 2, P]
-  const Tensor r = reshape(linear(positions_(keys, x.dtype()), w_r_.value), {keys, heads_, head_size_});  // [S, H, P]
-  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value);  // [B, T, H, P]
+  const Tensor r =
+      reshape(linear(positions_(keys, x.dtype(), x.device()), w_r_.value), {keys, heads_, head_size_});  // [S, H, P]
+  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value);                     // [B, T, H, P]
   return {linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value)};
 }
 

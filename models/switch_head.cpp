@@ -97,10 +97,10 @@ Tensor SwitchHead::attend(const Tensor& x, const Tensor& own, const Tensor& v) c
   const std::vector<Tensor> key_and_value{reshape(linear(x, w_k_.value), {batch, keys, heads_, 1, head_size_}),
                                           reshape(v, {batch, keys, heads_, 1, head_size_})};
   const Tensor kv = concatenate(key_and_value, 3);  // [B, S, H, 2, P]
-  const Tensor r = reshape(linear(positions_(keys, x.dtype()), w_r_.value), {keys, heads_, head_size_});
+  const Tensor r = reshape(linear(positions_(keys, x.dtype(), x.device()), w_r_.value), {keys, heads_, head_size_});
   const DType dtype = w_q_.value.dtype();
-  const Tensor no_bias = Tensor::zeros({heads_, head_size_}, dtype);
-  const Tensor scale = Tensor::full({1}, 1 / std::sqrt(static_cast<double>(head_size_)), dtype);
+  const Tensor no_bias = Tensor::zeros({heads_, head_size_}, dtype, x.device());
+  const Tensor scale = Tensor::full({1}, 1 / std::sqrt(static_cast<double>(head_size_)), dtype, x.device());
   return relative_attention(q, kv, r, no_bias, no_bias, scale);
 }
 

@@ -47,9 +47,9 @@ TransformerXl::TransformerXl(const ModelConfig& model, const FeedforwardConfig& 
   validate(model, feedforward);
 }
 
-void TransformerXl::initialise(std::uint64_t seed, DType parameter_dtype) {
+void TransformerXl::initialise(std::uint64_t seed, DType parameter_dtype, Device device) {
   activation_dtype_ = parameter_dtype == DType::float64 ? DType::float64 : dtype_from_name(config_.precision);
-  parameters_.allocate(parameter_dtype, seed);
+  parameters_.allocate(parameter_dtype, seed, device);
 }
 
 LanguageModelOutput TransformerXl::operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,

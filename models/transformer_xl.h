@@ -40,7 +40,7 @@ class TransformerXl {
   // Declares the parameters; initialise() makes them.
   TransformerXl(const ModelConfig& model, const FeedforwardConfig& feedforward);
   // Parameters in float32, or in float64 for checks (activations then are float64 too).
-  void initialise(std::uint64_t seed, DType parameter_dtype = DType::float32);
+  void initialise(std::uint64_t seed, DType parameter_dtype = DType::float32, Device device = {});
 
   // ids: [B, T] integers. Keeps the last `memory_length` positions as memory.
   LanguageModelOutput operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,
@@ -51,6 +51,7 @@ class TransformerXl {
   const Attention& attention(std::size_t layer) const { return *parameters_of(layer).attention; }
   const Feedforward& feedforward(std::size_t layer) const { return *parameters_of(layer).feedforward; }
   DType activation_dtype() const { return activation_dtype_; }
+  Device device() const { return parameters_.values().device(); }
 
  private:
   struct Layer {

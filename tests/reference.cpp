@@ -17,12 +17,13 @@
 #include "models/feedforward.h"
 #include "models/relative_attention.h"
 #include "ops/add.h"
+#include "ops/clip_factor.h"
 #include "ops/concatenate.h"
 #include "ops/cross_entropy.h"
 #include "ops/multiply.h"
 #include "ops/sum.h"
 #include "train/schedule.h"
-#include "train/trainer.h"
+#include "train/training_step.h"
 
 using namespace weir;
 
@@ -62,7 +63,7 @@ class Comparison {
 
 class Case {
  public:
-  Case(const std::string& path, DType dtype) : file_(path), dtype_(dtype) {}
+  Case(const std::string& path, DType dtype, Device device) : file_(path), dtype_(dtype), device_(device) {}
 
   std::string text(const std::string& key) const {
     const auto place = file_.metadata().find(key);
@@ -83,15 +84,17 @@ class Case {
   bool has(const std::string& name) const { return file_.has(name); }
   const SafetensorsFile& file() const { return file_; }
 
-  Tensor exact(const std::string& name) const { return file_.load(name); }
-  Tensor load(const std::string& name) const { return converted(file_.load(name), dtype_); }
+  Tensor exact(const std::string& name) const { return file_.load(name); }  // on the CPU
+  Tensor load(const std::string& name) const { return to_device(converted(file_.load(name), dtype_), device_); }
   Tensor leaf(const std::string& name) const { return require_gradient(load(name)); }
   DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
   bool is_double() const { return dtype_ == DType::float64; }
 
  private:
   SafetensorsFile file_;
   DType dtype_;
+  Device device_;
 };
 
 // The gate of a case in this project's words.
@@ -138,7 +141,7 @@ void check_moe(const Case& c, Comparison& comparison) {
   model.d_model = c.file().shape("x")[-1];
   ParameterSet parameters;
   const auto feedforward = make_feedforward(parameters, "ff", 0, model, moe_config(c, ""));
-  parameters.allocate(c.dtype(), 1);
+  parameters.allocate(c.dtype(), 1, c.device());
   load_parameters(c, parameters, "ff.", "");
   const Tensor x = c.leaf("x");
   const FeedforwardOutput out = (*feedforward)(x, {.training = c.text("training") == "true"});
@@ -169,7 +172,7 @@ void check_pkm(const Case& c, Comparison& comparison) {
   model.d_model = c.file().shape("x")[-1];
   ParameterSet parameters;
   const auto feedforward = make_feedforward(parameters, "ff", 0, model, pkm_config(c, ""));
-  parameters.allocate(c.dtype(), 1);
+  parameters.allocate(c.dtype(), 1, c.device());
   load_parameters(c, parameters, "ff.", "");
   const Tensor x = c.leaf("x");
   const Tensor y = (*feedforward)(x, {.training = true}).y;
@@ -188,7 +191,7 @@ void check_attention(const Case& c, Comparison& comparison) {
   model.head_size = c.integer("head_size");
   ParameterSet parameters;
   const RelativeAttention attention(parameters, "attn", model);
-  parameters.allocate(c.dtype(), 1);
+  parameters.allocate(c.dtype(), 1, c.device());
   load_parameters(c, parameters, "attn.", "");
   const Tensor x = c.leaf("x");
   std::vector<Tensor> seen{x};
@@ -253,10 +256,11 @@ std::vector<double> evaluation_losses(const TransformerXl& model, const Tensor& 
 void check_second_step(const Case& c, const TransformerXl& model, const Tensor& logits, double norm, double clip,
                        Comparison& comparison) {
   const double tolerance = c.is_double() ? 1e-7 : 1e-3;
+  const double factor = clip_factor(Tensor::scalar(norm, DType::float64), clip).item();
   comparison.add("step1.logits", permute_view(logits, std::vector{1, 0, 2}), c.exact("step1.logits"), tolerance);
   for (const Parameter& p : model.parameters().parameters()) {
     std::vector<double> clipped = p.gradient.values();
-    for (double& g : clipped) g *= clip_factor(norm, clip);
+    for (double& g : clipped) g *= factor;
     const std::string name = "step1.clipped_grad." + p.name;
     comparison.add(name, Tensor::from_values(p.shape, clipped), c.exact(name), tolerance);
   }
@@ -266,11 +270,11 @@ void check_lm(const Case& c, Comparison& comparison) {
   const double tolerance = c.is_double() ? 1e-7 : 1e-3;
   const Config config = lm_config(c);
   TransformerXl model(config.model, config.feedforward);
-  model.initialise(1, c.dtype());
+  model.initialise(1, c.dtype(), c.device());
   load_parameters(c, model.parameters(), "", "init.");
   TrainingStep update(config, model);
   std::vector<Memory> memories(1);
-  const Tensor data = c.exact("data");
+  const Tensor data = to_device(c.exact("data"), c.device());
   std::vector<double> losses, regs, norms;
   for (std::int64_t step = 0; step < data.size(0); ++step) {
     const Batch batch = segment_of(data, step);
@@ -293,17 +297,18 @@ void check_lm(const Case& c, Comparison& comparison) {
   series("losses", losses);
   series("regs", regs);
   series("grad_norms", norms);
-  series("eval_losses", evaluation_losses(model, c.exact("eval_data"), config.model.segment));
-  series("eval_long_losses", evaluation_losses(model, c.exact("eval_long_data"), 4 * config.model.segment));
+  series("eval_losses", evaluation_losses(model, to_device(c.exact("eval_data"), c.device()), config.model.segment));
+  series("eval_long_losses",
+         evaluation_losses(model, to_device(c.exact("eval_long_data"), c.device()), 4 * config.model.segment));
   if (!c.is_double()) return;  // a selection that flips at rounding changes the final weights
   for (const Parameter& p : model.parameters().parameters())
     comparison.add("final." + p.name, p.value, c.exact("final." + p.name), tolerance);
 }
 
-Comparison check(const std::string& path, DType dtype) {
+Comparison check(const std::string& path, DType dtype, Device device) {
   Comparison comparison;
   try {
-    const Case c(path, dtype);
+    const Case c(path, dtype, device);
     const std::string kind = c.text("kind");
     if (kind == "moe")
       check_moe(c, comparison);
@@ -333,9 +338,10 @@ std::vector<std::string> case_files(const std::string& directory) {
 
 int run(std::span<char*> arguments) {
   std::string directory;
+  Device device;
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     if (std::strcmp(arguments[i], "--device") == 0 && i + 1 < arguments.size())
-      device_from_name(arguments[++i]);
+      device = device_from_name(arguments[++i]);
     else if (directory.empty() && arguments[i][0] != '-')
       directory = arguments[i];
     else
@@ -344,7 +350,7 @@ int run(std::span<char*> arguments) {
   if (directory.empty()) throw ArgumentError("usage: reference [--device D] DIRECTORY");
   int passed = 0, failed = 0;
   for (const std::string& path : case_files(directory)) {
-    const Comparison f64 = check(path, DType::float64), f32 = check(path, DType::float32);
+    const Comparison f64 = check(path, DType::float64, device), f32 = check(path, DType::float32, device);
     const std::string reason = !f64.reason().empty()  ? "float64: " + f64.reason()
                                : f32.reason().empty() ? ""
                                                       : "float32: " + f32.reason();

@@ -232,7 +232,7 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Ad
   state.memories.assign(static_cast<std::size_t>(count(object, state_path, "memory_groups", 1 << 20)), {});
   for (std::size_t g = 0; g < state.memories.size(); ++g)
     for (std::size_t l = 0; memory.has(memory_name(g, l)); ++l)
-      state.memories[g].layers.push_back(memory.load(memory_name(g, l)));
+      state.memories[g].layers.push_back(to_device(memory.load(memory_name(g, l)), parameters.values().device()));
 }
 
 Config checkpoint_config(const std::string& path) {

@@ -57,8 +57,9 @@ Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const Eval
   for (std::int64_t block = 0; block < reader.blocks_per_stream(); ++block) {
     if (config.max_tokens > 0 && result.tokens >= config.max_tokens) break;
     const Batch batch = reader.read(block, 0, result.batch_size);
-    LanguageModelOutput out = model(batch.inputs, memory, result.memory, context);
-    sum += cross_entropy(out.logits, batch.targets).item() * static_cast<double>(batch.targets.numel());
+    LanguageModelOutput out = model(to_device(batch.inputs, model.device()), memory, result.memory, context);
+    sum += cross_entropy(out.logits, to_device(batch.targets, model.device())).item() *
+           static_cast<double>(batch.targets.numel());
     result.tokens += batch.targets.numel();
     memory = std::move(out.memory);
     if (statistics == nullptr) continue;

@@ -27,10 +27,10 @@ std::size_t draw(const std::vector<double>& logits, const GenerateOptions& optio
   return order.back();
 }
 
-Tensor as_ids(std::span<const std::int32_t> tokens) {
+Tensor as_ids(std::span<const std::int32_t> tokens, Device device) {
   const Tensor ids = Tensor::empty({1, std::ssize(tokens)}, DType::int32);
   std::copy(tokens.begin(), tokens.end(), ids.data<std::int32_t>());
-  return ids;
+  return to_device(ids, device);
 }
 
 // The last tokens of `all`, as they read after the others: a piece that begins a word has no blank before it when it
@@ -55,7 +55,8 @@ std::string generate(const TransformerXl& model, const Tokenizer& tokenizer, con
   Memory memory;
   for (std::size_t read = 0;;) {
     const auto count = std::min(tokens.size() - read, static_cast<std::size_t>(segment));
-    LanguageModelOutput out = model(as_ids(std::span(tokens).subspan(read, count)), memory, memory_length, {});
+    LanguageModelOutput out =
+        model(as_ids(std::span(tokens).subspan(read, count), model.device()), memory, memory_length, {});
     memory = std::move(out.memory);
     read += count;
     if (read < tokens.size()) continue;  // more to read before the first new token

@@ -16,6 +16,7 @@
 #include "train/progress.h"
 #include "train/schedule.h"
 #include "train/tensorboard.h"
+#include "train/training_step.h"
 
 namespace weir {
 namespace {
@@ -35,7 +36,7 @@ class Trainer {
         model_(config.model, config.feedforward),
         tokens_per_step_(config.train.batch_size * config.model.segment),
         progress_(stdout) {
-    model_.initialise(static_cast<std::uint64_t>(config.train.seed));
+    model_.initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, options.device);
     update_.emplace(config_, model_);
     const std::string data_checksum = corpora_.train.checksum();
     if (options.resume) restore(data_checksum);

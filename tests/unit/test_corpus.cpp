@@ -18,6 +18,7 @@
 #include "train/generate.h"
 #include "train/preconditions.h"
 #include "train/trainer.h"
+#include "train/training_step.h"
 
 using namespace weir;
 

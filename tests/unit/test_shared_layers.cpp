@@ -21,6 +21,7 @@
 #include "tensor_checks.h"
 #include "train/generate.h"
 #include "train/trainer.h"
+#include "train/training_step.h"
 
 using namespace weir;
 

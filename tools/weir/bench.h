@@ -15,12 +15,12 @@ struct Timing {
   double spread = 0;   // slowest minus fastest, over the median
 };
 
-// Calls `step` `warm_up` times unmeasured, then times each of `runs` calls.
-Timing time_runs(std::int64_t runs, std::int64_t warm_up, const std::function<void()>& step);
+// Calls `step` `warm_up` times unmeasured, then times each of `runs` calls, with the work they leave to `device`.
+Timing time_runs(std::int64_t runs, std::int64_t warm_up, const std::function<void()>& step, Device device = {});
 inline constexpr std::int64_t kWarmUp = 3;
 
 // Normal random values; another stream, other values.
-Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream);
+Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream, Device device = {});
 
 // The options of every benchmark.
 struct BenchOptions {

@@ -14,13 +14,15 @@
 
 namespace weir {
 
-Timing time_runs(std::int64_t runs, std::int64_t warm_up, const std::function<void()>& step) {
+Timing time_runs(std::int64_t runs, std::int64_t warm_up, const std::function<void()>& step, Device device) {
   using Clock = std::chrono::steady_clock;
   for (std::int64_t i = 0; i < warm_up; ++i) step();
+  synchronize(device);
   std::vector<double> seconds;
   for (std::int64_t i = 0; i < runs; ++i) {
     const auto start = Clock::now();
     step();
+    synchronize(device);
     seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
   std::sort(seconds.begin(), seconds.end());
@@ -28,10 +30,10 @@ Timing time_runs(std::int64_t runs, std::int64_t warm_up, const std::function<vo
   return {median, (seconds.back() - seconds.front()) / median};
 }
 
-Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream) {
+Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream, Device device) {
   const Tensor t = Tensor::empty(shape, dtype);
   initialise::normal(std)(t, RandomStream{.seed = 1, .stream = stream});
-  return t;
+  return to_device(t, device);
 }
 
 void BenchOptions::add_to(CLI::App& command) {

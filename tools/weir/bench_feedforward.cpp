@@ -14,15 +14,17 @@
 #include "ops/take_along.h"
 #include "ops/top_k.h"
 #include "tools/weir/bench.h"
+#include "tools/weir/device_option.h"
 
 namespace weir {
 namespace {
 
 struct Arguments {
   std::int64_t tokens = 2048, d_model = 512, experts = 16, expert_size = 128, k = 4;
-  std::string dtype = "float32";
+  std::string dtype = "float32", device = "cpu";
   BenchOptions options;
 
+  Device place() const { return device_from_name(device); }
   std::int64_t hidden() const { return experts * expert_size; }
   // Forward and backward of two products with `hidden_used` hidden units per token, without the router.
   double flops(std::int64_t hidden_used) const {
@@ -36,33 +38,34 @@ struct Case {
   double gflops;
 };
 
-Tensor leaf(const Shape& shape, std::int64_t fan_in, DType dtype, std::uint32_t stream) {
-  return require_gradient(random_normal(shape, 1 / std::sqrt(static_cast<double>(fan_in)), dtype, stream));
+Tensor leaf(const Arguments& a, const Shape& shape, std::int64_t fan_in, DType dtype, std::uint32_t stream) {
+  return require_gradient(random_normal(shape, 1 / std::sqrt(static_cast<double>(fan_in)), dtype, stream, a.place()));
 }
 
 // Times block() and the gradients of all leaves. As in training, parameters are float32 whatever the activations are.
 Timing time_block(const Arguments& a, std::span<const Tensor> leaves, const std::function<Tensor()>& block) {
-  const Tensor dy = random_normal({a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 0);
-  return time_runs(a.options.runs, kWarmUp, [&] {
+  const Tensor dy = random_normal({a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 0, a.place());
+  const auto forward_and_backward = [&] {
     for (const Tensor& t : leaves) clear_gradient(t);
     backward(std::vector{block()}, std::vector{dy});
-  });
+  };
+  return time_runs(a.options.runs, kWarmUp, forward_and_backward, a.place());
 }
 
 Case time_dense(const Arguments& a) {
-  const Tensor x = leaf({a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 1);
-  const Tensor w1 = leaf({a.hidden(), a.d_model}, a.d_model, DType::float32, 2);
-  const Tensor w2 = leaf({a.d_model, a.hidden()}, a.hidden(), DType::float32, 3);
+  const Tensor x = leaf(a, {a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 1);
+  const Tensor w1 = leaf(a, {a.hidden(), a.d_model}, a.d_model, DType::float32, 2);
+  const Tensor w2 = leaf(a, {a.d_model, a.hidden()}, a.hidden(), DType::float32, 3);
   const Timing timing =
       time_block(a, std::vector{x, w1, w2}, [&] { return linear(linear(x, w1, {}, Activation::relu), w2); });
   return {"dense", timing, a.flops(a.hidden()) / timing.seconds / 1e9};
 }
 
 Case time_sigma_moe(const Arguments& a) {
-  const Tensor x = leaf({a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 1);
-  const Tensor router = leaf({a.experts, a.d_model}, a.d_model, DType::float32, 2);
-  const Tensor w1 = leaf({a.experts, a.d_model, a.expert_size}, a.d_model, DType::float32, 3);
-  const Tensor w2 = leaf({a.experts, a.expert_size, a.d_model}, a.hidden(), DType::float32, 4);
+  const Tensor x = leaf(a, {a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 1);
+  const Tensor router = leaf(a, {a.experts, a.d_model}, a.d_model, DType::float32, 2);
+  const Tensor w1 = leaf(a, {a.experts, a.d_model, a.expert_size}, a.d_model, DType::float32, 3);
+  const Tensor w2 = leaf(a, {a.experts, a.expert_size, a.d_model}, a.hidden(), DType::float32, 4);
   const Timing timing = time_block(a, std::vector{x, router, w1, w2}, [&] {
     const Tensor logits = linear(cast(x, DType::float32), router);  // [tokens, experts]
     const Tensor index = top_k(logits.detach(), a.k).indices;
@@ -72,16 +75,17 @@ Case time_sigma_moe(const Arguments& a) {
 }
 
 void print_json(const Arguments& a, const Case& c) {
-  const nlohmann::json object = {{"case", c.name},       {"seconds", c.timing.seconds},  {"spread", c.timing.spread},
-                                 {"gflops", c.gflops},   {"tokens", a.tokens},           {"d_model", a.d_model},
-                                 {"experts", a.experts}, {"expert_size", a.expert_size}, {"k", a.k},
-                                 {"dtype", a.dtype},     {"threads", thread_count()},    {"runs", a.options.runs}};
+  const nlohmann::json object = {{"case", c.name},        {"seconds", c.timing.seconds},  {"spread", c.timing.spread},
+                                 {"gflops", c.gflops},    {"tokens", a.tokens},           {"d_model", a.d_model},
+                                 {"experts", a.experts},  {"expert_size", a.expert_size}, {"k", a.k},
+                                 {"dtype", a.dtype},      {"device", a.device},           {"threads", thread_count()},
+                                 {"runs", a.options.runs}};
   fmt::print("{}\n", object.dump());
 }
 
 void print_table(const Arguments& a, const Case& dense, const Case& moe) {
-  fmt::print("forward and backward of {} tokens, d_model {}, {} experts of {}, k {}, {}, {} threads\n\n", a.tokens,
-             a.d_model, a.experts, a.expert_size, a.k, a.dtype, thread_count());
+  fmt::print("forward and backward of {} tokens, d_model {}, {} experts of {}, k {}, {}, {}, {} threads\n\n", a.tokens,
+             a.d_model, a.experts, a.expert_size, a.k, a.dtype, a.device, thread_count());
   fmt::print("{:<10} {:>10} {:>8} {:>9}\n", "case", "seconds", "spread", "GFLOP/s");
   for (const Case& c : {dense, moe})
     fmt::print("{:<10} {:>10.6f} {:>7.1f}% {:>9.1f}\n", c.name, c.timing.seconds, 100 * c.timing.spread, c.gflops);
@@ -115,6 +119,7 @@ void add_bench_feedforward(CLI::App& bench) {
   add_size(*command, "--expert-size", arguments->expert_size, "hidden units per expert");
   add_size(*command, "--k", arguments->k, "experts that each token uses");
   add_dtype(*command, arguments->dtype);
+  add_device_option(*command, arguments->device);
   arguments->options.add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

@@ -9,14 +9,15 @@
 #include "core/parallel.h"
 #include "models/model_cost.h"
 #include "tools/weir/bench.h"
+#include "tools/weir/device_option.h"
 #include "train/progress.h"
-#include "train/trainer.h"
+#include "train/training_step.h"
 
 namespace weir {
 namespace {
 
 struct Arguments {
-  std::string preset = "quickstart";
+  std::string preset = "quickstart", device = "cpu";
   std::vector<std::string> overrides;
   BenchOptions options;
 };
@@ -43,9 +44,9 @@ Batch random_batch(const Config& config, std::int64_t step, std::int64_t group) 
   return {clone(slice_view(all, 1, 0, segment)), clone(slice_view(all, 1, 1, segment + 1))};
 }
 
-Measured measure(const Config& config, std::int64_t runs) {
+Measured measure(const Config& config, std::int64_t runs, Device device) {
   TransformerXl model(config.model, config.feedforward);
-  model.initialise(static_cast<std::uint64_t>(config.train.seed));
+  model.initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, device);
   TrainingStep training_step(config, model);
   std::vector<Memory> memories;
   std::int64_t step = 0;
@@ -59,10 +60,10 @@ Measured measure(const Config& config, std::int64_t runs) {
   const std::int64_t segment = config.model.segment;
   measured.warm_up = std::max<std::int64_t>(2, 1 + (config.model.memory_length() + segment - 1) / segment);
   while (step < measured.warm_up) one_step();
-  Allocator& memory = allocator(Device{});
+  Allocator& memory = allocator(device);
   const std::uint64_t before = memory.statistics().system_allocations;
   memory.reset_peak();
-  measured.timing = time_runs(runs, 0, one_step);
+  measured.timing = time_runs(runs, 0, one_step, device);
   measured.peak_bytes = memory.statistics().peak_bytes;
   measured.system_allocations = memory.statistics().system_allocations - before;
   return measured;
@@ -72,7 +73,7 @@ void run(const Arguments& a) {
   Config config = load_config(a.preset, a.overrides);
   if (a.options.threads > 0) config.train.threads = a.options.threads;
   if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
-  const Measured m = measure(config, a.options.runs);
+  const Measured m = measure(config, a.options.runs, device_from_name(a.device));
   const double tokens = static_cast<double>(config.train.batch_size * config.model.segment);
   const double rate = tokens / m.timing.seconds;
   const ModelCost cost =
@@ -87,6 +88,7 @@ void run(const Arguments& a) {
                                    {"batch_size", config.train.batch_size},
                                    {"segment", config.model.segment},
                                    {"memory", config.model.memory_length()},
+                                   {"device", a.device},
                                    {"threads", thread_count()},
                                    {"runs", a.options.runs},
                                    {"warm_up", m.warm_up},
@@ -99,9 +101,9 @@ void run(const Arguments& a) {
     fmt::print("{}\n", object.dump());
     return;
   }
-  fmt::print("{}: {} parameters, {} feedforward, {}, batch {} of {} tokens, memory {}, {} threads\n\n", config.name,
+  fmt::print("{}: {} parameters, {} feedforward, {}, batch {} of {} tokens, memory {}, {}, {} threads\n\n", config.name,
              cost.parameters, config.feedforward.kind, config.model.precision, config.train.batch_size,
-             config.model.segment, config.model.memory_length(), thread_count());
+             config.model.segment, config.model.memory_length(), a.device, thread_count());
   fmt::print("tokens per second   {:>12.0f}\n", rate);
   fmt::print("seconds per step    {:>12.6f}  median of {}, spread {:.1f}%\n", m.timing.seconds, a.options.runs,
              100 * m.timing.spread);
@@ -117,6 +119,7 @@ void add_bench_step(CLI::App& bench) {
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("--preset", arguments->preset, "a preset or a .toml file")->capture_default_str();
   command->add_option("overrides", arguments->overrides, "settings, as section.key=value");
+  add_device_option(*command, arguments->device);
   arguments->options.add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

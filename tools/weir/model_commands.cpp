@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "core/text.h"
 #include "tools/weir/commands.h"
+#include "tools/weir/device_option.h"
 #include "train/append_file.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
@@ -26,7 +27,8 @@ struct LoadedModel {
 };
 
 // `precision` replaces the one that the run was trained in; empty: leaves it.
-LoadedModel load_model(const std::string& path, std::int64_t threads, const std::string& precision = "") {
+LoadedModel load_model(const std::string& path, const std::string& device, std::int64_t threads,
+                       const std::string& precision = "") {
   if (threads > 0) set_thread_count(static_cast<int>(threads));
   LoadedModel loaded;
   loaded.checkpoint = resolve_checkpoint(path);
@@ -34,13 +36,13 @@ LoadedModel load_model(const std::string& path, std::int64_t threads, const std:
   loaded.config = checkpoint_config(loaded.checkpoint);
   if (!precision.empty()) loaded.config.model.precision = precision;
   loaded.model = std::make_unique<TransformerXl>(loaded.config.model, loaded.config.feedforward);
-  loaded.model->initialise(0);
+  loaded.model->initialise(0, DType::float32, device_from_name(device));
   load_parameters(loaded.checkpoint, loaded.model->parameters());
   return loaded;
 }
 
 struct EvalArguments {
-  std::string path, data, split;
+  std::string path, data, split, device = "cpu";
   std::int64_t memory = -1, batch_size = 0, max_tokens = -1, threads = 0;
   bool paper = false, json = false;
 };
@@ -117,7 +119,8 @@ void print_evaluation(const LoadedModel& loaded, const Corpus& corpus, const Eva
 }
 
 void run_eval(const EvalArguments& arguments) {
-  const LoadedModel loaded = load_model(arguments.path, arguments.threads, arguments.paper ? "float32" : "");
+  const LoadedModel loaded =
+      load_model(arguments.path, arguments.device, arguments.threads, arguments.paper ? "float32" : "");
   const Corpus corpus = chosen_corpus(arguments, loaded.config.data);
   check_same_tokens(loaded, corpus);
   corpus.verify();
@@ -126,7 +129,7 @@ void run_eval(const EvalArguments& arguments) {
 }
 
 struct GenerateArguments {
-  std::string path, prompt;
+  std::string path, prompt, device = "cpu";
   GenerateOptions options;
   std::int64_t threads = 0;
   bool json = false, no_context = false;
@@ -147,7 +150,7 @@ std::vector<std::int32_t> run_context(const LoadedModel& loaded) {
 void run_generate(GenerateArguments arguments) {
   if (std::isnan(arguments.options.temperature))  // CLI::Range lets it pass
     throw ArgumentError("--temperature: nan is not a number; give one from 0 to 100");
-  const LoadedModel loaded = load_model(arguments.path, arguments.threads);
+  const LoadedModel loaded = load_model(arguments.path, arguments.device, arguments.threads);
   if (!arguments.no_context) arguments.options.context = run_context(loaded);
   const auto tokenizer = tokenizer_of(loaded.checkpoint);
   const std::string text = generate(*loaded.model, *tokenizer, arguments.prompt, arguments.options);
@@ -183,6 +186,7 @@ void add_eval_command(CLI::App& app) {
       ->excludes(memory)
       ->excludes(batch_size)
       ->excludes(max_tokens);
+  add_device_option(*command, arguments->device);
   command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
   command->add_flag("--json", arguments->json, "print one JSON object");
   command->callback([arguments] { run_eval(*arguments); });
@@ -208,6 +212,7 @@ void add_generate_command(CLI::App& app) {
   command->add_option("--seed", arguments->options.seed, "another seed, another text")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  add_device_option(*command, arguments->device);
   command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
   command->add_flag("--json", arguments->json, "print one JSON object");
   command->callback([arguments] { run_generate(*arguments); });

@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/text.h"
 #include "tools/weir/commands.h"
+#include "tools/weir/device_option.h"
 #include "train/preconditions.h"
 #include "train/trainer.h"
 
@@ -18,7 +19,7 @@ namespace {
 struct TrainArguments {
   std::string what;
   std::vector<std::string> overrides;
-  std::string run;
+  std::string run, device = "cpu";
   bool resume = false, json = false, quiet = false, keys = false;
 };
 
@@ -75,6 +76,7 @@ void run_train(TrainArguments arguments) {
     return;
   }
   const Config config = load(arguments);
+  const Device device = device_from_name(arguments.device);
   if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
   check_before_training(config);
   const RunDirectory run(arguments.run);
@@ -84,10 +86,11 @@ void run_train(TrainArguments arguments) {
                     "with --run",
                     run.path()));
   watch_signals();
-  const TrainingResult result =
-      train(config, run, {.resume = arguments.resume, .quiet = arguments.quiet || arguments.json, .should_stop = [] {
-                            return stop_requested != 0;
-                          }});
+  const TrainingResult result = train(
+      config, run,
+      {.resume = arguments.resume, .device = device, .quiet = arguments.quiet || arguments.json, .should_stop = [] {
+         return stop_requested != 0;
+       }});
   if (arguments.json) print_json(result, run.path());
   if (result.outcome == Outcome::stopped)
     throw RunError(ExitCode::stopped, fmt::format("stopped after step {}, saved in {}; continue with 'weir train "
@@ -107,6 +110,7 @@ void add_train_command(CLI::App& app) {
   command->add_option("config", arguments->what, "a preset (see 'weir presets') or a .toml file");
   command->add_option("overrides", arguments->overrides, "settings, as section.key=value; --keys lists them");
   command->add_option("--run", arguments->run, "folder of the run; default runs/NAME");
+  add_device_option(*command, arguments->device);
   command->add_flag("--resume", arguments->resume, "continue the run in that folder from its newest checkpoint");
   command->add_flag("--json", arguments->json, "print one JSON object at the end and nothing else");
   command->add_flag("--quiet", arguments->quiet, "print errors only");

@@ -1,0 +1,85 @@
+// One thread settles the coefficients, which need powers in float64, and counts the update; then one pass over the
+// arenas, 16 bytes of each at a time.
+#include "ops/adamw_update.h"
+
+#include "cuda/runtime.h"
+
+namespace weir::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+__global__ void settle(double* updates, const double* learning_rate, const double* factor, AdamWSettings settings,
+                       AdamWCoefficients* coefficients) {
+  *coefficients = adamw_coefficients(*updates, *learning_rate, *factor, settings);
+  if (coefficients->applies) *updates += 1;
+}
+
+template <class T>
+struct Updater {
+  using Value = accumulate_t<T>;
+  Value beta1, beta2, eps, keep, rate, root, factor;
+
+  __device__ void operator()(T& p, T gradient, T& m, T& v) const {
+    const Value g = static_cast<Value>(gradient) * factor;
+    const Value m_new = beta1 * static_cast<Value>(m) + (1 - beta1) * g;
+    const Value v_new = beta2 * static_cast<Value>(v) + (1 - beta2) * g * g;
+    m = T(m_new);
+    v = T(v_new);
+    p = T(static_cast<Value>(p) * keep - rate * m_new / (std::sqrt(v_new) * root + eps));
+  }
+};
+
+template <class T>
+struct alignas(16) Pack {
+  T values[16 / sizeof(T)];
+};
+
+// `vectors`: all four begin on 16 bytes.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    update(T* values, const T* gradients, T* first, T* second, std::int64_t n, bool vectors, AdamWSettings settings,
+           const AdamWCoefficients* coefficients) {
+  using Value = accumulate_t<T>;
+  constexpr int kPack = 16 / sizeof(T);
+  const AdamWCoefficients c = *coefficients;
+  if (!c.applies) return;
+  const Updater<T> updater{Value(settings.beta1), Value(settings.beta2), Value(settings.eps), Value(c.keep),
+                           Value(c.rate),         Value(c.root),         Value(c.factor)};
+  const std::int64_t stride = std::int64_t{gridDim.x} * kThreads,
+                     thread = std::int64_t{blockIdx.x} * kThreads + threadIdx.x, packs = vectors ? n / kPack : 0;
+  for (std::int64_t i = thread; i < packs; i += stride) {
+    auto p = reinterpret_cast<Pack<T>*>(values)[i];
+    const auto g = reinterpret_cast<const Pack<T>*>(gradients)[i];
+    auto m = reinterpret_cast<Pack<T>*>(first)[i], v = reinterpret_cast<Pack<T>*>(second)[i];
+    for (int j = 0; j < kPack; ++j) updater(p.values[j], g.values[j], m.values[j], v.values[j]);
+    reinterpret_cast<Pack<T>*>(values)[i] = p;
+    reinterpret_cast<Pack<T>*>(first)[i] = m;
+    reinterpret_cast<Pack<T>*>(second)[i] = v;
+  }
+  for (std::int64_t i = packs * kPack + thread; i < n; i += stride)
+    updater(values[i], gradients[i], first[i], second[i]);
+}
+
+void adamw_update(const Tensor& values, const Tensor& gradients, const AdamWState& state, const Tensor& learning_rate,
+                  const Tensor& factor, const AdamWSettings& settings) {
+  const Stream stream = stream_of(values.device());
+  const Tensor space =
+      Tensor::empty({static_cast<std::int64_t>(sizeof(AdamWCoefficients))}, DType::uint8, values.device());
+  auto* const coefficients = static_cast<AdamWCoefficients*>(space.raw());
+  launch<settle>({1, 1}, stream, state.updates.data<double>(), learning_rate.data<double>(), factor.data<double>(),
+                 settings, coefficients);
+  bool vectors = true;
+  for (const Tensor* t : {&values, &gradients, &state.first_moment, &state.second_moment})
+    vectors = vectors && reinterpret_cast<std::uintptr_t>(t->raw()) % 16 == 0;
+  visit_floating("adamw_update", values.dtype(), [&]<class T>(Type<T>) {
+    launch<update<T>>({blocks_for(values.numel(), kThreads * 16 / sizeof(T)), kThreads}, stream, values.data<T>(),
+                      gradients.data<T>(), state.first_moment.data<T>(), state.second_moment.data<T>(), values.numel(),
+                      vectors, settings, coefficients);
+  });
+}
+
+const bool registered = adamw_update_kernel.add(DeviceKind::cuda, adamw_update);
+
+}  // namespace
+}  // namespace weir::cuda
