@@ -1,0 +1,195 @@
+// Whole training runs on every other device against the CPU: the same seed gives the same masks, the same data and,
+// within rounding, the same losses.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ops/support/samples.h"
+#include "temporary_directory.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/generate.h"
+#include "train/training_step.h"
+
+using namespace weir;
+
+namespace {
+
+constexpr std::int64_t kSteps = 6;
+
+std::vector<Device> other_devices() {
+  std::vector<Device> devices = available_devices();
+  devices.erase(devices.begin());
+  return devices;
+}
+
+Config base_config() {
+  Config config;
+  config.model = {.vocabulary = 32, .d_model = 20, .layers = 2, .heads = 2, .head_size = 9, .segment = 8};
+  config.model.memory = 12;  // longer than a segment, so that it grows for a while
+  config.model.dropout = 0.1;
+  config.feedforward = {.kind = "dense", .d_ff = 24, .experts = 5, .expert_size = 8, .k = 2, .sub_keys = 6};
+  config.train = {.batch_size = 4, .accumulate = 2};
+  config.optimizer.lr = 1e-2;
+  config.optimizer.clip = 0.5;
+  config.optimizer.weight_decay = 0.01;
+  return config;
+}
+
+struct Variant {
+  std::string name;
+  std::function<void(Config&)> change;
+};
+
+const std::vector<Variant>& variants() {
+  static const std::vector<Variant> all = {
+      {"dense", [](Config&) {}},
+      {"top-k", [](Config& c) { c.feedforward.kind = "top-k", c.feedforward.k = 7; }},
+      {"pkm, all values", [](Config& c) { c.feedforward.kind = "pkm", c.feedforward.k = 6; }},
+      {"pkm, softmax",
+       [](Config& c) { c.feedforward.kind = "pkm", c.feedforward.k = 6, c.feedforward.activation = "softmax"; }},
+      {"pkm, chosen values", [](Config& c) { c.feedforward.kind = "pkm", c.feedforward.k = 3; }},
+      {"sigma-moe",
+       [](Config& c) {
+         c.feedforward.kind = "moe", c.feedforward.expert_dropout = 0.2, c.feedforward.regulariser_weight = 0.01;
+       }},
+      {"moe, dropout of hidden units",
+       [](Config& c) { c.feedforward.kind = "moe", c.feedforward.dropout_experts = 0.2; }},
+      {"moe, switch",
+       [](Config& c) {
+         c.feedforward.kind = "moe", c.feedforward.k = 1, c.feedforward.gate = "softmax",
+         c.feedforward.regulariser = "switch-paper", c.feedforward.regulariser_weight = 0.01;
+       }},
+      {"moe, noisy",
+       [](Config& c) {
+         c.feedforward.kind = "moe", c.feedforward.scores = "noisy", c.feedforward.gate = "softmax-after-topk",
+         c.feedforward.regulariser = "importance", c.feedforward.regulariser_weight = 0.01;
+       }},
+      {"moe, sinkhorn", [](Config& c) { c.feedforward.kind = "moe", c.feedforward.selection = "sinkhorn"; }},
+      {"moe, assignment",
+       [](Config& c) { c.feedforward.kind = "moe", c.feedforward.k = 1, c.feedforward.selection = "assignment"; }},
+      {"moe, random", [](Config& c) { c.feedforward.kind = "moe", c.feedforward.selection = "random"; }},
+      {"switch-head",
+       [](Config& c) {
+         c.model.attention = "switch-head", c.model.attention_experts = 3, c.model.attention_k = 2;
+       }},
+      {"recomputed activations", [](Config& c) { c.model.checkpoint_activations = true; }},
+  };
+  return all;
+}
+
+Batch batch_of(const Config& config, std::int64_t step, std::int64_t group) {
+  const std::int64_t streams = config.train.batch_size / config.train.accumulate, segment = config.model.segment;
+  const Tensor all = random_indices({streams, segment + 1}, static_cast<std::uint64_t>(10 * step + group + 1),
+                                    config.model.vocabulary, DType::int32);
+  return {clone(slice_view(all, 1, 0, segment)), clone(slice_view(all, 1, 1, segment + 1))};
+}
+
+struct Run {
+  Run(const Config& c, DType dtype, Device device) : config(c), model(config.model, config.feedforward) {
+    model.initialise(5, dtype, device);
+    update.emplace(config, model);
+  }
+  TrainingStep::Result step(std::int64_t number) {
+    return (*update)([&](std::int64_t group) { return batch_of(config, number, group); }, memories, number,
+                     config.optimizer.lr, number == 2);
+  }
+  const Config config;
+  TransformerXl model;
+  std::optional<TrainingStep> update;
+  std::vector<Memory> memories;
+};
+
+void compare(const Variant& variant, const std::string& precision, DType parameters, double tolerance) {
+  Config config = base_config();
+  variant.change(config);
+  config.model.precision = precision;
+  resolve(config);
+  for (const Device device : other_devices()) {
+    Run here(config, parameters, {}), there(config, parameters, device);
+    INFO(variant.name, " / ", precision, " / ", device_name(device));
+    for (std::int64_t step = 0; step < kSteps; ++step) {
+      const TrainingStep::Result a = here.step(step), b = there.step(step);
+      CAPTURE(step);
+      CHECK(b.applied);
+      CHECK(a.loss == doctest::Approx(b.loss).epsilon(tolerance));
+      CHECK(a.auxiliary_loss == doctest::Approx(b.auxiliary_loss).epsilon(tolerance));
+      CHECK(a.gradient_norm == doctest::Approx(b.gradient_norm).epsilon(10 * tolerance));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("devices: training follows the CPU's losses, float64") {
+  for (const Variant& variant : variants()) compare(variant, "float32", DType::float64, 1e-9);
+}
+
+TEST_CASE("devices: training follows the CPU's losses, float32 and bf16") {
+  for (const Variant& variant : {variants()[0], variants()[2], variants()[5]}) {
+    compare(variant, "float32", DType::float32, 2e-4);
+    compare(variant, "bf16", DType::float32, 2e-2);
+  }
+}
+
+TEST_CASE("devices: a step that is not finite changes nothing") {
+  for (const Device device : other_devices()) {
+    Config config = base_config();
+    resolve(config);
+    Run run(config, DType::float32, device);
+    run.step(0);
+    const std::vector<double> before = run.model.parameters().values().values();
+    const Tensor& weight = run.model.parameters().at("out_norm.weight").value;
+    fill(weight, NAN);
+    CHECK_FALSE(run.step(1).applied);
+    CHECK(run.update->optimizer().updates() == 1);
+    fill(weight, 1);
+    CHECK(run.step(2).applied);
+    CHECK(before != run.model.parameters().values().values());
+  }
+}
+
+TEST_CASE("devices: a checkpoint written on one device goes on on another") {
+  for (const Device device : other_devices()) {
+    const TemporaryDirectory folder;
+    Config config = base_config();
+    resolve(config);
+    Run there(config, DType::float32, device);
+    there.step(0);
+    TrainingState state;
+    state.step = 1;
+    state.memories = there.memories;
+    const std::string path =
+        save_checkpoint(folder.path(), config, there.model.parameters(), there.update->optimizer(), state);
+    Run here(config, DType::float32, {});
+    TrainingState loaded;
+    load_checkpoint(path, here.model.parameters(), here.update->optimizer(), loaded);
+    here.memories = loaded.memories;
+    CHECK(here.update->optimizer().updates() == 1);
+    CHECK(here.step(1).loss == doctest::Approx(there.step(1).loss).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("devices: generation and evaluation run where the model is") {
+  for (const Device device : other_devices()) {
+    Config config = base_config();
+    config.model.vocabulary = 256;
+    resolve(config);
+    Run here(config, DType::float32, {}), there(config, DType::float32, device);
+    const GenerateOptions options{.tokens = 6, .seed = 3};
+    CHECK(generate(here.model, ByteTokenizer(), "prompt", options) ==
+          generate(there.model, ByteTokenizer(), "prompt", options));
+    const TemporaryDirectory folder;
+    std::string text;
+    for (int i = 0; i < 90; ++i) text += static_cast<char>('a' + i * i % 17);
+    std::ofstream(folder / "text", std::ios::binary) << text;
+    const Corpus corpus = Corpus::text(folder / "text");
+    CHECK(evaluate(here.model, corpus, {.batch_size = 2}).nats_per_token ==
+          doctest::Approx(evaluate(there.model, corpus, {.batch_size = 2}).nats_per_token).epsilon(1e-5));
+  }
+}
