@@ -16,7 +16,6 @@
 #include "train/progress.h"
 #include "train/schedule.h"
 #include "train/tensorboard.h"
-#include "train/training_step.h"
 
 namespace weir {
 namespace {
@@ -37,7 +36,7 @@ class Trainer {
         tokens_per_step_(config.train.batch_size * config.model.segment),
         progress_(stdout) {
     model_.initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, options.device);
-    update_.emplace(config_, model_);
+    update_.emplace(config_, model_, options.mode);
     const std::string data_checksum = corpora_.train.checksum();
     if (options.resume) restore(data_checksum);
     state_.data_tokens = corpora_.train.size();

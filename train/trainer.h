@@ -10,6 +10,7 @@
 #include "train/data.h"
 #include "train/evaluate.h"
 #include "train/run_directory.h"
+#include "train/training_step.h"
 
 namespace weir {
 
@@ -26,6 +27,7 @@ struct TrainingResult {
 
 struct TrainerOptions {
   bool resume = false;
+  StepMode mode = StepMode::recorded;   // how a GPU gets its work
   Device device{};                      // where the model lives; a run may go on elsewhere
   bool quiet = false;                   // no progress, no samples on the terminal
   std::function<bool()> should_stop{};  // asked after every step

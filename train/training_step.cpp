@@ -1,5 +1,6 @@
 #include "train/training_step.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/accumulate.h"
@@ -17,11 +18,18 @@ enum Sum { kLoss, kAuxiliaryLoss, kGradientNorm, kSums };
 
 Tensor element(const Tensor& values, std::int64_t i) { return values.strided({}, {}, i); }
 
+// Layer by layer, where they are not the same tensors.
+void copy_each(const Memory& from, const Memory& to) {
+  for (std::size_t layer = 0; layer < from.layers.size(); ++layer)
+    if (!from.layers[layer].same_view(to.layers[layer])) copy_into(from.layers[layer], to.layers[layer]);
+}
+
 }  // namespace
 
-TrainingStep::TrainingStep(const Config& config, const TransformerXl& model)
+TrainingStep::TrainingStep(const Config& config, const TransformerXl& model, StepMode mode)
     : config_(config),
       model_(model),
+      mode_(mode),
       optimizer_(model.parameters(), {.beta1 = config.optimizer.beta1,
                                       .beta2 = config.optimizer.beta2,
                                       .eps = config.optimizer.eps,
@@ -33,30 +41,54 @@ TrainingStep::TrainingStep(const Config& config, const TransformerXl& model)
 TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int64_t)>& read,
                                               std::vector<Memory>& memories, std::int64_t step, double learning_rate,
                                               bool collect_statistics) {
-  const std::int64_t groups = config_.train.accumulate;
-  const bool on_cpu = model_.device().kind == DeviceKind::cpu;
-  memories.resize(static_cast<std::size_t>(groups));
-  fill(learning_rate_, learning_rate);
-  // The CPU's kernels take the number itself.
-  const std::int64_t first_pass = step * groups;
-  if (!on_cpu) fill(first_pass_, static_cast<double>(static_cast<std::int32_t>(first_pass)));
-  fill(sums_, 0);
-  model_.parameters().zero_gradients();
-  std::vector<FeedforwardStatistics> statistics;
-  for (std::int64_t group = 0; group < groups; ++group) {
-    const ForwardContext context{.training = true,
-                                 .seed = static_cast<std::uint64_t>(config_.train.seed),
-                                 .step = static_cast<std::uint32_t>((on_cpu ? first_pass : 0) + group),
-                                 .device_step = on_cpu ? nullptr : static_cast<const std::uint32_t*>(first_pass_.raw()),
-                                 .collect_statistics = collect_statistics && group == groups - 1};
+  memories.resize(static_cast<std::size_t>(config_.train.accumulate));
+  std::vector<Batch> batches;
+  for (std::int64_t group = 0; group < config_.train.accumulate; ++group) {
     const Batch batch = read(group);
-    run_group({to_device(batch.inputs, model_.device()), to_device(batch.targets, model_.device())},
-              memories[static_cast<std::size_t>(group)], context, statistics);
+    batches.push_back({to_device(batch.inputs, model_.device()), to_device(batch.targets, model_.device())});
   }
-  update();
+  set_numbers(step, learning_rate);
+  const bool may_replay =
+      mode_ == StepMode::recorded && can_record(model_.device()) && !collect_statistics && is_steady(memories);
+  std::vector<FeedforwardStatistics> statistics;
+  if (may_replay && warmed_up_) {
+    if (recorded_.work == nullptr) record_step(batches, memories);
+    replay(batches, memories);
+  } else {
+    run(batches, memories, step, collect_statistics ? &statistics : nullptr);
+    warmed_up_ = warmed_up_ || may_replay;
+  }
   Result result = results();
   result.statistics = std::move(statistics);
   return result;
+}
+
+void TrainingStep::set_numbers(std::int64_t step, double learning_rate) {
+  fill(learning_rate_, learning_rate);
+  fill(first_pass_, static_cast<double>(static_cast<std::int32_t>(step * config_.train.accumulate)));
+}
+
+// The CPU's kernels take the number of the pass itself; others find it in their memory, which a recording can repeat.
+ForwardContext TrainingStep::context_of(std::int64_t step, std::int64_t group) const {
+  const bool on_cpu = model_.device().kind == DeviceKind::cpu;
+  return {.training = true,
+          .seed = static_cast<std::uint64_t>(config_.train.seed),
+          .step = static_cast<std::uint32_t>((on_cpu ? step * config_.train.accumulate : 0) + group),
+          .device_step = on_cpu ? nullptr : static_cast<const std::uint32_t*>(first_pass_.raw())};
+}
+
+void TrainingStep::run(const std::vector<Batch>& batches, std::vector<Memory>& memories, std::int64_t step,
+                       std::vector<FeedforwardStatistics>* statistics) {
+  fill(sums_, 0);
+  model_.parameters().zero_gradients();
+  std::vector<FeedforwardStatistics> of_group;
+  for (std::size_t group = 0; group < batches.size(); ++group) {
+    ForwardContext context = context_of(step, static_cast<std::int64_t>(group));
+    context.collect_statistics = statistics != nullptr && group + 1 == batches.size();
+    run_group(batches[group], memories[group], context, of_group);
+  }
+  if (statistics != nullptr) *statistics = std::move(of_group);
+  update();
 }
 
 void TrainingStep::run_group(const Batch& batch, Memory& memory, const ForwardContext& context,
@@ -84,6 +116,37 @@ void TrainingStep::update() {
   // A loss that is not finite makes this sum so, and then no factor is, and nothing is updated.
   const Tensor judged = norm + scale(element(sums_, kLoss), 0);
   optimizer_.step(learning_rate_, clip_factor(judged, config_.optimizer.clip));
+}
+
+bool TrainingStep::is_steady(const std::vector<Memory>& memories) const {
+  const std::int64_t length = config_.model.memory_length();
+  return std::all_of(memories.begin(), memories.end(), [&](const Memory& memory) { return memory.length() == length; });
+}
+
+void TrainingStep::record_step(const std::vector<Batch>& batches, const std::vector<Memory>& memories) {
+  for (const Batch& batch : batches)
+    recorded_.batches.push_back({Tensor::empty_like(batch.inputs), Tensor::empty_like(batch.targets)});
+  for (const Memory& memory : memories) {
+    Memory& place = recorded_.memories.emplace_back();
+    for (const Tensor& layer : memory.layers) place.layers.push_back(Tensor::empty_like(layer));
+  }
+  recorded_.work = record(model_.device(), [&] {
+    std::vector<Memory> next = recorded_.memories;
+    run(recorded_.batches, next, 0, nullptr);
+    for (std::size_t group = 0; group < next.size(); ++group) copy_each(next[group], recorded_.memories[group]);
+  });
+  // The memory that steps used until now; the recording has its own.
+  allocator(model_.device()).trim();
+}
+
+void TrainingStep::replay(const std::vector<Batch>& batches, std::vector<Memory>& memories) {
+  for (std::size_t group = 0; group < batches.size(); ++group) {
+    copy_into(batches[group].inputs, recorded_.batches[group].inputs);
+    copy_into(batches[group].targets, recorded_.batches[group].targets);
+    copy_each(memories[group], recorded_.memories[group]);
+  }
+  memories = recorded_.memories;
+  recorded_.work->replay();
 }
 
 TrainingStep::Result TrainingStep::results() const {

@@ -1,13 +1,15 @@
 // One update of a model: the loss and gradient of each group of streams, clipping, AdamW. What `weir bench step` times.
 //
 // Nothing that the device computes is read before the update is made: learning rate, step number, loss, norm and the
-// decision to skip a step live in the device's memory, so the whole step is one queue of work. The results are read
-// once at its end.
+// decision to skip a step live in the device's memory. So the whole step is one queue of work, which a GPU records once
+// (a CUDA graph) and replays from then on; the results are read once at its end.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
+#include "core/device.h"
 #include "models/transformer_xl.h"
 #include "train/config.h"
 #include "train/data.h"
@@ -15,9 +17,15 @@
 
 namespace weir {
 
+// How a device that can record gets its work: both give the same bits.
+enum class StepMode {
+  recorded,  // replayed as a whole, once the memory has its full length
+  eager,     // kernel by kernel, at every step
+};
+
 class TrainingStep {
  public:
-  TrainingStep(const Config& config, const TransformerXl& model);
+  TrainingStep(const Config& config, const TransformerXl& model, StepMode mode = StepMode::recorded);
 
   struct Result {
     double loss = 0;  // nats per token, without regularisers
@@ -32,21 +40,41 @@ class TrainingStep {
                     double learning_rate, bool collect_statistics);
 
   AdamW& optimizer() { return optimizer_; }
+  bool is_recorded() const { return recorded_.work != nullptr; }
 
  private:
+  // Work that is replayed finds batches and memories in tensors of its own.
+  struct Recorded {
+    std::unique_ptr<Recording> work;
+    std::vector<Batch> batches;
+    std::vector<Memory> memories;
+  };
+
+  void set_numbers(std::int64_t step, double learning_rate);
+  ForwardContext context_of(std::int64_t step, std::int64_t group) const;
+  // The step's work for the device: all groups, then the update.
+  void run(const std::vector<Batch>& batches, std::vector<Memory>& memories, std::int64_t step,
+           std::vector<FeedforwardStatistics>* statistics);
   // Forward and backward of one group; adds its share to the step's losses.
   void run_group(const Batch& batch, Memory& memory, const ForwardContext& context,
                  std::vector<FeedforwardStatistics>& statistics);
   void update();
+  // True where a recording made of such a step would serve the next ones as well.
+  bool is_steady(const std::vector<Memory>& memories) const;
+  void record_step(const std::vector<Batch>& batches, const std::vector<Memory>& memories);
+  void replay(const std::vector<Batch>& batches, std::vector<Memory>& memories);
   Result results() const;
 
   const Config& config_;
   const TransformerXl& model_;
+  const StepMode mode_;
   AdamW optimizer_;
   // On the model's device.
-  Tensor learning_rate_;  // float64, rank 0
-  Tensor first_pass_;     // int32, rank 0: number of the step's first forward pass
-  Tensor sums_;           // float64 [3]: loss, auxiliary loss, gradient norm
+  Tensor learning_rate_;    // float64, rank 0
+  Tensor first_pass_;       // int32, rank 0: number of the step's first forward pass
+  Tensor sums_;             // float64 [3]: loss, auxiliary loss, gradient norm
+  bool warmed_up_ = false;  // a steady step has run: what is made at first use is there
+  Recorded recorded_;
 };
 
 }  // namespace weir

@@ -10,7 +10,7 @@ import shutil
 from token_data import hex_digest, load_hashes
 from weir_test import CONTROL, check, checkpoints, setup, tensor_header
 
-USAGE, DATA, MEMORY, IO = 2, 65, 71, 74
+USAGE, DATA, UNAVAILABLE, MEMORY, IO = 2, 65, 69, 71, 74
 
 
 def setting(fragments, *changes, code=USAGE):
@@ -95,6 +95,9 @@ COMMANDS = {
     "resumed with more layers": (DATA, ["model.safetensors", "layer2"], ["RESUME", "model.layers=3"]),
     "resumed with another precision": (DATA, ["memory.safetensors"], ["RESUME", "model.precision=bf16"]),
     "resumed with a shorter text": (DATA, ["middle.txt", "other data", "data.train"], ["RESUME", "data.train=FOLDER/middle.txt"]),
+    "unknown device": (USAGE, ["'gpu'", "cpu, cuda"], ["TRAIN", "--device", "gpu"]),
+    "no such device": (UNAVAILABLE, ["'cuda:63'", "not available", "'cpu'"], ["TRAIN", "--device", "cuda:63"]),
+    "no such device to measure on": (UNAVAILABLE, ["'cuda:63'"], ["eval", "FOLDER/run", "--device", "cuda:63"]),
     "no TOML file": (USAGE, ["FOLDER/no.toml", "path"], ["train", "FOLDER/no.toml"]),
     "TOML is a folder": (USAGE, ["FOLDER/run", "directory"], ["train", "FOLDER/run/"]),
     "nothing to evaluate": (USAGE, ["run"], ["eval"]),

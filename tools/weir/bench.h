@@ -33,6 +33,7 @@ struct BenchOptions {
 CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help);
 CLI::Option* add_dtype(CLI::App& command, std::string& name);
 
+void add_bench_attention(CLI::App& bench);
 void add_bench_feedforward(CLI::App& bench);
 void add_bench_gemm(CLI::App& bench);
 void add_bench_pkm(CLI::App& bench);

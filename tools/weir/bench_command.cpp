@@ -114,6 +114,7 @@ void add_bench_gemm(CLI::App& bench) {
 void add_bench_command(CLI::App& app) {
   CLI::App* const bench = app.add_subcommand("bench", "measure the speed of the pieces and of a training step");
   bench->require_subcommand(1);
+  add_bench_attention(*bench);
   add_bench_feedforward(*bench);
   add_bench_gemm(*bench);
   add_bench_pkm(*bench);

@@ -20,7 +20,7 @@ struct TrainArguments {
   std::string what;
   std::vector<std::string> overrides;
   std::string run, device = "cpu";
-  bool resume = false, json = false, quiet = false, keys = false;
+  bool resume = false, eager = false, json = false, quiet = false, keys = false;
 };
 
 volatile sig_atomic_t stop_requested = 0;
@@ -88,7 +88,7 @@ void run_train(TrainArguments arguments) {
   watch_signals();
   const TrainingResult result = train(
       config, run,
-      {.resume = arguments.resume, .device = device, .quiet = arguments.quiet || arguments.json, .should_stop = [] {
+      {.resume = arguments.resume, .mode = arguments.eager ? StepMode::eager : StepMode::recorded, .device = device, .quiet = arguments.quiet || arguments.json, .should_stop = [] {
          return stop_requested != 0;
        }});
   if (arguments.json) print_json(result, run.path());
@@ -112,6 +112,8 @@ void add_train_command(CLI::App& app) {
   command->add_option("--run", arguments->run, "folder of the run; default runs/NAME");
   add_device_option(*command, arguments->device);
   command->add_flag("--resume", arguments->resume, "continue the run in that folder from its newest checkpoint");
+  command->add_flag("--eager", arguments->eager,
+                    "on a GPU: launch every kernel of a step by itself, where else the step is replayed as one graph");
   command->add_flag("--json", arguments->json, "print one JSON object at the end and nothing else");
   command->add_flag("--quiet", arguments->quiet, "print errors only");
   command->add_flag("--keys", arguments->keys, "list every setting with its type, limits, default and meaning");

@@ -1,0 +1,109 @@
+// weir bench attention: Transformer-XL's relative attention, forward and backward.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "autograd/autograd.h"
+#include "core/parallel.h"
+#include "ops/relative_attention.h"
+#include "tools/weir/bench.h"
+#include "tools/weir/device_option.h"
+
+namespace weir {
+namespace {
+
+struct Arguments {
+  std::int64_t batch = 8, segment = 256, memory = 256, heads = 8, head_size = 64;
+  std::string dtype = "float32", device = "cpu";
+  BenchOptions options;
+
+  Device place() const { return device_from_name(device); }
+  // One product over every pair of a query and a key that it sees: content, position and values make three of the
+  // forward pass, their gradients eight of the backward pass.
+  double flops(double products) const {
+    const double seen = static_cast<double>(segment) *
+                        (static_cast<double>(memory) + (static_cast<double>(segment) + 1) / 2);
+    return 2 * products * static_cast<double>(batch * heads * head_size) * seen;
+  }
+};
+
+struct Case {
+  const char* name;
+  Timing timing;
+  double gflops;
+};
+
+std::vector<Case> measure(const Arguments& a) {
+  const DType dtype = dtype_from_name(a.dtype);
+  const std::int64_t keys = a.segment + a.memory;
+  std::uint32_t stream = 1;
+  const auto leaf = [&](const Shape& shape, DType type) {
+    return require_gradient(random_normal(shape, 1, type, stream++, a.place()));
+  };
+  const Tensor q = leaf({a.batch, a.segment, a.heads, a.head_size}, dtype);
+  const Tensor kv = leaf({a.batch, keys, a.heads, 2, a.head_size}, dtype);
+  const Tensor r = leaf({keys, a.heads, a.head_size}, dtype);
+  const Tensor u = leaf({a.heads, a.head_size}, DType::float32), v = leaf({a.heads, a.head_size}, DType::float32);
+  const Tensor scale = require_gradient(
+      Tensor::full({1}, 1 / std::sqrt(static_cast<double>(a.head_size)), DType::float32, a.place()));
+  const Tensor dy = random_normal(q.shape(), 1, dtype, 0, a.place());
+  const auto forward = [&] {
+    const NoGradient guard;
+    relative_attention(q, kv, r, u, v, scale);
+  };
+  const auto forward_and_backward = [&] {
+    for (const Tensor& t : {q, kv, r, u, v, scale}) clear_gradient(t);
+    backward(std::vector{relative_attention(q, kv, r, u, v, scale)}, std::vector{dy});
+  };
+  const Timing first = time_runs(a.options.runs, kWarmUp, forward, a.place());
+  const Timing both = time_runs(a.options.runs, kWarmUp, forward_and_backward, a.place());
+  return {{"forward", first, a.flops(3) / first.seconds / 1e9},
+          {"forward and backward", both, a.flops(11) / both.seconds / 1e9}};
+}
+
+void print_json(const Arguments& a, const Case& c) {
+  const nlohmann::json object = {{"case", c.name},         {"seconds", c.timing.seconds},
+                                 {"spread", c.timing.spread}, {"gflops", c.gflops},
+                                 {"batch", a.batch},       {"segment", a.segment},
+                                 {"memory", a.memory},     {"heads", a.heads},
+                                 {"head_size", a.head_size}, {"dtype", a.dtype},
+                                 {"device", a.device},     {"threads", thread_count()},
+                                 {"runs", a.options.runs}};
+  fmt::print("{}\n", object.dump());
+}
+
+void run(const Arguments& a) {
+  if (a.options.threads > 0) set_thread_count(static_cast<int>(a.options.threads));
+  const std::vector<Case> cases = measure(a);
+  if (a.options.json) {
+    for (const Case& c : cases) print_json(a, c);
+    return;
+  }
+  fmt::print("{} sequences of {} queries, memory {}, {} heads of {}, {}, {}, {} threads\n\n", a.batch, a.segment,
+             a.memory, a.heads, a.head_size, a.dtype, a.device, thread_count());
+  fmt::print("{:<21} {:>10} {:>8} {:>9}\n", "case", "seconds", "spread", "GFLOP/s");
+  for (const Case& c : cases)
+    fmt::print("{:<21} {:>10.6f} {:>7.1f}% {:>9.1f}\n", c.name, c.timing.seconds, 100 * c.timing.spread, c.gflops);
+  fmt::print("\nGFLOP/s count the pairs of a query and a key that it sees\n");
+}
+
+}  // namespace
+
+void add_bench_attention(CLI::App& bench) {
+  CLI::App* const command = bench.add_subcommand("attention", "relative attention with a memory");
+  const auto arguments = std::make_shared<Arguments>();
+  add_size(*command, "--batch", arguments->batch, "sequences");
+  add_size(*command, "--segment", arguments->segment, "queries of a sequence");
+  command->add_option("--memory", arguments->memory, "keys before the first query's own")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 20));
+  add_size(*command, "--heads", arguments->heads, "heads");
+  add_size(*command, "--head-size", arguments->head_size, "width of a head");
+  add_dtype(*command, arguments->dtype);
+  add_device_option(*command, arguments->device);
+  arguments->options.add_to(*command);
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace weir
