@@ -23,8 +23,8 @@ __global__ void __launch_bounds__(Team::kBlock)
     const double total = static_cast<double>(all.shift) + std::log(static_cast<double>(all.sum));
     const std::int64_t target = targets[r];
     const bool valid = target >= 0 && target < logits.cols;
-    losses[r] = valid ? total - static_cast<double>(static_cast<Value>(row[target]))
-                      : std::numeric_limits<double>::quiet_NaN();
+    losses[r] =
+        valid ? total - static_cast<double>(static_cast<Value>(row[target])) : std::numeric_limits<double>::quiet_NaN();
     logsumexp[r] = static_cast<Value>(total);
   }
 }
@@ -60,9 +60,7 @@ __global__ void __launch_bounds__(Team::kBlock)
 }
 
 // int64, dense.
-Tensor flat_targets(const Tensor& targets) {
-  return reshaped(converted(targets, DType::int64), {targets.numel()});
-}
+Tensor flat_targets(const Tensor& targets) { return reshaped(converted(targets, DType::int64), {targets.numel()}); }
 
 void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& loss, const Tensor& logsumexp) {
   const Device device = logits.device();

@@ -46,8 +46,8 @@ __device__ void for_kept(std::int64_t rows, std::int64_t cols, std::uint32_t thr
 }
 
 template <class T>
-__global__ void dropout_rows(Rows<T> x, accumulate_t<T> scale, std::uint32_t threshold, RandomStream random,
-                               Rows<T> y, bool vectors) {
+__global__ void dropout_rows(Rows<T> x, accumulate_t<T> scale, std::uint32_t threshold, RandomStream random, Rows<T> y,
+                             bool vectors) {
   using Value = accumulate_t<T>;
   constexpr int n = kDrawn<T>;
   for_kept<n>(x.rows, x.cols, threshold, random, [&](std::int64_t row, std::int64_t col, int count, unsigned kept) {
@@ -85,8 +85,8 @@ void dropout(const Tensor& x, double p, const RandomStream& random, const Tensor
     using Value = accumulate_t<T>;
     const auto in = rows_of<T>(dense), out = rows_of<T>(y);
     const bool vectors = rows_hold_packs_of<kDrawn<T>>(in) && rows_hold_packs_of<kDrawn<T>>(out);
-    launch<dropout_rows<T>>(shape_for(out), stream_of(y.device()), in, static_cast<Value>(1 / (1 - p)),
-                              threshold_of(p), random, out, vectors);
+    launch<dropout_rows<T>>(shape_for(out), stream_of(y.device()), in, static_cast<Value>(1 / (1 - p)), threshold_of(p),
+                            random, out, vectors);
   });
 }
 
@@ -95,7 +95,7 @@ void keep_mask(double p, const RandomStream& random, const Tensor& mask) {
   visit_any(mask.dtype(), [&]<class T>(Type<T>) {
     const auto out = rows_of<T>(mask);
     launch<keep_mask_rows<T>>(shape_for(out), stream_of(mask.device()), threshold_of(p), random, out,
-                                rows_hold_packs_of<kDrawn<T>>(out));
+                              rows_hold_packs_of<kDrawn<T>>(out));
   });
 }
 

@@ -84,10 +84,9 @@ __device__ void dx_of_row(const Team& team, std::int64_t D, const T* x, const T*
                [](std::int64_t, int, const Pack<T>&) {});
   const Value mean_g = team.reduce(sum_g, Add{}) / static_cast<Value>(D);
   const Value mean_gn = team.reduce(sum_gn, Add{}) / static_cast<Value>(D);
-  for_elements([&](Value normal, Value g, T& result) { result = T(scale * (g - mean_g - normal * mean_gn)); },
-               [&](std::int64_t col, int count, const Pack<T>& pack) {
-                 store_pack(dx + col, 1, count, vectors.rows, pack);
-               });
+  for_elements(
+      [&](Value normal, Value g, T& result) { result = T(scale * (g - mean_g - normal * mean_gn)); },
+      [&](std::int64_t col, int count, const Pack<T>& pack) { store_pack(dx + col, 1, count, vectors.rows, pack); });
 }
 
 // partials: [chunks, 2, D]: the chunk's sums of dy * n, then of dy. dx.data is null where dx is not wanted.
@@ -99,25 +98,23 @@ __global__ void __launch_bounds__(kColumnThreads)
   using Value = accumulate_t<T>;
   using Team = LaneTeam<kWarp>;
   constexpr int n = kPack<T>;
-  const std::int64_t begin = blockIdx.x * chunk_rows,
-                     end = begin + chunk_rows < x.rows ? begin + chunk_rows : x.rows;
+  const std::int64_t begin = blockIdx.x * chunk_rows, end = begin + chunk_rows < x.rows ? begin + chunk_rows : x.rows;
   if (dx.data != nullptr)
     for (std::int64_t r = begin + threadIdx.x / kWarp; r < end; r += kColumnThreads / kWarp)
       dx_of_row(Team{}, x.cols, x.row(r), dy.row(r), weight, statistics.mean[r], statistics.scale[r], dx.row(r),
                 vectors);
   for (std::int64_t col = 0; col < x.cols; col += width * n)
-    sum_columns<2, n, Value>(
-        begin, end, col, x.cols, width, partials + blockIdx.x * 2 * x.cols,
-        [&](std::int64_t row, std::int64_t first, int count, Value* sums) {
-          const auto in = load_pack<T, n>(x.row(row) + first, 1, count, vectors.rows);
-          const auto d = load_pack<T, n>(dy.row(row) + first, 1, count, vectors.rows);
-          const Value mean = statistics.mean[row], scale = statistics.scale[row];
-          for (int i = 0; i < count; ++i) {
-            const Value given = static_cast<Value>(d.values[i]);
-            sums[i] += given * ((static_cast<Value>(in.values[i]) - mean) * scale);
-            sums[n + i] += given;
-          }
-        });
+    sum_columns<2, n, Value>(begin, end, col, x.cols, width, partials + blockIdx.x * 2 * x.cols,
+                             [&](std::int64_t row, std::int64_t first, int count, Value* sums) {
+                               const auto in = load_pack<T, n>(x.row(row) + first, 1, count, vectors.rows);
+                               const auto d = load_pack<T, n>(dy.row(row) + first, 1, count, vectors.rows);
+                               const Value mean = statistics.mean[row], scale = statistics.scale[row];
+                               for (int i = 0; i < count; ++i) {
+                                 const Value given = static_cast<Value>(d.values[i]);
+                                 sums[i] += given * ((static_cast<Value>(in.values[i]) - mean) * scale);
+                                 sums[n + i] += given;
+                               }
+                             });
 }
 
 template <class T>
@@ -160,9 +157,9 @@ void layer_norm_backward(const Tensor& x, const Tensor& weight, const RowStatist
     const std::int64_t D = rows.cols, chunk = rows_per_chunk(rows.rows), chunks = (rows.rows + chunk - 1) / chunk;
     const Tensor partials = Tensor::empty(Shape{chunks * 2 * D}, dtype_of<Value>(), device);
     Value* const sums = partials.data<Value>();
-    launch<layer_norm_backward_chunks<T, P>>(
-        {blocks_for(chunks, 1), kColumnThreads}, stream_of(device), rows, w, pointers<Value>(statistics), d, target,
-        chunk, columns_width(D, n, kWarp), sums, Vectors{rows_hold_packs(rows, d, target), packs_begin_at<n>(w)});
+    launch<layer_norm_backward_chunks<T, P>>({blocks_for(chunks, 1), kColumnThreads}, stream_of(device), rows, w,
+                                             pointers<Value>(statistics), d, target, chunk, columns_width(D, n, kWarp),
+                                             sums, Vectors{rows_hold_packs(rows, d, target), packs_begin_at<n>(w)});
     sum_all_rows(device, Rows<Value>{sums, chunks, D, 2 * D}, dweight.data<P>());
     sum_all_rows(device, Rows<Value>{sums + D, chunks, D, 2 * D}, dbias.data<P>());
   });

@@ -25,8 +25,7 @@ __global__ void __launch_bounds__(Team::kBlock)
     const Value total = y.row(r)[0], factor = dy.row(r)[0];
     for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
       auto pack = load_pack<T, kPack<T>>(x.row(r) + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i)
-        pack.values[i] = T(factor * std::exp(static_cast<Value>(pack.values[i]) - total));
+      for (int i = 0; i < count; ++i) pack.values[i] = T(factor * std::exp(static_cast<Value>(pack.values[i]) - total));
       store_pack(dx.row(r) + col, 1, count, vectors, pack);
     });
   }

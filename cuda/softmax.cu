@@ -27,8 +27,7 @@ __global__ void __launch_bounds__(Team::kBlock) softmax_rows(Rows<T> x, Rows<T> 
 
 // dx = y (dy - sum of y dy)
 template <class T, class Team>
-__global__ void __launch_bounds__(Team::kBlock)
-    softmax_backward_rows(Rows<T> y, Rows<T> dy, Rows<T> dx, bool vectors) {
+__global__ void __launch_bounds__(Team::kBlock) softmax_backward_rows(Rows<T> y, Rows<T> dy, Rows<T> dx, bool vectors) {
   using Value = accumulate_t<T>;
   constexpr int n = kPack<T>;
   const Team team;
@@ -56,7 +55,8 @@ void softmax(const Tensor& x, const Tensor& y) {
   visit_floating("softmax", x.dtype(), [&]<class T>(Type<T>) {
     const auto in = rows_of<T>(dense), out = rows_of<T>(y);
     with_team<T>(in.cols, [&]<class Team>(Type<Team>) {
-      launch<softmax_rows<T, Team>>(team_shape<Team>(in.rows), stream_of(x.device()), in, out, rows_hold_packs(in, out));
+      launch<softmax_rows<T, Team>>(team_shape<Team>(in.rows), stream_of(x.device()), in, out,
+                                    rows_hold_packs(in, out));
     });
   });
 }

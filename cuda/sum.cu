@@ -1,5 +1,5 @@
-// Along rows a team of threads adds up a row (reduce.cuh); few long rows are cut into pieces first, whose sums are added
-// by a second launch. Down columns see column_sum.cuh. Where neither axis is dense the elements are copied first.
+// Along rows a team of threads adds up a row (reduce.cuh); few long rows are cut into pieces first, whose sums are
+// added by a second launch. Down columns see column_sum.cuh. Where neither axis is dense the elements are copied first.
 #include "ops/sum.h"
 
 #include "cuda/column_sum.cuh"
