@@ -18,3 +18,5 @@
 #else
 #include "cuda/emulator/device.h"
 #endif
+
+#include "cuda/tensor_core.h"

@@ -17,15 +17,27 @@ using Stream = cudaStream_t;
 
 template <auto kernel, class... Arguments>
 void launch(const LaunchShape& shape, Stream stream, Arguments... arguments) {
+  const auto check = [](cudaError_t error) {
+    if (error != cudaSuccess)
+      throw std::runtime_error(std::string("launch of ") + __PRETTY_FUNCTION__ + ": " + cudaGetErrorString(error));
+  };
+  if (shape.dynamic_shared_bytes > 48 * 1024)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.dynamic_shared_bytes)));
   kernel<<<shape.grid, shape.block, shape.dynamic_shared_bytes, stream>>>(arguments...);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
-    throw std::runtime_error(std::string("launch of ") + __PRETTY_FUNCTION__ + ": " + cudaGetErrorString(error));
+  check(cudaGetLastError());
 }
 
 template <class T>
 __device__ T& shared() {
-  __shared__ T object;
-  return object;
+  __shared__ alignas(T) unsigned char bytes[sizeof(T)];  // so that T may have a constructor, which does not run
+  return *reinterpret_cast<T*>(bytes);
+}
+
+template <class T>
+__device__ T* dynamic_shared() {
+  extern __shared__ __align__(128) unsigned char weir_dynamic_shared[];
+  return reinterpret_cast<T*>(weir_dynamic_shared);
 }
 
 __device__ inline void copy_16_async(void* to, const void* from, int bytes = 16) {

@@ -39,6 +39,12 @@ void Block::fail(const std::string& what, Place place) const {
   throw KernelError(text(place) + ": " + what + ", in thread " + text(threadIdx) + " of block " + text(block_index_));
 }
 
+void* Block::dynamic_shared() {
+  static const char key = 0;
+  const std::size_t bytes = shape_.dynamic_shared_bytes;
+  return bytes == 0 ? nullptr : shared_.piece(&key, bytes, 128);
+}
+
 void Block::run(const LaunchShape& shape, uint3 index, Order order, void (*kernel)(const void*), const void* argument) {
   prepare(shape, index, order);
   kernel_ = kernel;

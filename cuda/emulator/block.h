@@ -64,6 +64,7 @@ class Block {
   void warp_collective(unsigned mask, std::string_view op, Place place, void* payload, Finish finish);
 
   SharedMemory& shared_memory() { return shared_; }
+  void* dynamic_shared();  // empty where the launch asked for none
   CopyQueue& copies() { return threads_[running_].copies; }
   [[noreturn]] void fail(const std::string& what, Place place) const;
 
