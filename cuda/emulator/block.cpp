@@ -32,6 +32,12 @@ std::string hex(unsigned mask) {
 
 }  // namespace
 
+void thread_fence() {
+  static constinit Meeting fence;
+  fence.acquire();
+  fence.release();
+}
+
 void Block::refuse_outside() { throw KernelError("a device function was called outside of a kernel"); }
 
 void Block::fail(const std::string& what, Place place) const {

@@ -62,6 +62,9 @@ struct Waiting {
   }
 };
 
+// Memory is never weakly ordered here. To the race checker, who passes a fence comes after all who passed one before.
+void thread_fence();
+
 class Block {
  public:
   // Runs the block `index` of the grid; `kernel(argument)` is the body of every thread.
