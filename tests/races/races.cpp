@@ -117,29 +117,69 @@ float total = 0;
 
 const Case kCases[] = {
     {"race: a missing barrier before reading",
-     [] { launch<neighbours<false, true>>({{1}, {64}}, {}, results.data()); }},
+     [] {
+       launch<neighbours<false, true>>({{1}, {64}}, {}, results.data());
+     }},
     {"race: a missing barrier before the next writing",
-     [] { launch<neighbours<true, false>>({{1}, {64}}, {}, results.data()); }},
-    {"clean: both barriers, three blocks", [] { launch<neighbours<true, true>>({{3}, {64}}, {}, results.data()); }},
-    {"race: a missing __syncwarp", [] { launch<warp_neighbours<false>>({{1}, {64}}, {}, results.data()); }},
-    {"clean: __syncwarp", [] { launch<warp_neighbours<true>>({{1}, {64}}, {}, results.data()); }},
+     [] {
+       launch<neighbours<true, false>>({{1}, {64}}, {}, results.data());
+     }},
+    {"clean: both barriers, three blocks",
+     [] {
+       launch<neighbours<true, true>>({{3}, {64}}, {}, results.data());
+     }},
+    {"race: a missing __syncwarp",
+     [] {
+       launch<warp_neighbours<false>>({{1}, {64}}, {}, results.data());
+     }},
+    {"clean: __syncwarp",
+     [] {
+       launch<warp_neighbours<true>>({{1}, {64}}, {}, results.data());
+     }},
     {"race: reading lanes outside of the mask that met",
-     [] { launch<half_warp_neighbours<false>>({{1}, {64}}, {}, results.data()); }},
-    {"clean: half a warp meets", [] { launch<half_warp_neighbours<true>>({{1}, {64}}, {}, results.data()); }},
+     [] {
+       launch<half_warp_neighbours<false>>({{1}, {64}}, {}, results.data());
+     }},
+    {"clean: half a warp meets",
+     [] {
+       launch<half_warp_neighbours<true>>({{1}, {64}}, {}, results.data());
+     }},
     {"race: two blocks write one element",
-     [] { launch<writes_neighbouring_block>({{2}, {64}}, {}, results.data()); }},
+     [] {
+       launch<writes_neighbouring_block>({{2}, {64}}, {}, results.data());
+     }},
     {"race: a last-block sum without fences",
-     [] { launch<last_block_sums<false>>({{4}, {32}}, {}, numbers.data(), results.data(), &number, &total); }},
+     [] {
+       launch<last_block_sums<false>>({{4}, {32}}, {}, numbers.data(), results.data(), &number, &total);
+     }},
     {"clean: a last-block sum",
-     [] { launch<last_block_sums<true>>({{4}, {32}}, {}, numbers.data(), results.data(), &number, &total); }},
-    {"race: counting without an atomic operation", [] { launch<counts<false>>({{1}, {64}}, {}, &number); }},
-    {"clean: counting by an atomic operation", [] { launch<counts<true>>({{4}, {64}}, {}, &number); }},
+     [] {
+       launch<last_block_sums<true>>({{4}, {32}}, {}, numbers.data(), results.data(), &number, &total);
+     }},
+    {"race: counting without an atomic operation",
+     [] {
+       launch<counts<false>>({{1}, {64}}, {}, &number);
+     }},
+    {"clean: counting by an atomic operation",
+     [] {
+       launch<counts<true>>({{4}, {64}}, {}, &number);
+     }},
     {"race: reading another thread's copies without a barrier",
-     [] { launch<staged<false>>({{1}, {64}}, {}, numbers.data(), results.data()); }},
+     [] {
+       launch<staged<false>>({{1}, {64}}, {}, numbers.data(), results.data());
+     }},
     {"clean: reading another thread's copies",
-     [] { launch<staged<true>>({{2}, {64}}, {}, numbers.data(), results.data()); }},
-    {"race: ldmatrix of rows just written", [] { launch<loads_matrices<false>>({{1}, {32}}, {}, words.data()); }},
-    {"clean: ldmatrix", [] { launch<loads_matrices<true>>({{4}, {32}}, {}, words.data()); }},
+     [] {
+       launch<staged<true>>({{2}, {64}}, {}, numbers.data(), results.data());
+     }},
+    {"race: ldmatrix of rows just written",
+     [] {
+       launch<loads_matrices<false>>({{1}, {32}}, {}, words.data());
+     }},
+    {"clean: ldmatrix",
+     [] {
+       launch<loads_matrices<true>>({{4}, {32}}, {}, words.data());
+     }},
 };
 
 }  // namespace
