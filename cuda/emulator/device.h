@@ -37,7 +37,7 @@ T& shared(WEIR_HERE) {
 template <class T>
 T* dynamic_shared(WEIR_HERE) {
   emulator::Block& block = emulator::Block::current();
-  void* const piece = block.dynamic_shared();
+  void* const piece = block.shared_memory().dynamic_piece();
   if (piece == nullptr) block.fail("the launch gave no dynamic shared memory", {file, line});
   return static_cast<T*>(piece);
 }

@@ -21,8 +21,8 @@ inline int __syncthreads_or(int predicate, WEIR_HERE) {
 inline int __syncthreads_and(int predicate, WEIR_HERE) {
   return weir::emulator::Block::current().barrier("__syncthreads_and", {file, line}, predicate == 0) == 0;
 }
-inline void __threadfence() {}
-inline void __threadfence_block() {}
+inline void __threadfence() { weir::emulator::thread_fence(); }
+inline void __threadfence_block() { weir::emulator::thread_fence(); }
 
 namespace weir::emulator {
 

@@ -12,6 +12,9 @@
 #define __grid_constant__
 #define __restrict__ __restrict
 
+// In a shared library too, such a variable is one addition away.
+#define WEIR_FAST_THREAD_LOCAL __attribute__((tls_model("initial-exec")))
+
 struct uint3 {
   unsigned x, y, z;
 };
@@ -46,6 +49,6 @@ constexpr int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 
 // Real variables, written at every switch between threads: a debugger prints them and breaks on them
 // (`break kernel if threadIdx.x == 37`).
-extern constinit thread_local uint3 threadIdx, blockIdx;
-extern constinit thread_local dim3 blockDim, gridDim;
+extern constinit thread_local uint3 threadIdx WEIR_FAST_THREAD_LOCAL, blockIdx WEIR_FAST_THREAD_LOCAL;
+extern constinit thread_local dim3 blockDim WEIR_FAST_THREAD_LOCAL, gridDim WEIR_FAST_THREAD_LOCAL;
 inline constexpr int warpSize = 32;
