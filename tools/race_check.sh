@@ -76,7 +76,8 @@ while IFS= read -r name; do
 done < <("$build/tests/races")
 
 # Test programs whose kernels must have no race, one a line: the kernels of ops belong here.
-expect_clean 'the emulator tests whose kernels are right' "$build/tests/emulator_tests" --test-case-exclude='*race*,*missing*'
+expect_clean 'the emulator tests whose kernels are right' "$build/tests/emulator_tests" \
+  --test-case-exclude='*race*,*missing*'
 
 [ "$passed" -gt 0 ] || note FAIL 'no case ran'
 finish

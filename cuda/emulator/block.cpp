@@ -85,10 +85,9 @@ void Block::prepare(const LaunchShape& shape, Schedule schedule) {
 
 void Block::number_threads() {
   const dim3 b = shape_.block;
-  const unsigned count = b.x * b.y * b.z;
+  const unsigned count = count_ = b.x * b.y * b.z;
   threads_.resize(count);
   for (unsigned id = 0; id < count; ++id) threads_[id].index = {id % b.x, id / b.x % b.y, id / b.x / b.y};
-  runnable_.resize(count);
   warps_.resize((count + 31) / 32);
   idle_.reserve(count);
   fibers_.reserve(count);
@@ -153,7 +152,7 @@ void Block::fiber_main(void* block) {
 void Block::run_threads() {
   do {
     const unsigned id = turns_[next_turn_++];
-    all_started_ = next_turn_ == turns_.size();
+    all_started_ = next_turn_ == count_;
     run_thread(id);
   } while (!all_started_ && !races_are_checked());
 }
@@ -179,6 +178,16 @@ void Block::become(unsigned id) {
   threadIdx = threads_[id].index;
 }
 
+// Member by member: a whole object built aside and copied in wider pieces makes the processor wait for its own writes.
+Waiting& Block::will_wait(const char* op, Place place, unsigned mask) {
+  Waiting& mine = threads_[running_].waiting;
+  mine.op = op;
+  mine.place.file = place.file;
+  mine.place.line = place.line;
+  mine.mask = mask;
+  return mine;
+}
+
 void Block::wait() {
   Fiber& mine = *running_fiber_;
   const unsigned id = running_;
@@ -191,16 +200,16 @@ void Block::wait() {
 // Threads that have not started come first, then those that were released, in the order of their release.
 void Block::leave(Fiber& from) {
   unsigned id;
-  if (next_turn_ < turns_.size()) {
+  if (next_turn_ < count_) {
     if (!all_started_) {
       Fiber::switch_between(from, fresh_fiber());
       return;
     }
     id = turns_[next_turn_++];
   } else if (first_runnable_ != end_runnable_) {
-    id = runnable_[first_runnable_++ % runnable_.size()];
+    id = runnable_[first_runnable_++ % kRing];
   } else {
-    if (ended_ < threads_.size()) error_ = std::make_exception_ptr(KernelError(deadlock()));
+    if (ended_ < count_) error_ = std::make_exception_ptr(KernelError(deadlock()));
     give_up(from);
     return;
   }
@@ -214,14 +223,13 @@ void Block::give_up(Fiber& from) {
 }
 
 int Block::barrier(const char* op, Place place, bool predicate) {
-  Waiting& mine = threads_[running_].waiting;
-  mine = {op, place, 0};
+  const Waiting& mine = will_wait(op, place, 0);
   Meeting& meeting = barrier_meetings_[barrier_generation_ % 2];
   meeting.release();
   barrier_sum_ += predicate ? 1 : 0;
-  if (at_barrier_ == 0) barrier_ = mine;
-  divergent_ = divergent_ || !mine.meets(barrier_);
-  if (++at_barrier_ == threads_.size()) {
+  if (at_barrier_ == 0) first_at_barrier_ = &mine;
+  if (!mine.meets(*first_at_barrier_)) divergent_ = true;
+  if (++at_barrier_ == count_) {
     if (divergent_) throw KernelError(deadlock());
     ++barrier_generation_;
     barrier_count_ = std::exchange(barrier_sum_, 0);
@@ -240,11 +248,10 @@ void Block::warp_collective(unsigned mask, const char* op, Place place, void* pa
   Warp& warp = warps_[running_ / 32];
   Collective& meets = collective(warp, mask);
   Meeting& meeting = meets.meetings[meets.generation % 2];
-  Waiting& mine = threads_[running_].waiting;
-  mine = {op, place, mask};
-  if (meets.arrived == 0) meets.first = mine;
-  if (!mine.meets(meets.first))
-    fail(std::string(op) + " meets " + meets.first.op + " at " + text(meets.first.place) + " with the same mask " +
+  const Waiting& mine = will_wait(op, place, mask);
+  if (meets.arrived == 0) meets.first = &mine;
+  if (!mine.meets(*meets.first))
+    fail(std::string(op) + " meets " + meets.first->op + " at " + text(meets.first->place) + " with the same mask " +
              hex(mask),
          place);
   warp.payloads[lane] = payload;
@@ -256,9 +263,9 @@ void Block::warp_collective(unsigned mask, const char* op, Place place, void* pa
     meeting.release();
     meets.arrived = 0;
     ++meets.generation;
-    const std::size_t first = running_ / 32 * 32, end = std::min(first + 32, threads_.size());
-    for (std::size_t i = first; i < end; ++i)
-      if ((mask >> warp_turns_[i] % 32 & 1) != 0) runnable_[end_runnable_++ % runnable_.size()] = warp_turns_[i];
+    const unsigned first = running_ / 32 * 32, end = std::min(first + 32, count_);
+    for (unsigned i = first; i < end; ++i)
+      if ((mask >> warp_turns_[i] % 32 & 1) != 0) runnable_[end_runnable_++ % kRing] = warp_turns_[i];
   }
   wait();
   meeting.acquire();

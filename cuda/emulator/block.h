@@ -58,7 +58,8 @@ struct Waiting {
   unsigned mask = 0;  // of a warp operation
   // Do both wait in the same operation at the same line?
   bool meets(const Waiting& other) const {
-    return (op == other.op || std::string_view(op) == other.op) && place == other.place;
+    const bool same = op == other.op && place.line == other.place.line && place.file == other.place.file;
+    return same || (std::string_view(op) == other.op && place == other.place);
   }
 };
 
@@ -98,7 +99,7 @@ class Block {
   // for nobody comes to the next but one before all have left.
   struct Collective {
     unsigned mask = 0, arrived = 0;
-    Waiting first;
+    const Waiting* first = nullptr;  // of the lanes that wait
     Meeting meetings[2];
     unsigned generation = 0;
   };
@@ -117,6 +118,7 @@ class Block {
   void run_threads();
   void run_thread(unsigned id);
   void become(unsigned id);
+  Waiting& will_wait(const char* op, Place place, unsigned mask);
   void wait();                // parks the running thread until somebody makes it runnable
   void leave(Fiber& from);    // switches to whatever can run next
   void give_up(Fiber& from);  // ends the block
@@ -135,15 +137,16 @@ class Block {
   std::vector<Thread> threads_;
   std::vector<unsigned> turns_;       // ids in the order in which they start and leave a barrier
   std::vector<unsigned> warp_turns_;  // the same within each warp
-  std::size_t next_turn_ = 0;         // of those who start, or leave a barrier
+  unsigned next_turn_ = 0;            // of those who start, or leave a barrier
   bool all_started_ = false;
-  std::vector<unsigned> runnable_;  // ring of those who leave a warp operation, each thread at most once
+  static constexpr unsigned kRing = 1024;  // the most threads of a block
+  unsigned runnable_[kRing];               // ring of those who leave a warp operation, each thread at most once
   unsigned first_runnable_ = 0, end_runnable_ = 0;
-  unsigned running_ = 0, ended_ = 0;
+  unsigned running_ = 0, ended_ = 0, count_ = 0;  // of threads
 
   unsigned at_barrier_ = 0;
   int barrier_sum_ = 0, barrier_count_ = 0;
-  Waiting barrier_;  // of the first who came
+  const Waiting* first_at_barrier_ = nullptr;
   bool divergent_ = false;
   unsigned barrier_generation_ = 0;
   Meeting barrier_meetings_[2], start_, end_;
