@@ -8,14 +8,22 @@
 
 namespace weir {
 
+constinit Kernel<void(const Tensor&, const Tensor&)> add_into_kernel{"add_into"};
+
 void add_into(const Tensor& from, const Tensor& to) {
   if (from.shape() != to.shape() || from.dtype() != to.dtype())
     throw InternalError(fmt::format("a gradient of shape {} and dtype {} cannot be added to one of {} and {}",
                                     from.shape().str(), dtype_name(from.dtype()), to.shape().str(),
                                     dtype_name(to.dtype())));
+  add_into_kernel(to.device(), from, to);
+}
+
+namespace {
+
+void add_into_cpu(const Tensor& from, const Tensor& to) {
   if (!is_rows_form(to)) {
     const Tensor sum = clone(to);
-    add_into(from, sum);
+    add_into_cpu(from, sum);
     copy_into(sum, to);
     return;
   }
@@ -32,6 +40,10 @@ void add_into(const Tensor& from, const Tensor& to) {
     });
   });
 }
+
+const bool on_cpu = add_into_kernel.add(DeviceKind::cpu, add_into_cpu);
+
+}  // namespace
 
 Tensor accumulate(Tensor a, const Tensor& b) {
   if (!gradients_enabled() && a.unique()) {

@@ -25,6 +25,39 @@ struct bf16 {
   constexpr operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
+// IEEE half precision: 1 sign, 5 exponent, 10 mantissa bits, subnormals down to 2^-24. Only kernels use it.
+struct fp16 {
+  std::uint16_t bits = 0;
+
+  constexpr fp16() = default;
+  // Rounds to nearest even; from 65520 on to infinity; every NaN becomes 0x7fff, as the GPU's conversion does.
+  constexpr explicit fp16(float value) {
+    const auto u = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t sign = u >> 16 & 0x8000u, magnitude = u & 0x7fffffffu;
+    std::uint32_t rounded = 0;
+    if (magnitude > 0x7f800000u) {
+      bits = 0x7fff;
+      return;
+    }
+    if (magnitude >= 0x477ff000u) {  // 65520
+      rounded = 0x7c00;
+    } else if (magnitude < 0x38800000u) {  // below 2^-14; the last bit of 0.5f stands for 2^-24, as a subnormal's does
+      rounded = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+    } else {
+      rounded = (magnitude + 0xfffu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13;
+    }
+    bits = static_cast<std::uint16_t>(sign | rounded);
+  }
+  constexpr operator float() const {
+    const std::uint32_t sign = (bits & 0x8000u) << 16, exponent = bits >> 10 & 31u, mantissa = bits & 0x3ffu;
+    if (exponent == 0) {
+      const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+      return sign != 0 ? -magnitude : magnitude;
+    }
+    return std::bit_cast<float>(sign | (exponent == 31 ? 0xffu : exponent + 112) << 23 | mantissa << 13);
+  }
+};
+
 enum class DType : std::uint8_t { float64, float32, bf16, int32, int64, uint8, boolean };
 
 std::size_t dtype_size(DType dtype);        // bytes per element

@@ -73,10 +73,12 @@ struct RandomStream {
   }
 
   // Standard normal from the 64 bits of elements 2 * element and 2 * element + 1.
-  double normal(std::uint64_t element) const { return normal_of(bits(2 * element), bits(2 * element + 1)); }
+  WEIR_HOST_DEVICE double normal(std::uint64_t element) const {
+    return normal_of(bits(2 * element), bits(2 * element + 1));
+  }
 
   // The same from the bits themselves, by Box-Muller.
-  static double normal_of(std::uint32_t first, std::uint32_t second) {
+  WEIR_HOST_DEVICE static double normal_of(std::uint32_t first, std::uint32_t second) {
     const double u = (static_cast<double>(first) + 0.5) * 0x1p-32;  // (0, 1)
     const double v = static_cast<double>(second) * 0x1p-32;
     return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * v);

@@ -18,26 +18,13 @@
 #include "core/dtype.h"
 #include "core/loop_space.h"
 #include "core/tensor.h"
+#include "cuda/pack.cuh"
 #include "cuda/runtime.h"
 
 namespace weir::cuda {
 namespace detail {
 
 inline constexpr int kElementwiseThreads = 256;
-
-template <class T, int n>
-struct alignas(sizeof(T) * n) Pack {
-  T values[n];
-};
-
-// Elements of the pack, at `place` and `step` apart; step 0 repeats one, step 1 is one load if `vectors`.
-template <class T, int n>
-__device__ Pack<T, n> load_pack(const T* place, std::int64_t step, int count, bool vectors) {
-  Pack<T, n> pack;
-  if (vectors && step == 1 && count == n) return *reinterpret_cast<const Pack<T, n>*>(place);
-  for (int i = 0; i < count; ++i) pack.values[i] = place[i * step];
-  return pack;
-}
 
 template <class Out, int n, class F, class... In, std::size_t... I>
 __device__ void make_pack(Out* out, std::int64_t step, int count, bool vectors, const F& f, std::index_sequence<I...>,
@@ -46,11 +33,7 @@ __device__ void make_pack(Out* out, std::int64_t step, int count, bool vectors, 
     Pack<Out, n> result;
     for (int i = 0; i < count; ++i)
       result.values[i] = static_cast<Out>(f(static_cast<accumulate_t<In>>(packs.values[i])...));
-    if (vectors && count == n) {
-      *reinterpret_cast<Pack<Out, n>*>(out) = result;
-    } else {
-      for (int i = 0; i < count; ++i) out[i * step] = result.values[i];
-    }
+    store_pack(out, step, count, vectors, result);
   };
   apply(load_pack<In, n>(in, steps[I], count, vectors)...);
 }

@@ -125,6 +125,7 @@ const OpRegistration registration{{
               cross_entropy_sample("odd", {3, 5, 7}, DType::int32),
               cross_entropy_sample("bytes", {4, 205}, DType::uint8),
               cross_entropy_sample("many rows", {700, 33}, DType::int64),
+              cross_entropy_sample("long row", {3, 2085}, DType::int64),
               cross_entropy_sample("large logits", {5, 9}, DType::int64, 80, 120),
               cross_entropy_sample("one row", {5}, DType::int64),
               cross_entropy_sample("one class", {3, 1}, DType::int64),

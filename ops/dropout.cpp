@@ -124,7 +124,7 @@ Sample mask_sample(const std::string& name, const Shape& shape, double p) {
   return {name,
           {random_tensor(shape, 62)},
           [p, random](std::span<const Tensor> in) {
-            return std::vector{in[0] * keep_mask(in[0].shape(), p, random, in[0].dtype())};
+            return std::vector{in[0] * keep_mask(in[0].shape(), p, random, in[0].dtype(), in[0].device())};
           },
           reference(p, random, 1)};
 }

@@ -181,11 +181,17 @@ const OpRegistration registration{{
     .samples =
         [] {
           return std::vector<Sample>{
-              layer_norm_sample("usual", {4, 16}),         layer_norm_sample("odd", {3, 5, 7}),
-              layer_norm_sample("many rows", {600, 9}),    layer_norm_sample("long row", {2, 412}),
-              layer_norm_sample("large eps", {3, 6}, 0.5), layer_norm_sample("far from zero", {3, 8}, 1e-5, 3, 5),
-              layer_norm_sample("vector", {11}),           layer_norm_sample("size one", {1, 1}),
-              layer_norm_sample("zero rows", {0, 4}),      layer_norm_sample("zero columns", {3, 0}),
+              layer_norm_sample("usual", {4, 16}),
+              layer_norm_sample("odd", {3, 5, 7}),
+              layer_norm_sample("many rows", {600, 9}),
+              layer_norm_sample("long row", {2, 412}),
+              layer_norm_sample("large eps", {3, 6}, 0.5),
+              layer_norm_sample("far from zero", {3, 8}, 1e-5, 3, 5),
+              layer_norm_sample("vector", {11}),
+              layer_norm_sample("size one", {1, 1}),
+              layer_norm_sample("very long row", {2, 2085}),
+              layer_norm_sample("zero rows", {0, 4}),
+              layer_norm_sample("zero columns", {3, 0}),
           };
         },
     .bad_samples =

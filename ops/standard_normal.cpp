@@ -45,7 +45,7 @@ Sample normal_sample(const std::string& name, const Shape& shape) {
   return {name,
           {random_tensor(shape, 63)},
           [random](std::span<const Tensor> in) {
-            return std::vector{in[0] * standard_normal(in[0].shape(), random, in[0].dtype())};
+            return std::vector{in[0] * standard_normal(in[0].shape(), random, in[0].dtype(), in[0].device())};
           },
           [random](std::span<const Tensor> in) {
             std::vector<double> y = in[0].values();

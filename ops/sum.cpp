@@ -130,6 +130,7 @@ const OpRegistration registration{{
               sum_sample("all", {7, 9}, {0, 1}, false),      sum_sample("none", {2, 3}, {}, false),
               sum_sample("size one", {1, 1}, {0}, false),    sum_sample("zero rows", {0, 4}, {0}, false),
               sum_sample("zero result", {0, 4}, {1}, false), sum_sample("rank 0", {}, {}, false),
+              sum_sample("long row", {2, 4133}, {1}, false),
           };
         },
     .bad_samples =

@@ -4,6 +4,7 @@
 #   tools/install_packages.sh                 what building and testing need
 #   tools/install_packages.sh --build-only    what building alone needs
 #   tools/install_packages.sh --with format   clang-format as well, for tools/format.sh
+#   tools/install_packages.sh --with race     clang and ThreadSanitizer as well, for tools/race_check.sh
 set -eu
 
 # group, package, what it is there for
@@ -32,6 +33,8 @@ test   sentencepiece        spm_encode, whose tokens ours are compared with
 test   python3-venv         holds the Python package whose tokens ours are compared with
 test   cmake                tests the installed library in a CMake project
 format clang-format         formats the sources
+race   clang                compiles kernels for ThreadSanitizer
+race   libclang-rt-14-dev   ThreadSanitizer itself
 '
 
 fail() {
@@ -44,8 +47,10 @@ while [ $# -gt 0 ]; do
   case $1 in
     --build-only) groups=build ;;
     --with)
-      [ "${2-}" = format ] || fail "--with takes a group, and the only one is: format"
-      groups="$groups format"
+      case ${2-} in
+        format | race) groups="$groups $2" ;;
+        *) fail "--with takes a group: format or race" ;;
+      esac
       shift
       ;;
     -h | --help)

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <memory>
 #include <stdexcept>
@@ -16,6 +15,7 @@
 
 #include "cuda/emulator/fiber.h"
 #include "cuda/emulator/language.h"
+#include "cuda/emulator/race_checker.h"
 #include "cuda/emulator/shared_memory.h"
 
 namespace weir::emulator {
@@ -27,14 +27,23 @@ class KernelError : public std::runtime_error {
 };
 
 // The order in which threads of a block, and blocks of a grid, get their turn. A result that depends on it is a race:
-// between two barriers, natural and reverse order show every pair of threads both ways round.
-enum class Order { natural, reverse };
+// between two barriers, natural and reverse order show every pair of threads both ways round. Random order is a
+// function of its seed.
+enum class Order { natural, reverse, random };
+
+struct Schedule {
+  Order order = Order::natural;
+  unsigned seed = 0;
+  bool operator==(const Schedule&) const = default;
+};
 
 // Where device code called. Compared by line, not by return address, which optimisers duplicate.
 struct Place {
-  std::string_view file;
+  const char* file = "";
   int line = 0;
-  bool operator==(const Place&) const = default;
+  bool operator==(const Place& other) const {
+    return line == other.line && (file == other.file || std::string_view(file) == other.file);
+  }
 };
 
 struct LaunchShape {
@@ -44,24 +53,35 @@ struct LaunchShape {
 
 // A thread waits in one of these, or has not started, or can run, or has ended.
 struct Waiting {
-  std::string_view op;  // "__syncthreads"; empty where the thread does not wait
+  const char* op = nullptr;  // "__syncthreads"; null where the thread does not wait
   Place place{};
   unsigned mask = 0;  // of a warp operation
+  // Do both wait in the same operation at the same line?
+  bool meets(const Waiting& other) const {
+    const bool same = op == other.op && place.line == other.place.line && place.file == other.place.file;
+    return same || (std::string_view(op) == other.op && place == other.place);
+  }
 };
+
+// Memory is never weakly ordered here. To the race checker, who passes a fence comes after all who passed one before.
+void thread_fence();
 
 class Block {
  public:
-  // `kernel(argument)` is the body that every thread runs.
-  void run(const LaunchShape& shape, uint3 index, Order order, void (*kernel)(const void*), const void* argument);
+  // Runs the block `index` of the grid; `kernel(argument)` is the body of every thread.
+  void run(const LaunchShape& shape, uint3 index, Schedule schedule, void (*kernel)(const void*), const void* argument);
 
   // The block that this thread of the operating system runs. Throws KernelError outside of kernels.
-  static Block& current();
+  static Block& current() {
+    if (running_block == nullptr) refuse_outside();
+    return *running_block;
+  }
 
   // All threads of the block meet; returns in how many `predicate` was true. Called by __syncthreads and relatives.
-  int barrier(std::string_view op, Place place, bool predicate);
+  int barrier(const char* op, Place place, bool predicate);
   // The lanes in `mask` meet; the last to come runs finish(payloads, mask) with what each lane brought.
   using Finish = void (*)(void* const* payloads, unsigned mask);
-  void warp_collective(unsigned mask, std::string_view op, Place place, void* payload, Finish finish);
+  void warp_collective(unsigned mask, const char* op, Place place, void* payload, Finish finish);
 
   SharedMemory& shared_memory() { return shared_; }
   CopyQueue& copies() { return threads_[running_].copies; }
@@ -70,45 +90,70 @@ class Block {
  private:
   struct Thread {
     uint3 index{};
-    bool started = false, ended = false;
-    Waiting waiting;
-    int barrier_count = 0;
     Fiber* fiber = nullptr;  // while parked
+    Waiting waiting;
     CopyQueue copies;
   };
+  // Operations of a warp with one mask, one after the other. The race checker gets another meeting each time: with one,
+  // a lane that is late to leave would seem to come after lanes that are already in the next operation. Two suffice,
+  // for nobody comes to the next but one before all have left.
   struct Collective {
-    unsigned mask, arrived;
-    std::string_view op;
-    Place place;
+    unsigned mask = 0, arrived = 0;
+    const Waiting* first = nullptr;  // of the lanes that wait
+    Meeting meetings[2];
+    unsigned generation = 0;
+  };
+  struct Warp {
+    Collective collectives[32];  // as many as lanes: a lane waits in one
+    unsigned used = 0;
     void* payloads[32];
   };
 
-  void prepare(const LaunchShape& shape, uint3 index, Order order);
+  [[noreturn]] static void refuse_outside();
+  void prepare(const LaunchShape& shape, Schedule schedule);
+  void number_threads();
+  void order_threads(Schedule schedule);
+  void recover();
   static void fiber_main(void* block);
   void run_threads();
   void run_thread(unsigned id);
   void become(unsigned id);
+  Waiting& will_wait(const char* op, Place place, unsigned mask);
   void wait();                // parks the running thread until somebody makes it runnable
   void leave(Fiber& from);    // switches to whatever can run next
-  void give_up(Fiber& from);  // ends the block with error_
+  void give_up(Fiber& from);  // ends the block
   Fiber& fresh_fiber();
-  void release(unsigned id);
+  Collective& collective(Warp& warp, unsigned mask);
   std::string deadlock() const;
-  unsigned lane() const { return running_ % 32; }
 
-  LaunchShape shape_;
+  static constinit thread_local Block* running_block WEIR_FAST_THREAD_LOCAL;
+
+  LaunchShape shape_{{0}, {0}};
+  Schedule schedule_;
   uint3 block_index_{};
   void (*kernel_)(const void*) = nullptr;
   const void* argument_ = nullptr;
+
   std::vector<Thread> threads_;
-  std::vector<unsigned> turns_;  // ids in the order in which they start
-  std::size_t next_turn_ = 0;
-  std::deque<unsigned> runnable_;
-  std::vector<std::vector<Collective>> pending_;  // per warp
-  unsigned running_ = 0, ended_ = 0, at_barrier_ = 0;
-  int barrier_sum_ = 0;
+  std::vector<unsigned> turns_;       // ids in the order in which they start and leave a barrier
+  std::vector<unsigned> warp_turns_;  // the same within each warp
+  unsigned next_turn_ = 0;            // of those who start, or leave a barrier
+  bool all_started_ = false;
+  static constexpr unsigned kRing = 1024;  // the most threads of a block
+  unsigned runnable_[kRing];               // ring of those who leave a warp operation, each thread at most once
+  unsigned first_runnable_ = 0, end_runnable_ = 0;
+  unsigned running_ = 0, ended_ = 0, count_ = 0;  // of threads
+
+  unsigned at_barrier_ = 0;
+  int barrier_sum_ = 0, barrier_count_ = 0;
+  const Waiting* first_at_barrier_ = nullptr;
+  bool divergent_ = false;
+  unsigned barrier_generation_ = 0;
+  Meeting barrier_meetings_[2], start_, end_;
+  std::vector<Warp> warps_;
+
   Fiber launcher_;
-  std::vector<std::unique_ptr<Fiber>> fibers_;
+  std::vector<std::unique_ptr<Fiber>> fibers_;  // under the race checker fiber i is for thread i alone
   std::vector<Fiber*> idle_;
   Fiber* running_fiber_ = nullptr;
   std::exception_ptr error_;

@@ -3,10 +3,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstdint>
 #include <new>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WEIR_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -15,7 +14,7 @@
 #error "the emulator switches fibers with x86-64 instructions; port weir_switch_stack to this processor"
 #endif
 
-// Saves what a called function must keep, swaps stacks, restores. void weir_switch_stack(void** save, void* to).
+// weir_first_switch is where a fresh fiber begins: its first saved register holds the fiber.
 asm(R"(
 .text
 .globl weir_switch_stack
@@ -37,39 +36,35 @@ weir_switch_stack:
   popq %rbp
   ret
 .size weir_switch_stack, .-weir_switch_stack
+.type weir_first_switch, @function
+weir_first_switch:
+  movq %r15, %rdi
+  call *%r14
+  ud2
+.size weir_first_switch, .-weir_first_switch
 .section .note.GNU-stack,"",@progbits
 .text
 )");
-extern "C" void weir_switch_stack(void** save, void* to);
+extern "C" void weir_first_switch() __attribute__((visibility("hidden")));
 
 namespace weir::emulator {
 namespace {
 
+#if defined(WEIR_ADDRESS_SANITIZER)
 constinit thread_local Fiber* came_from = nullptr;
-constinit thread_local Fiber* going_to = nullptr;
+#endif
 
 std::size_t page_bytes() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
 
 }  // namespace
 
 // The first thing on a fresh stack.
-void fiber_started(Fiber* from, Fiber* self) {
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(nullptr, &from->stack_bottom_, &from->stack_bytes_);
-#else
-  static_cast<void>(from);
+void fiber_started(Fiber* self) {
+#if defined(WEIR_ADDRESS_SANITIZER)
+  __sanitizer_finish_switch_fiber(nullptr, &came_from->stack_bottom_, &came_from->stack_bytes_);
 #endif
   self->entry_(self->argument_);
 }
-
-namespace {
-
-void on_fresh_stack() {
-  fiber_started(came_from, going_to);
-  __builtin_trap();
-}
-
-}  // namespace
 
 Fiber::Fiber(void (*entry)(void*), void* argument, std::size_t number) : entry_(entry), argument_(argument) {
   const std::size_t guard = page_bytes();
@@ -85,33 +80,40 @@ Fiber::Fiber(void (*entry)(void*), void* argument, std::size_t number) : entry_(
 }
 
 Fiber::~Fiber() {
-  if (mapping_ != nullptr) munmap(mapping_, page_bytes() + kStackBytes);
+  if (mapping_ == nullptr) return;
+  if (checked_ != nullptr) __tsan_destroy_fiber(checked_);
+  munmap(mapping_, page_bytes() + kStackBytes);
 }
 
 void Fiber::restart() {
-  // From the top: a word that stands for a return address, so that the entry finds its stack aligned as after a call;
-  // the entry; six saved registers.
+  // From the top: the entry, with the stack aligned as before a call; rbp, rbx, r12, r13; r14 and r15, which it takes.
   auto** place = reinterpret_cast<void**>(mapping_ + page_bytes() + kStackBytes - 64 - top_offset_);
-  *--place = nullptr;
-  *--place = reinterpret_cast<void*>(on_fresh_stack);
-  for (int i = 0; i < 6; ++i) *--place = nullptr;
+  *--place = reinterpret_cast<void*>(weir_first_switch);
+  for (int i = 0; i < 4; ++i) *--place = nullptr;
+  *--place = reinterpret_cast<void*>(fiber_started);
+  *--place = this;
   stack_pointer_ = place;
   sanitizer_stack_ = nullptr;
-#if defined(__SANITIZE_ADDRESS__)  // frames that were never left
+#if defined(WEIR_ADDRESS_SANITIZER)  // frames that were never left
   __asan_unpoison_memory_region(stack_bottom_, stack_bytes_);
 #endif
+  if (races_are_checked()) {
+    if (checked_ != nullptr) __tsan_destroy_fiber(checked_);
+    checked_ = __tsan_create_fiber(0);
+  }
 }
 
-void Fiber::switch_between(Fiber& from, Fiber& to) {
-  came_from = &from;
-  going_to = &to;
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(&from.sanitizer_stack_, to.stack_bottom_, to.stack_bytes_);
-#endif
-  weir_switch_stack(&from.stack_pointer_, to.stack_pointer_);
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(from.sanitizer_stack_, &came_from->stack_bottom_, &came_from->stack_bytes_);
-#endif
+void Fiber::adopt_caller() {
+  if (races_are_checked()) checked_ = __tsan_get_current_fiber();
 }
+
+#if defined(WEIR_ADDRESS_SANITIZER)
+void Fiber::switch_and_tell(Fiber& from, Fiber& to) {
+  came_from = &from;
+  __sanitizer_start_switch_fiber(&from.sanitizer_stack_, to.stack_bottom_, to.stack_bytes_);
+  weir_switch_stack(&from.stack_pointer_, to.stack_pointer_);
+  __sanitizer_finish_switch_fiber(from.sanitizer_stack_, &came_from->stack_bottom_, &came_from->stack_bytes_);
+}
+#endif
 
 }  // namespace weir::emulator

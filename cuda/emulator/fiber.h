@@ -4,6 +4,19 @@
 
 #include <cstddef>
 
+#include "cuda/emulator/race_checker.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WEIR_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WEIR_ADDRESS_SANITIZER 1
+#endif
+#endif
+
+// Saves what a called function must keep, swaps stacks, restores.
+extern "C" void weir_switch_stack(void** save, void* to);
+
 namespace weir::emulator {
 
 class Fiber {
@@ -21,17 +34,29 @@ class Fiber {
 
   // Makes the fiber start at its entry again at the next switch to it; what was on its stack is forgotten.
   void restart();
+  // This fiber, made without an entry, stands for the thread of the operating system that runs.
+  void adopt_caller();
   // Leaves `from`, the fiber that runs, for `to`. Returns when somebody switches back to `from`.
-  static void switch_between(Fiber& from, Fiber& to);
+  static void switch_between(Fiber& from, Fiber& to) {
+#if defined(WEIR_ADDRESS_SANITIZER)
+    switch_and_tell(from, to);
+#else
+    constexpr unsigned without_order = 1;  // else a switch would hide races, for it would order the two
+    if (races_are_checked()) __tsan_switch_to_fiber(to.checked_, without_order);
+    weir_switch_stack(&from.stack_pointer_, to.stack_pointer_);
+#endif
+  }
 
  private:
-  friend void fiber_started(Fiber* from, Fiber* self);
+  friend void fiber_started(Fiber* self);
+  static void switch_and_tell(Fiber& from, Fiber& to);
 
+  void* stack_pointer_ = nullptr;
   void (*entry_)(void*) = nullptr;
   void* argument_ = nullptr;
   std::byte* mapping_ = nullptr;  // guard page, then the stack
   std::size_t top_offset_ = 0;
-  void* stack_pointer_ = nullptr;
+  void* checked_ = nullptr;          // the race checker's record of this fiber
   void* sanitizer_stack_ = nullptr;  // AddressSanitizer's record of this fiber's fake stack
   const void* stack_bottom_ = nullptr;
   std::size_t stack_bytes_ = 0;

@@ -1,7 +1,10 @@
-// The device functions that kernels call, by their CUDA names: barriers, warp operations, atomics.
+// Where threads meet, by the CUDA names: barriers, shuffles, votes, reductions of a warp.
 #pragma once
 
 #include <bit>
+#include <concepts>
+#include <functional>
+#include <string>
 #include <type_traits>
 
 #include "cuda/emulator/block.h"
@@ -18,7 +21,8 @@ inline int __syncthreads_or(int predicate, WEIR_HERE) {
 inline int __syncthreads_and(int predicate, WEIR_HERE) {
   return weir::emulator::Block::current().barrier("__syncthreads_and", {file, line}, predicate == 0) == 0;
 }
-inline void __threadfence() {}
+inline void __threadfence() { weir::emulator::thread_fence(); }
+inline void __threadfence_block() { weir::emulator::thread_fence(); }
 
 namespace weir::emulator {
 
@@ -72,6 +76,42 @@ inline unsigned ballot(unsigned mask, const char* op, Place place, bool predicat
   return mine.ballot;
 }
 
+// combine(a, b) of what all lanes in the mask give, in the order of the lanes.
+template <class T, class Combine>
+T warp_reduce(unsigned mask, const char* op, Place place, T value, Combine) {
+  Block::current().warp_collective(mask, op, place, &value, [](void* const* payloads, unsigned lanes) {
+    const int first = std::countr_zero(lanes);
+    T total = *static_cast<T*>(payloads[first]);
+    for (int lane = first + 1; lane < 32; ++lane)
+      if ((lanes >> lane & 1) != 0) total = Combine{}(total, *static_cast<T*>(payloads[lane]));
+    for (int lane = 0; lane < 32; ++lane)
+      if ((lanes >> lane & 1) != 0) *static_cast<T*>(payloads[lane]) = total;
+  });
+  return value;
+}
+
+template <class T>
+struct Match {
+  T given;
+  unsigned equals;
+};
+
+// The lanes that give the same bits.
+template <class T>
+unsigned match(unsigned mask, const char* op, Place place, T value) {
+  Match<T> mine{value, 0};
+  Block::current().warp_collective(mask, op, place, &mine, [](void* const* payloads, unsigned lanes) {
+    for (int lane = 0; lane < 32; ++lane) {
+      if ((lanes >> lane & 1) == 0) continue;
+      auto& asks = *static_cast<Match<T>*>(payloads[lane]);
+      for (int other = 0; other < 32; ++other)
+        if ((lanes >> other & 1) != 0 && static_cast<Match<T>*>(payloads[other])->given == asks.given)
+          asks.equals |= 1u << other;
+    }
+  });
+  return mine.equals;
+}
+
 }  // namespace weir::emulator
 
 template <class T>
@@ -111,11 +151,26 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, WEIR_HERE) {
   weir::emulator::ballot(mask, "__syncwarp", {file, line}, false);
 }
 
-inline int __popc(unsigned bits) { return std::popcount(bits); }
-inline int __ffs(int bits) { return bits == 0 ? 0 : std::countr_zero(static_cast<unsigned>(bits)) + 1; }
+template <std::integral T>
+unsigned __match_any_sync(unsigned mask, T value, WEIR_HERE) {
+  return weir::emulator::match(mask, "__match_any_sync", {file, line}, value);
+}
 
-// Threads of a block never run at the same time here, and blocks that do run on one thread of the system each.
 template <class T>
-T atomicAdd(T* place, T value) {
-  return __atomic_fetch_add(place, value, __ATOMIC_RELAXED);
+concept WeirReduced = std::same_as<T, int> || std::same_as<T, unsigned>;
+template <WeirReduced T>
+T __reduce_add_sync(unsigned mask, T value, WEIR_HERE) {
+  // As unsigned, for the hardware's sum wraps.
+  return static_cast<T>(weir::emulator::warp_reduce(mask, "__reduce_add_sync", {file, line},
+                                                    static_cast<unsigned>(value), std::plus<unsigned>()));
+}
+template <WeirReduced T>
+T __reduce_max_sync(unsigned mask, T value, WEIR_HERE) {
+  const auto larger = [](T a, T b) { return a < b ? b : a; };
+  return weir::emulator::warp_reduce(mask, "__reduce_max_sync", {file, line}, value, larger);
+}
+template <WeirReduced T>
+T __reduce_min_sync(unsigned mask, T value, WEIR_HERE) {
+  const auto smaller = [](T a, T b) { return b < a ? b : a; };
+  return weir::emulator::warp_reduce(mask, "__reduce_min_sync", {file, line}, value, smaller);
 }

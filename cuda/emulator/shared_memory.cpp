@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__SANITIZE_ADDRESS__)
+#include "cuda/emulator/fiber.h"
+
+#if defined(WEIR_ADDRESS_SANITIZER)
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(begin, bytes) (static_cast<void>(begin), static_cast<void>(bytes))
@@ -22,35 +24,56 @@ std::byte* aligned(std::byte* place, std::size_t alignment) {
   return place + (alignment - address % alignment) % alignment;
 }
 
+// An instruction instead of memset, which the race checker would take for the writing of the thread that runs.
+void fill(void* begin, std::byte value, std::size_t bytes) {
+  asm volatile("rep stosb" : "+D"(begin), "+c"(bytes) : "a"(value) : "memory");
+}
+
+constexpr std::size_t kMostPieces = 32;
+
 }  // namespace
 
 SharedMemory::SharedMemory() : slab_(new std::byte[kSlabBytes]) {
-  std::memset(slab_.get(), static_cast<int>(kGuard), kSlabBytes);
+  fill(slab_.get(), kGuard, kSlabBytes);
+  pieces_.reserve(kMostPieces);
   next_ = slab_.get();
-  reset();
+  reset(0);
 }
 
 SharedMemory::~SharedMemory() { ASAN_UNPOISON_MEMORY_REGION(slab_.get(), kSlabBytes); }
 
-void SharedMemory::reset() {
-  ASAN_UNPOISON_MEMORY_REGION(slab_.get(), kSlabBytes);
-  std::memset(slab_.get(), static_cast<int>(kGuard), static_cast<std::size_t>(next_ - slab_.get()));
+void SharedMemory::reset(std::size_t dynamic_bytes) {
+  if (!pieces_.empty()) {
+    ASAN_UNPOISON_MEMORY_REGION(slab_.get(), kSlabBytes);
+    fill(slab_.get(), kGuard, static_cast<std::size_t>(next_ - slab_.get()));
+    pieces_.clear();
+  }
   ASAN_POISON_MEMORY_REGION(slab_.get(), kSlabBytes);
-  pieces_.clear();
   next_ = slab_.get() + kGuardBytes;
-  used_ = 0;
+  used_ = dynamic_bytes_ = dynamic_bytes;
 }
 
 void* SharedMemory::piece(const void* key, std::size_t bytes, std::size_t alignment) {
   for (const Piece& p : pieces_)
     if (p.key == key) return p.begin;
-  if (used_ + bytes > kLimitBytes || pieces_.size() >= 32) return nullptr;
-  std::byte* const begin = aligned(next_, std::max<std::size_t>(alignment, 16));
+  if (used_ + bytes > kLimitBytes) return nullptr;
+  used_ += bytes;
+  return add_piece(key, bytes, std::max<std::size_t>(alignment, 16));
+}
+
+void* SharedMemory::dynamic_piece() {
+  for (const Piece& p : pieces_)
+    if (p.key == this) return p.begin;
+  return dynamic_bytes_ == 0 ? nullptr : add_piece(this, dynamic_bytes_, 128);
+}
+
+void* SharedMemory::add_piece(const void* key, std::size_t bytes, std::size_t alignment) {
+  if (pieces_.size() >= kMostPieces) return nullptr;
+  std::byte* const begin = aligned(next_, alignment);
   ASAN_UNPOISON_MEMORY_REGION(begin, bytes);
-  std::memset(begin, static_cast<int>(kPoison), bytes);
+  fill(begin, kPoison, bytes);
   pieces_.push_back({key, begin, bytes});
   next_ = begin + bytes + kGuardBytes;
-  used_ += bytes;
   return begin;
 }
 
@@ -61,7 +84,7 @@ bool SharedMemory::contains(const void* from, std::size_t bytes) const {
 }
 
 std::string SharedMemory::stray_write() const {
-#if !defined(__SANITIZE_ADDRESS__)  // which has spoken already
+#if !defined(WEIR_ADDRESS_SANITIZER)  // which has spoken already
   for (const Piece& p : pieces_) {
     const auto changed = [](const std::byte* first, std::size_t bytes) {
       return std::any_of(first, first + bytes, [](std::byte b) { return b != kGuard; });
@@ -75,25 +98,23 @@ std::string SharedMemory::stray_write() const {
 }
 
 void CopyQueue::add(void* to, const void* from, std::size_t bytes, std::size_t zeros) {
-  open_.push_back({to, from, bytes, zeros});
-}
-
-void CopyQueue::commit() {
-  committed_.push_back(std::move(open_));
-  open_.clear();
+  copies_.push_back({to, from, bytes, zeros, open_group_});
 }
 
 void CopyQueue::wait(std::size_t groups_left) {
-  for (; committed_.size() > groups_left; committed_.pop_front())
-    for (const Copy& c : committed_.front()) {
-      if (c.bytes > 0) std::memcpy(c.to, c.from, c.bytes);
-      if (c.zeros > 0) std::memset(static_cast<std::byte*>(c.to) + c.bytes, 0, c.zeros);
-    }
+  for (; done_ < copies_.size() && copies_[done_].group + groups_left < open_group_; ++done_) {
+    const Copy& c = copies_[done_];
+    announce_read(c.from, c.bytes);
+    announce_write(c.to, c.bytes + c.zeros);
+    if (c.bytes > 0) std::memcpy(c.to, c.from, c.bytes);
+    if (c.zeros > 0) std::memset(static_cast<std::byte*>(c.to) + c.bytes, 0, c.zeros);
+  }
+  if (empty()) clear();
 }
 
 void CopyQueue::clear() {
-  open_.clear();
-  committed_.clear();
+  copies_.clear();
+  done_ = open_group_ = 0;
 }
 
 }  // namespace weir::emulator

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,10 +17,11 @@ class SharedMemory {
 
   SharedMemory();
   ~SharedMemory();
-  // Forgets all pieces: a block begins.
-  void reset();
+  // Forgets all pieces: a block begins, whose dynamic piece will have that many bytes.
+  void reset(std::size_t dynamic_bytes);
   // The piece of that key, made at its first use in the block. Empty where the limit is passed.
   void* piece(const void* key, std::size_t bytes, std::size_t alignment);
+  void* dynamic_piece();  // empty where there is none
   bool contains(const void* from, std::size_t bytes) const;
   // What is wrong with the guard bytes, or nothing: a block ends.
   std::string stray_write() const;
@@ -32,10 +32,12 @@ class SharedMemory {
     std::byte* begin;
     std::size_t bytes;
   };
+  void* add_piece(const void* key, std::size_t bytes, std::size_t alignment);
+
   std::unique_ptr<std::byte[]> slab_;
   std::byte* next_;
   std::vector<Piece> pieces_;
-  std::size_t used_ = 0;
+  std::size_t used_ = 0, dynamic_bytes_ = 0;
 };
 
 // Asynchronous copies of one thread, made as late as the hardware may: when the thread waits for them. A kernel that
@@ -43,19 +45,20 @@ class SharedMemory {
 class CopyQueue {
  public:
   void add(void* to, const void* from, std::size_t bytes, std::size_t zeros);
-  void commit();
+  void commit() { ++open_group_; }
   void wait(std::size_t groups_left);  // makes the copies of all but the newest committed groups
-  bool empty() const { return open_.empty() && committed_.empty(); }
+  bool empty() const { return done_ == copies_.size(); }
   void clear();
 
  private:
   struct Copy {
     void* to;
     const void* from;
-    std::size_t bytes, zeros;
+    std::size_t bytes, zeros, group;
   };
-  std::vector<Copy> open_;
-  std::deque<std::vector<Copy>> committed_;
+  std::vector<Copy> copies_;
+  std::size_t done_ = 0;  // so many of them, from the first
+  std::size_t open_group_ = 0;
 };
 
 }  // namespace weir::emulator

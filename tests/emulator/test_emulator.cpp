@@ -82,6 +82,8 @@ __global__ void votes(int* out) {
   out[96 + lane] = __shfl_up_sync(kAll, lane, 1, 8);
 }
 
+__global__ void count_blocks(unsigned* count) { atomicAdd(count, 1u); }
+
 // --- wrong kernels --------------------------------------------------------------------------------------------------
 
 __global__ void missing_barrier(float* out) {
@@ -258,4 +260,42 @@ TEST_CASE("after an error the next launch works") {
     launch<block_sum>({{1}, {256}}, {}, values.data(), sums.data());
     CHECK(sums[0] == 256);
   }
+}
+
+TEST_CASE("random order is a function of its seed and leaves correct kernels' results alone") {
+  std::vector<float> values(1024);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i));
+  const auto results = [&] {
+    std::vector<float> sums(4), racing(1);
+    launch<block_sum>({{4}, {256}}, {}, values.data(), sums.data());
+    launch<race_between_blocks>({{16}, {1}}, {}, racing.data());
+    return std::pair(sums, racing);
+  };
+  const auto natural = results();
+  bool race_seen = false;
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    weir::emulator::set_order(Order::random, seed);
+    const auto random = results();
+    CHECK(random == results());
+    CHECK(random.first == natural.first);
+    race_seen = race_seen || random.second != natural.second;
+  }
+  weir::emulator::set_order(Order::natural);
+  CHECK(race_seen);
+}
+
+TEST_CASE("two workers run every block once, and their errors arrive") {
+  weir::emulator::set_workers(2);
+  for (const Order order : {Order::natural, Order::reverse, Order::random}) {
+    weir::emulator::set_order(order, 7);
+    std::vector<float> values(256 * 33, 1.0f), sums(33);
+    launch<block_sum>({{33}, {256}}, {}, values.data(), sums.data());
+    CHECK(sums == std::vector<float>(33, 256.0f));
+    unsigned count = 0;
+    launch<count_blocks>({{100, 3, 2}, {32}}, {}, &count);
+    CHECK(count == 600 * 32);
+    CHECK(contains(error_of([] { launch<barrier_without_some>({{9}, {64}}, {}); }), "1 have ended"));
+  }
+  weir::emulator::set_order(Order::natural);
+  weir::emulator::set_workers(1);
 }

@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "autograd/autograd.h"
+#include "core/device.h"
+#include "core/error.h"
 #include "ops/relative_attention.h"
 #include "ops/support/samples.h"
 
@@ -32,8 +34,8 @@ std::vector<Tensor> output_and_gradients(Attention attention, std::span<const Te
   std::vector<Tensor> leaves;
   for (const Tensor& t : inputs) leaves.push_back(require_gradient(t.detach()));
   const Tensor y = attention(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], leaves[5]);
-  std::vector<Tensor> result =
-      gradients(std::vector{y}, leaves, std::vector{converted(random_tensor(y.shape(), 9), y.dtype())});
+  std::vector<Tensor> result = gradients(
+      std::vector{y}, leaves, std::vector{to_device(converted(random_tensor(y.shape(), 9), y.dtype()), y.device())});
   result.insert(result.begin(), y);
   return result;
 }
@@ -128,4 +130,40 @@ TEST_CASE("attention: the fused and the composed form agree, with all gradients"
         CHECK(distance(fused[i], composed[i]) <= tolerance * std::max(1.0, largest(composed[i])));
       }
     }
+}
+
+TEST_CASE("attention: on every device, heads of any size agree with float64 on the CPU") {
+  for (const Device device : available_devices())
+    for (const Extents& e : {Extents{2, 70, 101, 2, 16}, Extents{1, 33, 33, 2, 24}, Extents{3, 65, 130, 2, 41},
+                             Extents{1, 130, 200, 1, 48}, Extents{2, 64, 128, 1, 64}, Extents{1, 50, 67, 2, 72},
+                             Extents{1, 40, 90, 2, 100}, Extents{1, 96, 96, 1, 128}, Extents{1, 20, 31, 2, 130},
+                             Extents{1, 9, 12, 1, 256}})
+      for (const auto& [dtype, tolerance] : {std::pair{DType::float32, 1e-5}, std::pair{DType::bf16, 2e-2}}) {
+        std::vector<Tensor> inputs, exact_inputs;
+        for (const Tensor& t : make_inputs(e, dtype, dtype)) {
+          exact_inputs.push_back(converted(t, DType::float64));
+          inputs.push_back(to_device(t, device));
+        }
+        const auto got = output_and_gradients(relative_attention, inputs);
+        const auto exact = output_and_gradients(relative_attention, exact_inputs);
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          INFO(device_name(device), ", T = ", e.queries, ", S = ", e.keys, ", P = ", e.width, ", ", dtype_name(dtype),
+               "; 0 is the output, 1 to 6 the gradients: ", i);
+          // The gradient of scale is a sum over all pairs, most of which cancels: an error per query is allowed.
+          const double allowed =
+              i == 6 ? 2.0 * static_cast<double>(e.batches * e.queries * e.heads) : largest(exact[i]);
+          CHECK(distance(got[i], exact[i]) <= tolerance * allowed);
+        }
+      }
+}
+
+TEST_CASE("attention: a GPU says which heads are too large for it") {
+  for (const Device device : available_devices()) {
+    if (device.kind == DeviceKind::cpu) continue;
+    std::vector<Tensor> in;
+    for (const Tensor& t : make_inputs({1, 2, 2, 1, 257}, DType::float32, DType::float32))
+      in.push_back(to_device(t, device));
+    CHECK_THROWS_WITH_AS(relative_attention(in[0], in[1], in[2], in[3], in[4], in[5]),
+                         doctest::Contains("heads of 257 elements; on a GPU a head may have up to 256"), ArgumentError);
+  }
 }

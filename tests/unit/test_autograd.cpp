@@ -4,6 +4,7 @@
 #include <functional>
 #include <vector>
 
+#include "autograd/accumulate.h"
 #include "autograd/autograd.h"
 #include "autograd/backward.h"
 #include "autograd/grad_check.h"
@@ -120,6 +121,24 @@ TEST_CASE("gradients are returned, not accumulated, and zero where an input has 
   CHECK(dx[1].values() == std::vector<double>{0, 0, 0});
   CHECK(dx[2].values() == std::vector<double>{2, 2});
   CHECK_FALSE(gradient(x).defined());
+}
+
+TEST_CASE("add_into adds to any view and to nothing beside it, on every device") {
+  for (const Device device : available_devices())
+    for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
+      INFO(device_name(device), ", ", dtype_name(dtype));
+      const Tensor wide = Tensor::full({3, 9}, 0.5, dtype, device), columns = slice_view(wide, 1, 1, 6);  // [3, 5]
+      std::vector<double> values(15), expected(27, 0.5);
+      for (std::size_t i = 0; i < 15; ++i)
+        values[i] = static_cast<double>(i), expected[i / 5 * 9 + 1 + i % 5] += values[i];
+      add_into(Tensor::from_values({3, 5}, values, dtype, device), columns);
+      CHECK(wide.values() == expected);
+      // Both transposed, and twice: to += from accumulates.
+      const Tensor square = Tensor::from_values({2, 2}, std::vector<double>{1, 2, 3, 4}, dtype, device);
+      const Tensor to = Tensor::zeros({2, 2}, dtype, device);
+      for (int i = 0; i < 2; ++i) add_into(square, transpose_view(to, 0, 1));
+      CHECK(to.values() == std::vector<double>{2, 6, 4, 8});
+    }
 }
 
 TEST_CASE("checkpoint gives the same bits as recording, dropout included") {

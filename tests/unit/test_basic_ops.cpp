@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "autograd/autograd.h"
+#include "core/device.h"
 #include "ops/amax.h"
 #include "ops/cast.h"
 #include "ops/cpu/kth_largest.h"
@@ -22,8 +23,18 @@ namespace {
 
 const double kInfinity = INFINITY;
 
-Tensor row(const std::vector<double>& values, DType dtype = DType::float32) {
-  return Tensor::from_values({static_cast<std::int64_t>(values.size())}, values, dtype);
+Tensor row(const std::vector<double>& values, DType dtype = DType::float32, Device device = {}) {
+  return Tensor::from_values({static_cast<std::int64_t>(values.size())}, values, dtype, device);
+}
+
+// Calls f(row) on every device and in every floating dtype, where row(values) makes a tensor of those.
+template <class F>
+void everywhere(F&& f) {
+  for (const Device device : available_devices())
+    for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
+      INFO(device_name(device), ", ", dtype_name(dtype));
+      f([=](const std::vector<double>& values) { return row(values, dtype, device); });
+    }
 }
 
 Tensor gradient_of(const Tensor& y, const Tensor& x, const Tensor& dy) {
@@ -58,33 +69,58 @@ TEST_CASE("basic ops: take_along adds the gradients of a repeated index") {
   }
 }
 
+TEST_CASE("basic ops: amax finds the first of equal maxima, and the first NaN before all, in rows of any width") {
+  everywhere([](const auto& make) {
+    const auto place_of = [&](const std::vector<double>& values) {
+      const Tensor x = make(values), index = Tensor::empty({1}, DType::int32, x.device());
+      amax_kernel(x.device(), x, index);
+      return index.item();
+    };
+    for (std::size_t width : {1u, 5u, 33u, 700u, 3000u}) {
+      INFO(width, " columns");
+      const std::size_t first = width / 3, second = width - 1;
+      std::vector<double> values(width, -kInfinity);
+      CHECK(place_of(values) == 0);
+      values[first] = values[second] = 3;
+      CHECK(place_of(values) == static_cast<double>(first));
+      values[first] = kInfinity, values[second] = NAN;
+      CHECK(place_of(values) == static_cast<double>(second));
+      values[first] = NAN;
+      CHECK(place_of(values) == static_cast<double>(first));
+    }
+  });
+}
+
 TEST_CASE("basic ops: masked softmax is 0, and a row of nothing but masks is NaN") {
   std::vector<double> one_left(37, -kInfinity);
-  one_left[20] = -5;
-  for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
-    const std::vector<double> p = softmax(row(one_left, dtype)).values();
+  one_left[20] = -500;
+  everywhere([&](const auto& make) {
+    const std::vector<double> p = softmax(make(one_left)).values();
     for (std::size_t i = 0; i < p.size(); ++i) CHECK(p[i] == (i == 20 ? 1 : 0));
-    const Tensor x = require_gradient(row({0, -kInfinity, 0}, dtype));
+    const Tensor x = require_gradient(make({0, -kInfinity, 0}));
     const Tensor y = log_softmax(x);
     CHECK(y.values()[1] == -kInfinity);
     CHECK(y.values()[0] == doctest::Approx(-std::log(2.0)).epsilon(0.01));
-    const std::vector<double> dx = gradient_of(y, x, row({1, 0, 0}, dtype)).values();
+    const std::vector<double> dx = gradient_of(y, x, make({1, 0, 0})).values();
     CHECK(dx[0] == doctest::Approx(0.5).epsilon(0.01));
     CHECK(dx[1] == 0);
-    CHECK(std::isnan(softmax(row({-kInfinity, -kInfinity}, dtype)).values()[0]));
-    CHECK(std::isnan(log_softmax(row({-kInfinity, -kInfinity}, dtype)).values()[1]));
-    CHECK(std::isnan(softmax(row({1, NAN}, dtype)).values()[0]));
-  }
+    CHECK(std::isnan(softmax(make({-kInfinity, -kInfinity})).values()[0]));
+    CHECK(std::isnan(log_softmax(make({-kInfinity, -kInfinity})).values()[1]));
+    CHECK(std::isnan(softmax(make({1, NAN})).values()[0]));
+  });
 }
 
 TEST_CASE("basic ops: logsumexp of infinities and NaN") {
-  for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
-    CHECK(logsumexp(row({-kInfinity, -kInfinity}, dtype), 0).item() == -kInfinity);
-    CHECK(logsumexp(row({1, kInfinity}, dtype), 0).item() == kInfinity);
-    CHECK(std::isnan(logsumexp(row({1, NAN}, dtype), 0).item()));
-    CHECK(std::isnan(logsumexp(row({NAN, NAN}, dtype), 0).item()));
-    CHECK(logsumexp(row({3, -kInfinity}, dtype), 0).item() == 3);
-  }
+  everywhere([](const auto& make) {
+    CHECK(logsumexp(make({-kInfinity, -kInfinity}), 0).item() == -kInfinity);
+    CHECK(logsumexp(make({1, kInfinity}), 0).item() == kInfinity);
+    CHECK(std::isnan(logsumexp(make({1, NAN}), 0).item()));
+    CHECK(std::isnan(logsumexp(make({NAN, NAN}), 0).item()));
+    CHECK(logsumexp(make({3, -kInfinity}), 0).item() == 3);
+    std::vector<double> falls_and_rises(100, -kInfinity);
+    falls_and_rises[40] = -500, falls_and_rises[90] = 500;
+    CHECK(logsumexp(make(falls_and_rises), 0).item() == 500);
+  });
 }
 
 TEST_CASE("basic ops: log in float is right to two units in the last place, from subnormals to infinity") {

@@ -1,0 +1,50 @@
+// Matrix products of the emulated GPU, by the CPU's, on the calling thread: device memory is open to no other.
+#include <vector>
+
+#include "cuda/emulator/device_memory.h"
+#include "cuda/matrix_product.h"
+#include "ops/cpu/gemm.h"
+
+namespace weir::cuda {
+namespace {
+
+template <class T>
+cpu::Matrix<T> matrix(const ProductOperand& operand, std::int64_t number) {
+  return {static_cast<const T*>(operand.data) + number * operand.step, operand.stride, operand.transposed};
+}
+
+template <class In, class Out>
+void multiply(const MatrixProduct& p) {
+  using Sum = accumulate_t<In>;
+  std::vector<Sum> sums(static_cast<std::size_t>(p.m * p.n));
+  const auto alpha = static_cast<Sum>(p.alpha), beta = static_cast<Sum>(p.beta);
+  for (std::int64_t number = 0; number < p.batch; ++number) {
+    Out* const c = static_cast<Out*>(p.c) + number * p.c_step;
+    const cpu::Matrix<In> a = matrix<In>(p.a, number), b = matrix<In>(p.b, number);
+    if (alpha == 1 && beta == 0) {
+      cpu::gemm(p.m, p.n, p.k, a, b, c, p.c_stride);
+      continue;
+    }
+    cpu::gemm(p.m, p.n, p.k, a, b, sums.data(), p.n);
+    for (std::int64_t i = 0; i < p.m; ++i)
+      for (std::int64_t j = 0; j < p.n; ++j) {
+        Out& to = c[i * p.c_stride + j];
+        const Sum product = alpha * sums[static_cast<std::size_t>(i * p.n + j)];
+        to = Out(beta == 0 ? product : product + beta * static_cast<Sum>(to));
+      }
+  }
+}
+
+}  // namespace
+
+void matrix_product(Device, const MatrixProduct& product) {
+  const emulator::DeviceAccess access;
+  visit_floating("matrix_product", product.in, [&]<class T>(Type<T>) {
+    if (product.out == product.in)
+      multiply<T, T>(product);
+    else if constexpr (std::is_same_v<T, bf16>)
+      multiply<bf16, float>(product);
+  });
+}
+
+}  // namespace weir::cuda

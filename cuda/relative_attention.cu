@@ -1,0 +1,76 @@
+// Relative attention on the GPU: which form serves, and the steps of backward. See the files of the two forms.
+#include "ops/relative_attention.h"
+
+#include <string>
+
+#include "cuda/relative_attention_plain.cuh"
+
+namespace weir::cuda {
+namespace {
+
+using namespace attention;
+
+constexpr const char* kName = "relative_attention";
+
+void check_width(std::int64_t width) {
+  if (width > kPlainWidth)
+    throw ArgumentError(std::string(kName) + ": heads of " + std::to_string(width) +
+                        " elements; on a GPU a head may have up to " + std::to_string(kPlainWidth) +
+                        ". More heads of fewer elements would do");
+}
+
+void relative_attention(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
+  check_width(in.q.size(3));
+  if (out.numel() == 0) return;
+  visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) {
+    const HostProblem<T> host(in);
+    plain_forward(host.problem, out.device(), head_matrices<T>(out), per_query<accumulate_t<T>>(logsumexp));
+  });
+}
+
+template <class T>
+void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
+              const RelativeAttentionInputs& d) {
+  using Sum = accumulate_t<T>;
+  const HostProblem<T> host(in);
+  const Problem<T>& p = host.problem;
+  const Device device = out.device();
+  const Owners owners(p);
+  const Tensor unit_dout = with_unit_rows(dout), means = Tensor::empty_like(logsumexp);
+  const auto scratch = [&](std::int64_t rows) {  // per owner
+    return Tensor::empty(Shape{owners.count * rows * p.width}, dtype_of<Sum>(), device);
+  };
+  const Tensor partial = scratch(p.keys + 3), dq_partial = scratch(p.queries);
+  const BackwardTensors<T> t{head_matrices<const T>(unit_dout),
+                             per_query<Sum>(logsumexp),
+                             per_query<Sum>(means),
+                             head_matrices<T>(d.q),
+                             head_matrices<T>(d.kv),
+                             head_matrices<T>(d.kv, d.kv.strides()[3]),
+                             partial.data<Sum>(),
+                             dq_partial.data<Sum>()};
+  const Stream stream = stream_of(device);
+  const auto heads = static_cast<unsigned>(p.heads);
+  launch<means_kernel<T>>({dim3(blocks_for(p.queries, 4), heads, static_cast<unsigned>(p.batches)), dim3(kWarp, 4)},
+                          stream, p, head_matrices<const T>(out), t.dout, t.means);
+  plain_backward(p, device, owners, t);
+  launch<reduce_partial_kernel<T>>({dim3(blocks_for((std::int64_t{p.keys} + 2) * p.width, 128), heads), 128}, stream, p,
+                                   t.partial, owners.groups, head_matrices<T>(d.r), d.u.data<Sum>(), d.u.strides()[0],
+                                   d.v.data<Sum>(), d.v.strides()[0]);
+  launch<reduce_dscale_kernel<T>>({1, kWarp}, stream, p, t.partial, owners.count, d.scale.data<Sum>());
+}
+
+void relative_attention_backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp,
+                                 const Tensor& dout, const RelativeAttentionInputs& d) {
+  if (out.numel() == 0) {
+    for (const Tensor& gradient : {d.q, d.kv, d.r, d.u, d.v, d.scale}) fill(gradient, 0);
+    return;
+  }
+  visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) { backward<T>(in, out, logsumexp, dout, d); });
+}
+
+const bool registered = relative_attention_kernel.add(DeviceKind::cuda, relative_attention) &&
+                        relative_attention_backward_kernel.add(DeviceKind::cuda, relative_attention_backward);
+
+}  // namespace
+}  // namespace weir::cuda

@@ -1,0 +1,191 @@
+// What the kernels of relative attention have in common: where the operands lie, and the gradients that sum over
+// batches.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cuda/runtime.h"
+#include "ops/relative_attention.h"
+
+namespace weir::cuda::attention {
+
+// One matrix [rows x P] per batch and head inside a tensor; the elements of a row are neighbours.
+template <class T>
+struct HeadMatrices {
+  T* data;
+  std::int64_t batch_step, head_step, row_step;
+
+  __device__ T* row(int batch, int head, std::int64_t i) const {
+    return data + batch * batch_step + head * head_step + i * row_step;
+  }
+};
+
+// `t` itself where its rows have unit stride, else a copy.
+inline Tensor with_unit_rows(const Tensor& t) {
+  return t.numel() == 0 || t.size(-1) == 1 || t.strides()[-1] == 1 ? t : clone(t);
+}
+
+// Of axes (batch, row, head, ..., element), or (row, head, element) where every batch has the same matrix.
+template <class T>
+HeadMatrices<T> head_matrices(const Tensor& t, std::int64_t offset = 0) {
+  const int row = t.rank() == 3 ? 0 : 1;
+  const Strides& strides = t.strides();
+  return {t.data<std::remove_const_t<T>>() + offset, row == 0 ? 0 : strides[0], strides[row + 1], strides[row]};
+}
+
+// One number per query: row(b, h, i) points to it in a tensor [B, H, T].
+template <class T>
+HeadMatrices<T> per_query(const Tensor& t) {
+  return {t.data<T>(), t.strides()[0], t.strides()[1], t.strides()[2]};
+}
+
+// Query i of a batch stands at position i + memory() and sees the keys up to there.
+template <class T>
+struct Problem {
+  using Sum = accumulate_t<T>;
+
+  int batches, queries, keys, heads, width;
+  const Sum* scale;
+  HeadMatrices<const T> q, k, value, r;
+  const Sum *u, *v;  // [H, P]
+  std::int64_t u_step, v_step;
+
+  __host__ __device__ int memory() const { return keys - queries; }
+};
+
+// The problem, and the tensors that its pointers point into.
+template <class T>
+struct HostProblem {
+  using Sum = accumulate_t<T>;
+
+  explicit HostProblem(const RelativeAttentionInputs& in)
+      : q(with_unit_rows(in.q)),
+        kv(with_unit_rows(in.kv)),
+        r(with_unit_rows(in.r)),
+        u(with_unit_rows(in.u)),
+        v(with_unit_rows(in.v)),
+        problem{static_cast<int>(q.size(0)),
+                static_cast<int>(q.size(1)),
+                static_cast<int>(kv.size(1)),
+                static_cast<int>(q.size(2)),
+                static_cast<int>(q.size(3)),
+                in.scale.data<Sum>(),
+                head_matrices<const T>(q),
+                head_matrices<const T>(kv),
+                head_matrices<const T>(kv, kv.strides()[3]),
+                head_matrices<const T>(r),
+                u.data<Sum>(),
+                v.data<Sum>(),
+                u.strides()[0],
+                v.strides()[0]} {}
+
+  Tensor q, kv, r, u, v;
+  Problem<T> problem;
+};
+
+// Both operations keep a warp's lanes in one order, so that all lanes of a group of `lanes` get the same bits.
+template <int lanes, class Value>
+__device__ Value sum_over_lanes(Value value) {
+  for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
+  return value;
+}
+template <int lanes, class Value>
+__device__ Value largest_over_lanes(Value value) {
+  for (int step = lanes / 2; step > 0; step /= 2) value = max(value, __shfl_xor_sync(0xffffffffu, value, step));
+  return value;
+}
+
+// --- backward -----------------------------------------------------------------------------------------------------
+
+// A block owns one head of some consecutive batches and goes through their tiles in order, so every sum has one order
+// and no two blocks add to one place. What sums over batches, it keeps in partial sums of its own: [S + 3, P], the rows
+// of dr, then du, dv, and dscale in the last one's first element.
+struct Owners {
+  // Owners fill a large GPU about twice; by shape alone, so that the sums do not depend on the device.
+  static constexpr int kWanted = 256;
+
+  template <class T>
+  explicit Owners(const Problem<T>& p) {
+    const int groups_wanted = std::clamp(kWanted / p.heads, 1, p.batches);
+    batches_each = (p.batches + groups_wanted - 1) / groups_wanted;
+    groups = (p.batches + batches_each - 1) / batches_each;
+    count = groups * p.heads;
+  }
+
+  int groups, batches_each, count;
+};
+
+// What backward reads beside the inputs, what it writes, and its scratch memory.
+template <class T>
+struct BackwardTensors {
+  using Sum = accumulate_t<T>;
+
+  HeadMatrices<const T> dout;
+  HeadMatrices<Sum> logsumexp, means;  // a query's mean of dweight under its weights, which is out . dout
+  HeadMatrices<T> dq, dk, dvalue;
+  Sum* partial;     // [owners, S + 3, P]
+  Sum* dq_partial;  // [owners, T, P]
+};
+
+template <class T>
+struct PartialSums {
+  using Sum = accumulate_t<T>;
+
+  __device__ PartialSums(const Problem<T>& p, Sum* partial, int owner)
+      : dr(partial + std::int64_t{owner} * (p.keys + 3) * p.width),
+        du(dr + std::int64_t{p.keys} * p.width),
+        dv(du + p.width),
+        dscale(dv + p.width) {}
+
+  Sum *dr, *du, *dv, *dscale;
+};
+
+// means[b, h, i] = out_i . dout_i; a warp per query.
+template <class T>
+__global__ void means_kernel(Problem<T> p, HeadMatrices<const T> out, HeadMatrices<const T> dout,
+                             HeadMatrices<accumulate_t<T>> means) {
+  using Sum = accumulate_t<T>;
+  const int lane = static_cast<int>(threadIdx.x), i = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
+  const int head = static_cast<int>(blockIdx.y), batch = static_cast<int>(blockIdx.z);
+  if (i >= p.queries) return;
+  const T *const a = out.row(batch, head, i), *const b = dout.row(batch, head, i);
+  Sum sum = 0;
+  for (int e = lane; e < p.width; e += kWarp) sum += static_cast<Sum>(a[e]) * static_cast<Sum>(b[e]);
+  sum = sum_over_lanes<kWarp>(sum);
+  if (lane == 0) *means.row(batch, head, i) = sum;
+}
+
+// dr, du and dv from the partial sums, a thread per element; the groups of batches in order.
+template <class T>
+__global__ void reduce_partial_kernel(Problem<T> p, const accumulate_t<T>* partial, int groups, HeadMatrices<T> dr,
+                                      accumulate_t<T>* du, std::int64_t du_step, accumulate_t<T>* dv,
+                                      std::int64_t dv_step) {
+  const std::int64_t item = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x, rows = p.keys + 3;
+  const int head = static_cast<int>(blockIdx.y);
+  const std::int64_t row = item / p.width, e = item % p.width;
+  if (row >= p.keys + 2) return;
+  accumulate_t<T> sum = 0;
+  for (int group = 0; group < groups; ++group)
+    sum += partial[(std::int64_t{group} * p.heads + head) * rows * p.width + item];
+  if (row < p.keys)
+    dr.row(0, head, row)[e] = T(sum);
+  else if (row == p.keys)
+    du[head * du_step + e] = sum;
+  else
+    dv[head * dv_step + e] = sum;
+}
+
+// One warp: its lanes take the owners in turn.
+template <class T>
+__global__ void reduce_dscale_kernel(Problem<T> p, const accumulate_t<T>* partial, int owners,
+                                     accumulate_t<T>* dscale) {
+  const std::int64_t step = (std::int64_t{p.keys} + 3) * p.width;
+  accumulate_t<T> sum = 0;
+  for (int owner = static_cast<int>(threadIdx.x); owner < owners; owner += kWarp)
+    sum += partial[(owner + 1) * step - p.width];
+  sum = sum_over_lanes<kWarp>(sum);
+  if (threadIdx.x == 0) *dscale = sum;
+}
+
+}  // namespace weir::cuda::attention

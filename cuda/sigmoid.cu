@@ -1,0 +1,36 @@
+#include "ops/sigmoid.h"
+
+#include <cmath>
+
+#include "cuda/elementwise.cuh"
+
+namespace weir::cuda {
+namespace {
+
+struct Sigmoid {
+  template <class Value>
+  __device__ Value operator()(Value x) const {
+    return 1 / (1 + std::exp(-x));
+  }
+};
+
+struct SigmoidBackward {
+  template <class Value>
+  __device__ Value operator()(Value y, Value dy) const {
+    return dy * y * (1 - y);
+  }
+};
+
+void sigmoid(const Tensor& x, const Tensor& y) {
+  visit_floating("sigmoid", x.dtype(), [&]<class T>(Type<T>) { elementwise<T, T>(y, Sigmoid{}, x); });
+}
+
+void sigmoid_backward(const Tensor& y, const Tensor& dy, const Tensor& dx) {
+  visit_floating("sigmoid", dy.dtype(), [&]<class T>(Type<T>) { elementwise<T, T, T>(dx, SigmoidBackward{}, y, dy); });
+}
+
+const bool registered =
+    sigmoid_kernel.add(DeviceKind::cuda, sigmoid) && sigmoid_backward_kernel.add(DeviceKind::cuda, sigmoid_backward);
+
+}  // namespace
+}  // namespace weir::cuda
