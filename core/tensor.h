@@ -127,7 +127,7 @@ template <class T>
 struct Rows {
   T* data;
   std::int64_t rows, cols, stride;
-  T* row(std::int64_t i) const { return data + i * stride; }
+  constexpr T* row(std::int64_t i) const { return data + i * stride; }
 };
 
 // True where the last axis has unit stride and the outer axes collapse into one with a single stride.

@@ -1,9 +1,11 @@
 // The emulated GPU as a device of Weir.
+#include <cstdlib>
 #include <cstring>
 
 #include "core/caching_allocator.h"
 #include "core/device.h"
 #include "cuda/emulator/device_memory.h"
+#include "cuda/index_check.h"
 #include "cuda/runtime.h"
 
 namespace weir {
@@ -41,16 +43,19 @@ class EmulatedBackend final : public DeviceBackend {
     const DeviceAccess access;
     std::memcpy(to, host, bytes);
   }
-  void copy_to_host(int, void* host, const void* from, std::size_t bytes) override {
-    const DeviceAccess access;
-    std::memcpy(host, from, bytes);
+  void copy_to_host(int index, void* host, const void* from, std::size_t bytes) override {
+    {
+      const DeviceAccess access;
+      std::memcpy(host, from, bytes);
+    }
+    cuda::check_indices({DeviceKind::cuda, index});
   }
   void zero(int, void* place, std::size_t bytes, std::size_t rows, std::size_t pitch) override {
     const DeviceAccess access;
     auto* row = static_cast<std::byte*>(place);
     for (std::size_t i = 0; i < rows; ++i, row += pitch) std::memset(row, 0, bytes);
   }
-  void synchronize(int) override {}
+  void synchronize(int index) override { cuda::check_indices({DeviceKind::cuda, index}); }
 
  private:
   PoisoningAllocator allocator_;
@@ -62,5 +67,6 @@ const bool registered = add_device_backend(DeviceKind::cuda, *new EmulatedBacken
 }  // namespace
 
 cuda::Stream cuda::stream_of(Device) { return {}; }
+void* cuda::host_memory_for_kernels(Device, std::size_t bytes) { return std::calloc(1, bytes); }
 
 }  // namespace weir
