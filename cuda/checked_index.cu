@@ -1,8 +1,7 @@
 #include "cuda/checked_index.h"
 
-#include <fmt/format.h>
-
 #include <limits>
+#include <string>
 
 #include "core/error.h"
 #include "cuda/index_check.cuh"
@@ -28,10 +27,8 @@ __global__ void check_index(Rows<const Index> index, std::int32_t* to, IndexBoun
 Tensor checked_index(const char* op, const char* argument, const Tensor& index, std::int64_t bound) {
   constexpr std::int64_t kLimit = std::numeric_limits<std::int32_t>::max();
   if (index.numel() > kLimit || bound > kLimit)
-    throw ArgumentError(
-        fmt::format("{}: {} of shape {} below {} has more than 2^31 - 1 elements, or names more; split "
-                    "the batch",
-                    op, argument, index.shape().str(), bound));
+    throw ArgumentError(std::string(op) + ": " + argument + " of shape " + index.shape().str() + " below " +
+                        std::to_string(bound) + " has or names more than 2^31 - 1 elements; split the batch");
   const Tensor checked = Tensor::empty({index.numel()}, DType::int32, index.device());
   if (index.numel() == 0) return checked;
   const Tensor from = rows_form(index);
