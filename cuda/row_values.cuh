@@ -1,5 +1,5 @@
-// Neighbouring elements of a row in registers, in the type that sums are kept in: the inner loop of kernels that move
-// or add up whole rows. And blocks of threads for such kernels: x goes along a row, y over rows.
+// Neighbouring elements of a row in registers: the inner loop of kernels that move or add up whole rows. And blocks of
+// threads for such kernels: x goes along a row, y over rows.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace weir::cuda {
 
 template <class Value, int n>
-struct RowValues {
+struct alignas(sizeof(Value) * n) RowValues {
   Value at[n];
 };
 
@@ -24,16 +24,11 @@ inline constexpr int kRowValues = static_cast<int>(16 / std::max({sizeof(T)...})
 // Elements col .. col + n - 1 of a row of `cols`; those beyond the row are zero. `vectors`: the row begins at a
 // multiple of n elements, as does col.
 template <int n, class T>
-__device__ RowValues<accumulate_t<T>, n> load_values(const T* row, std::int64_t col, std::int64_t cols, bool vectors) {
-  RowValues<accumulate_t<T>, n> result;
-  if (vectors && col + n <= cols) {
-    const auto pack = *reinterpret_cast<const Pack<T, n>*>(row + col);
+__device__ RowValues<T, n> load_values(const T* row, std::int64_t col, std::int64_t cols, bool vectors) {
+  if (vectors && col + n <= cols) return *reinterpret_cast<const RowValues<T, n>*>(row + col);
+  RowValues<T, n> result;
 #pragma unroll
-    for (int i = 0; i < n; ++i) result.at[i] = static_cast<accumulate_t<T>>(pack.values[i]);
-  } else {
-#pragma unroll
-    for (int i = 0; i < n; ++i) result.at[i] = col + i < cols ? static_cast<accumulate_t<T>>(row[col + i]) : 0;
-  }
+  for (int i = 0; i < n; ++i) result.at[i] = col + i < cols ? row[col + i] : T{};
   return result;
 }
 
@@ -42,14 +37,14 @@ template <class T, class Value, int n>
 __device__ void store_values(T* row, std::int64_t col, std::int64_t cols, bool vectors,
                              const RowValues<Value, n>& values) {
   if (vectors && col + n <= cols) {
-    Pack<T, n> pack;
+    RowValues<T, n> rounded;
 #pragma unroll
-    for (int i = 0; i < n; ++i) pack.values[i] = T(values.at[i]);
-    *reinterpret_cast<Pack<T, n>*>(row + col) = pack;
+    for (int i = 0; i < n; ++i) rounded.at[i] = T(static_cast<accumulate_t<Value>>(values.at[i]));
+    *reinterpret_cast<RowValues<T, n>*>(row + col) = rounded;
   } else {
 #pragma unroll
     for (int i = 0; i < n; ++i)
-      if (col + i < cols) row[col + i] = T(values.at[i]);
+      if (col + i < cols) row[col + i] = T(static_cast<accumulate_t<Value>>(values.at[i]));
   }
 }
 
