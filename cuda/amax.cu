@@ -25,15 +25,16 @@ template <class T, class Team>
 __global__ void __launch_bounds__(Team::kBlock) amax_rows(Rows<T> x, Rows<std::int32_t> index, bool vectors) {
   using Value = accumulate_t<T>;
   constexpr int kNowhere = std::numeric_limits<int>::max();
+  constexpr int n = kPack<T>;
   const Team team;
   for (std::int64_t r = team.first(); r < x.rows; r += team.stride()) {
     Value largest = -INFINITY;
     int place = kNowhere;
     for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
-      const auto pack = load_pack<T, kPack<T>>(x.row(r) + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i) {
+      const auto pack = load_pack<T, n>(x.row(r) + col, 1, count, vectors);
+      for (int i = 0; i < n; ++i) {
         const Value value = pack.values[i];
-        if (value > largest || (value != value && largest == largest) || place == kNowhere)
+        if (i < count && (value > largest || (value != value && largest == largest) || place == kNowhere))
           largest = value, place = static_cast<int>(col) + i;
       }
     });

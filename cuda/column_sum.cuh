@@ -29,7 +29,7 @@ inline int columns_width(std::int64_t cols, int n, int widest) {
 }
 
 // out[s * cols + c] = sum over rows begin .. end - 1 of what add(row, col, count, sums) adds to sums[s * n + i], which
-// is sum s of column c = col + i, i < count; for the columns first_col .. first_col + width * n - 1. Every thread of a
+// is sum s of column c = col + i, of which `count` are wanted; for the columns first_col .. first_col + width * n - 1. Every thread of a
 // block of kColumnThreads must call it.
 template <int kSums, int n, class Value, class Out, class AddRow>
 __device__ void sum_columns(std::int64_t begin, std::int64_t end, std::int64_t first_col, std::int64_t cols, int width,
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kColumnThreads)
   sum_columns<1, n, Value>(begin, end, blockIdx.x % tiles * width * n, x.cols, width, out + chunk * x.cols,
                            [&](std::int64_t row, std::int64_t col, int count, Value* sums) {
                              const auto pack = load_pack<T, n>(x.row(row) + col, 1, count, vectors);
-                             for (int i = 0; i < count; ++i) sums[i] += static_cast<Value>(pack.values[i]);
+                             for (int i = 0; i < n; ++i) sums[i] += static_cast<Value>(pack.values[i]);
                            });
 }
 

@@ -43,14 +43,15 @@ __global__ void __launch_bounds__(Team::kBlock)
     cross_entropy_backward_rows(Rows<T> logits, const std::int64_t* targets, const accumulate_t<T>* logsumexp,
                                 const accumulate_t<T>* dloss, Rows<T> dlogits, bool vectors) {
   using Value = accumulate_t<T>;
+  constexpr int n = kPack<T>;
   const Team team;
   const Value scale = *dloss / static_cast<Value>(logits.rows);
   for (std::int64_t r = team.first(); r < logits.rows; r += team.stride()) {
     const Value shift = logsumexp[r];
     const std::int64_t target = targets[r];
     for_packs<T>(team, logits.cols, [&](std::int64_t col, int count) {
-      auto pack = load_pack<T, kPack<T>>(logits.row(r) + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i) {
+      auto pack = load_pack<T, n>(logits.row(r) + col, 1, count, vectors);
+      for (int i = 0; i < n; ++i) {
         const Value p = std::exp(static_cast<Value>(pack.values[i]) - shift);
         pack.values[i] = T((col + i == target ? p - 1 : p) * scale);
       }

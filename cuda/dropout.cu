@@ -52,7 +52,7 @@ __global__ void dropout_rows(Rows<T> x, accumulate_t<T> scale, std::uint32_t thr
   constexpr int n = kDrawn<T>;
   for_kept<n>(x.rows, x.cols, threshold, random, [&](std::int64_t row, std::int64_t col, int count, unsigned kept) {
     auto pack = load_pack<T, n>(x.row(row) + col, 1, count, vectors);
-    for (int i = 0; i < count; ++i)
+    for (int i = 0; i < n; ++i)
       pack.values[i] = T((kept >> i & 1) != 0 ? static_cast<Value>(pack.values[i]) * scale : Value(0));
     store_pack(y.row(row) + col, 1, count, vectors, pack);
   });
@@ -64,7 +64,7 @@ __global__ void keep_mask_rows(std::uint32_t threshold, RandomStream random, Row
   for_kept<n>(mask.rows, mask.cols, threshold, random,
               [&](std::int64_t row, std::int64_t col, int count, unsigned kept) {
                 Pack<T, n> pack;
-                for (int i = 0; i < count; ++i) pack.values[i] = T((kept >> i & 1) != 0 ? 1.0f : 0.0f);
+                for (int i = 0; i < n; ++i) pack.values[i] = T((kept >> i & 1) != 0 ? 1.0f : 0.0f);
                 store_pack(mask.row(row) + col, 1, count, vectors, pack);
               });
 }

@@ -31,7 +31,7 @@ __device__ void make_pack(Out* out, std::int64_t step, int count, bool vectors, 
                           const std::int64_t* steps, const In*... in) {
   const auto apply = [&](const Pack<In, n>&... packs) {
     Pack<Out, n> result;
-    for (int i = 0; i < count; ++i)
+    for (int i = 0; i < n; ++i)
       result.values[i] = static_cast<Out>(f(static_cast<accumulate_t<In>>(packs.values[i])...));
     store_pack(out, step, count, vectors, result);
   };

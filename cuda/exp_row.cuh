@@ -24,14 +24,17 @@ __device__ Value shift_of(Value largest) {
 template <class T, class Team>
 __device__ ExpRow<accumulate_t<T>> exp_row(const Team& team, const T* row, std::int64_t cols, bool vectors) {
   using Value = accumulate_t<T>;
+  constexpr int n = kPack<T>;
   Value largest = -INFINITY, sum = 0;
   for_packs<T>(team, cols, [&](std::int64_t col, int count) {
-    const auto pack = load_pack<T, kPack<T>>(row + col, 1, count, vectors);
+    const auto pack = load_pack<T, n>(row + col, 1, count, vectors);
     Value top = largest;
-    for (int i = 0; i < count; ++i) top = Larger{}(top, static_cast<Value>(pack.values[i]));
+    for (int i = 0; i < n; ++i)
+      if (i < count) top = Larger{}(top, static_cast<Value>(pack.values[i]));
     const Value shift = shift_of(top);
     if (top > largest) sum *= std::exp(largest - shift);
-    for (int i = 0; i < count; ++i) sum += std::exp(static_cast<Value>(pack.values[i]) - shift);
+    for (int i = 0; i < n; ++i)
+      if (i < count) sum += std::exp(static_cast<Value>(pack.values[i]) - shift);
     largest = top;
   });
   const Value shift = shift_of(team.reduce(largest, Larger{}));

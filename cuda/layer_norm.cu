@@ -37,14 +37,14 @@ __global__ void __launch_bounds__(Team::kBlock)
     Value sum = 0, squares = 0;
     for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
       const auto pack = load_pack<T, n>(row + col, 1, count, vectors.rows);
-      for (int i = 0; i < count; ++i) sum += static_cast<Value>(pack.values[i]);
+      for (int i = 0; i < n; ++i) sum += static_cast<Value>(pack.values[i]);
     });
     const Value mean = team.reduce(sum, Add{}) / D;
     for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
       const auto pack = load_pack<T, n>(row + col, 1, count, vectors.rows);
-      for (int i = 0; i < count; ++i) {
+      for (int i = 0; i < n; ++i) {
         const Value d = static_cast<Value>(pack.values[i]) - mean;
-        squares += d * d;
+        if (i < count) squares += d * d;
       }
     });
     const Value scale = 1 / std::sqrt(team.reduce(squares, Add{}) / D + eps);
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(Team::kBlock)
       auto pack = load_pack<T, n>(row + col, 1, count, vectors.rows);
       const auto w = load_pack<P, n>(weight + col, 1, count, vectors.parameters);
       const auto b = load_pack<P, n>(bias + col, 1, count, vectors.parameters);
-      for (int i = 0; i < count; ++i)
+      for (int i = 0; i < n; ++i)
         pack.values[i] = T((static_cast<Value>(pack.values[i]) - mean) * scale * static_cast<Value>(w.values[i]) +
                            static_cast<Value>(b.values[i]));
       store_pack(y.row(r) + col, 1, count, vectors.rows, pack);
@@ -73,7 +73,7 @@ __device__ void dx_of_row(const Team& team, std::int64_t D, const T* x, const T*
       const auto in = load_pack<T, n>(x + col, 1, count, vectors.rows);
       auto d = load_pack<T, n>(dy + col, 1, count, vectors.rows);
       const auto w = load_pack<P, n>(weight + col, 1, count, vectors.parameters);
-      for (int i = 0; i < count; ++i)
+      for (int i = 0; i < n; ++i)
         f((static_cast<Value>(in.values[i]) - mean) * scale,
           static_cast<Value>(d.values[i]) * static_cast<Value>(w.values[i]), d.values[i]);
       finish(col, count, d);
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(kColumnThreads)
                                const auto in = load_pack<T, n>(x.row(row) + first, 1, count, vectors.rows);
                                const auto d = load_pack<T, n>(dy.row(row) + first, 1, count, vectors.rows);
                                const Value mean = statistics.mean[row], scale = statistics.scale[row];
-                               for (int i = 0; i < count; ++i) {
+                               for (int i = 0; i < n; ++i) {
                                  const Value given = static_cast<Value>(d.values[i]);
                                  sums[i] += given * ((static_cast<Value>(in.values[i]) - mean) * scale);
                                  sums[n + i] += given;

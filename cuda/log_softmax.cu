@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(Team::kBlock) log_softmax_rows(Rows<T> x, Rows
     const Value total = std::log(all.sum);
     for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
       auto pack = load_pack<T, n>(row + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i) pack.values[i] = T((static_cast<Value>(pack.values[i]) - all.shift) - total);
+      for (int i = 0; i < n; ++i) pack.values[i] = T((static_cast<Value>(pack.values[i]) - all.shift) - total);
       store_pack(y.row(r) + col, 1, count, vectors, pack);
     });
   }
@@ -34,13 +34,13 @@ __global__ void __launch_bounds__(Team::kBlock)
     Value sum = 0;
     for_packs<T>(team, y.cols, [&](std::int64_t col, int count) {
       const auto d = load_pack<T, n>(dy.row(r) + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i) sum += static_cast<Value>(d.values[i]);
+      for (int i = 0; i < n; ++i) sum += static_cast<Value>(d.values[i]);
     });
     sum = team.reduce(sum, Add{});
     for_packs<T>(team, y.cols, [&](std::int64_t col, int count) {
       const auto p = load_pack<T, n>(y.row(r) + col, 1, count, vectors);
       auto d = load_pack<T, n>(dy.row(r) + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i)
+      for (int i = 0; i < n; ++i)
         d.values[i] = T(static_cast<Value>(d.values[i]) - std::exp(static_cast<Value>(p.values[i])) * sum);
       store_pack(dx.row(r) + col, 1, count, vectors, d);
     });

@@ -20,12 +20,13 @@ template <class T, class Team>
 __global__ void __launch_bounds__(Team::kBlock)
     logsumexp_backward_rows(Rows<T> x, Rows<T> y, Rows<T> dy, Rows<T> dx, bool vectors) {
   using Value = accumulate_t<T>;
+  constexpr int n = kPack<T>;
   const Team team;
   for (std::int64_t r = team.first(); r < x.rows; r += team.stride()) {
     const Value total = y.row(r)[0], factor = dy.row(r)[0];
     for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
-      auto pack = load_pack<T, kPack<T>>(x.row(r) + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i) pack.values[i] = T(factor * std::exp(static_cast<Value>(pack.values[i]) - total));
+      auto pack = load_pack<T, n>(x.row(r) + col, 1, count, vectors);
+      for (int i = 0; i < n; ++i) pack.values[i] = T(factor * std::exp(static_cast<Value>(pack.values[i]) - total));
       store_pack(dx.row(r) + col, 1, count, vectors, pack);
     });
   }

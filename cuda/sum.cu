@@ -16,14 +16,15 @@ template <class T, class Out, class Team>
 __global__ void __launch_bounds__(Team::kBlock)
     sum_pieces(Rows<T> x, std::int64_t piece, std::int64_t pieces, Out* y, bool vectors) {
   using Value = accumulate_t<T>;
+  constexpr int n = kPack<T>;
   const Team team;
   for (std::int64_t item = team.first(); item < x.rows * pieces; item += team.stride()) {
     const std::int64_t row = item / pieces, begin = (item - row * pieces) * piece;
     const T* const from = x.row(row) + begin;
     Value sum = 0;
     for_packs<T>(team, x.cols - begin < piece ? x.cols - begin : piece, [&](std::int64_t col, int count) {
-      const auto pack = load_pack<T, kPack<T>>(from + col, 1, count, vectors);
-      for (int i = 0; i < count; ++i) sum += static_cast<Value>(pack.values[i]);
+      const auto pack = load_pack<T, n>(from + col, 1, count, vectors);
+      for (int i = 0; i < n; ++i) sum += static_cast<Value>(pack.values[i]);
     });
     sum = team.reduce(sum, Add{});
     if (team.index() == 0) y[item] = static_cast<Out>(sum);
