@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "core/error.h"
 
@@ -24,13 +25,10 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / 104857
 void* CachingAllocator::allocate(std::size_t bytes) {
   const std::size_t size = size_class(bytes);
   std::lock_guard lock(mutex_);
-  void* block = nullptr;
-  if (auto& kept = kept_[size]; !kept.empty()) {
-    block = kept.back();
-    kept.pop_back();
-  } else {
-    block = from_system(size, bytes);
-  }
+  void* block = open_pool_ == 0 ? nullptr : take(pools_[open_pool_], size);
+  if (block == nullptr) block = take(kept_, size);
+  if (block == nullptr) block = from_system(size, bytes);
+  if (open_pool_ != 0) pool_of_[block] = open_pool_;
   statistics_.in_use_bytes += size;
   statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.in_use_bytes);
   return block;
@@ -42,11 +40,44 @@ void CachingAllocator::release(void* block, std::size_t bytes) noexcept {
   std::lock_guard lock(mutex_);
   statistics_.in_use_bytes -= size;
   try {
-    kept_[size].push_back(block);
+    // What belongs to a pool stays there; an ordinary block joins the open one, whose work may have used it.
+    PoolId pool = open_pool_;
+    if (const auto found = pool_of_.find(block); found != pool_of_.end())
+      pool = found->second;
+    else if (pool != 0)
+      pool_of_[block] = pool;
+    (pool == 0 ? kept_ : pools_[pool])[size].push_back(block);
   } catch (const std::bad_alloc&) {
-    system_.release(block, size);
-    statistics_.reserved_bytes -= size;
+    // The block is lost: a recording may use it, so it cannot be given back.
   }
+}
+
+void CachingAllocator::begin_pool() {
+  std::lock_guard lock(mutex_);
+  if (open_pool_ != 0) throw InternalError("two pools of memory open at once");
+  open_pool_ = ++last_pool_;
+  pools_[open_pool_];
+}
+
+CachingAllocator::PoolId CachingAllocator::end_pool() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(open_pool_, 0);
+}
+
+void CachingAllocator::free_pool(PoolId pool) noexcept {
+  std::lock_guard lock(mutex_);
+  std::erase_if(pool_of_, [pool](const auto& entry) { return entry.second == pool; });
+  for (auto& [size, blocks] : pools_[pool])
+    for (void* block : blocks) kept_[size].push_back(block);
+  pools_.erase(pool);
+}
+
+void* CachingAllocator::take(Kept& kept, std::size_t size) {
+  std::vector<void*>& blocks = kept[size];
+  if (blocks.empty()) return nullptr;
+  void* const block = blocks.back();
+  blocks.pop_back();
+  return block;
 }
 
 void CachingAllocator::trim() noexcept {

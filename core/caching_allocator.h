@@ -1,6 +1,7 @@
 // The allocator behind every device: blocks of a few sizes, kept for reuse.
 #pragma once
 
+#include <functional>
 #include <mutex>
 #include <string>
 #include <unordered_map>
@@ -12,8 +13,8 @@ namespace weir {
 
 // Where a CachingAllocator gets its memory.
 struct SystemMemory {
-  void* (*allocate)(std::size_t bytes) = nullptr;  // null where there is none; aligned to Allocator::kAlignment
-  void (*release)(void* block, std::size_t bytes) noexcept = nullptr;
+  std::function<void*(std::size_t bytes)> allocate;  // null where there is none; aligned to Allocator::kAlignment
+  std::function<void(void* block, std::size_t bytes)> release;  // does not throw
   std::size_t limit_bytes = 0;
   std::string device;  // as messages name it: "cpu"
 };
@@ -30,13 +31,27 @@ class CachingAllocator final : public Allocator {
   MemoryStatistics statistics() const override;
   void reset_peak() noexcept override;
 
+  // A pool is the memory of work that is recorded once and replayed, and so must find its blocks untouched. Whatever is
+  // handed out or released between begin_pool and end_pool belongs to it: it is reused within the pool at once, and
+  // outside only after free_pool. One pool at a time is open.
+  using PoolId = int;
+  void begin_pool();
+  PoolId end_pool();
+  void free_pool(PoolId pool) noexcept;  // blocks still handed out become ordinary ones
+
  private:
+  using Kept = std::unordered_map<std::size_t, std::vector<void*>>;  // by size
+
+  static void* take(Kept& kept, std::size_t size);
   void* from_system(std::size_t size, std::size_t asked);
   void drop_kept() noexcept;
 
   const SystemMemory system_;
   mutable std::mutex mutex_;
-  std::unordered_map<std::size_t, std::vector<void*>> kept_;
+  Kept kept_;
+  std::unordered_map<PoolId, Kept> pools_;
+  std::unordered_map<void*, PoolId> pool_of_;  // every block of a pool, handed out or not
+  PoolId open_pool_ = 0, last_pool_ = 0;       // 0: none
   MemoryStatistics statistics_;
 };
 

@@ -80,6 +80,26 @@ DeviceBackend& backend_of(Device device) {
   return *backend;
 }
 
+void DeviceBackend::begin_recording(int) {
+  throw RunError(ExitCode::unavailable, "work of this kind of device cannot be recorded");
+}
+std::unique_ptr<Recording> DeviceBackend::end_recording(int) {
+  throw InternalError("the end of a recording that never began");
+}
+void DeviceBackend::abandon_recording(int) noexcept {}
+
+std::unique_ptr<Recording> record(Device device, const std::function<void()>& work) {
+  DeviceBackend& backend = backend_of(device);
+  backend.begin_recording(device.index);
+  try {
+    work();
+  } catch (...) {
+    backend.abandon_recording(device.index);
+    throw;
+  }
+  return backend.end_recording(device.index);
+}
+
 std::string device_name(Device device) {
   return device.kind == DeviceKind::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
 }

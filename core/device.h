@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -48,6 +50,14 @@ class Allocator {
   virtual void reset_peak() noexcept = 0;
 };
 
+// Work of a device that was asked for once and can be done again as a whole, at little cost to the host. A replay uses
+// the same memory with what is in it by then; tensors made during the recording are filled by each replay.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;  // asks for the work; returns at once
+};
+
 // What a kind of device brings beside its kernels: memory, and bytes in and out. Work on a device is done in the order
 // in which it was asked for; what reaches the host has been waited for.
 class DeviceBackend {
@@ -62,6 +72,13 @@ class DeviceBackend {
   // Writes zeros into `bytes` at the start of each of `rows` places that lie `pitch` bytes apart.
   virtual void zero(int index, void* place, std::size_t bytes, std::size_t rows, std::size_t pitch) = 0;
   virtual void synchronize(int index) = 0;  // returns when all work asked for is done; throws what went wrong in it
+
+  // Users call record(), below. Between begin and end work is not done but recorded; end undoes begin even where it
+  // throws.
+  virtual bool can_record() const { return false; }
+  virtual void begin_recording(int index);
+  virtual std::unique_ptr<Recording> end_recording(int index);
+  virtual void abandon_recording(int index) noexcept;
 };
 
 // Registers the backend of a kind, which lives for ever; true, so that it can initialise a variable.
@@ -71,5 +88,16 @@ DeviceBackend& backend_of(Device device);
 
 inline Allocator& allocator(Device device) { return backend_of(device).allocator(device.index); }
 inline void synchronize(Device device) { backend_of(device).synchronize(device.index); }
+
+// True where record() works: on GPUs.
+inline bool can_record(Device device) { return backend_of(device).can_record(); }
+// Calls `work` once, on this thread, which alone uses the device meanwhile; its work on the device is recorded and not
+// done. Memory that it allocates or releases stays with the recording until that is destroyed; tensors from before
+// that it uses must live as long. Throws ArgumentError where `work` reads from the device, writes to it from the host,
+// or waits for it, and RunError(unavailable) where the device cannot record.
+//
+//   const auto step = record(device, [&] { train_step(); });
+//   for (...) step->replay();
+std::unique_ptr<Recording> record(Device device, const std::function<void()>& work);
 
 }  // namespace weir

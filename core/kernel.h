@@ -11,6 +11,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/profile_range.h"
 
 namespace weir {
 
@@ -37,6 +38,7 @@ class Kernel<void(Parameters...)> {
     const Function function = functions_[static_cast<std::size_t>(device.kind)];
     if (function == nullptr)
       throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device));
+    const ProfileRange range(op_);
     function(std::forward<Arguments>(arguments)...);
   }
 

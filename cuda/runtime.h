@@ -1,16 +1,20 @@
-// What launchers need beside device.h: the stream of a device, and arithmetic on grids.
+// What launchers need beside device.h: the stream of a device, arithmetic on grids, names for a profiler.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 #include "core/device.h"
+#include "core/profile_range.h"
 #include "cuda/device.h"
 
 namespace weir::cuda {
 
 // The stream on which all work of a device is ordered; makes that device the calling thread's current one.
 Stream stream_of(Device device);
+
+// Names part of a launcher's work in a profiler's timeline (NVTX); whole kernels have their op's name there already.
+using Range = ProfileRange;
 
 inline constexpr int kWarp = 32;
 

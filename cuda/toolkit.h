@@ -4,28 +4,29 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
-#include <stdexcept>
+#include <utility>
+
+#include "cuda/toolkit_types.h"
 
 namespace weir::cuda {
 
-struct LaunchShape {
-  dim3 grid, block;
-  std::size_t dynamic_shared_bytes = 0;
-};
-
-using Stream = cudaStream_t;
-
+// Arguments are converted to the kernel's parameter types here and copied at once. Throws RunError naming the kernel
+// and the shape where the launch is refused; what a kernel does wrong shows in the next call that waits for it.
 template <auto kernel, class... Arguments>
-void launch(const LaunchShape& shape, Stream stream, Arguments... arguments) {
-  const auto check = [](cudaError_t error) {
-    if (error != cudaSuccess)
-      throw std::runtime_error(std::string("launch of ") + __PRETTY_FUNCTION__ + ": " + cudaGetErrorString(error));
-  };
-  if (shape.dynamic_shared_bytes > 48 * 1024)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.dynamic_shared_bytes)));
-  kernel<<<shape.grid, shape.block, shape.dynamic_shared_bytes, stream>>>(arguments...);
-  check(cudaGetLastError());
+void launch(const LaunchShape& shape, Stream stream, Arguments&&... arguments) {
+  cudaError_t error = cudaSuccess;
+  if (shape.dynamic_shared_bytes > kSharedBytesForTheAsking)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(shape.dynamic_shared_bytes));
+  if (error == cudaSuccess) {
+    cudaLaunchConfig_t config{};
+    config.gridDim = shape.grid;
+    config.blockDim = shape.block;
+    config.dynamicSmemBytes = shape.dynamic_shared_bytes;
+    config.stream = stream;
+    error = cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
+  }
+  if (error != cudaSuccess) launch_failed(__PRETTY_FUNCTION__, shape, error);
 }
 
 template <class T>

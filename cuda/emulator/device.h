@@ -9,17 +9,18 @@
 #include "cuda/emulator/intrinsics.h"
 #include "cuda/emulator/language.h"
 #include "cuda/emulator/launch.h"
+#include "cuda/emulator/queue.h"
 
 namespace weir::cuda {
 
 using emulator::LaunchShape;
 
-// Work in the order of submission; here it is done at once.
-using Stream = void*;
+// Work in the order of submission; null for a stream that never captures.
+using Stream = emulator::Queue*;
 
 template <auto kernel, class... Arguments>
-void launch(const LaunchShape& shape, Stream, Arguments&&... arguments) {
-  emulator::Launcher<kernel>::run(__PRETTY_FUNCTION__, shape, std::forward<Arguments>(arguments)...);
+void launch(const LaunchShape& shape, Stream stream, Arguments&&... arguments) {
+  emulator::Launcher<kernel>::run(__PRETTY_FUNCTION__, shape, stream, std::forward<Arguments>(arguments)...);
 }
 
 // The block's object of type T in shared memory; the same one wherever it is asked for. No constructor runs.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cuda/emulator/block.h"
+#include "cuda/emulator/queue.h"
 
 namespace weir::emulator {
 
@@ -24,16 +25,21 @@ struct Launcher;
 template <class... Parameters, void (*kernel)(Parameters...)>
 struct Launcher<kernel> {
   template <class... Arguments>
-  static void run(const std::string& name, const LaunchShape& shape, Arguments&&... arguments) {
-    // By value, converted at once, as a launch on a GPU copies its arguments.
-    const std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  static void run(const std::string& name, const LaunchShape& shape, Queue* stream, Arguments&&... arguments) {
     check_launch(name, shape);
-    run_grid(
-        shape,
-        [](const void* argument) {
-          call(*static_cast<const std::tuple<Parameters...>*>(argument), std::index_sequence_for<Parameters...>{});
-        },
-        &values);
+    // By value, converted at once, as a launch on a GPU copies its arguments.
+    auto work = [shape, values = std::tuple<Parameters...>(std::forward<Arguments>(arguments)...)] {
+      run_grid(
+          shape,
+          [](const void* argument) {
+            call(*static_cast<const std::tuple<Parameters...>*>(argument), std::index_sequence_for<Parameters...>{});
+          },
+          &values);
+    };
+    if (stream == nullptr)
+      work();
+    else
+      stream->submit(std::move(work));
   }
 
  private:
