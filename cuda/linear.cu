@@ -35,9 +35,15 @@ template <class T, class Out>
 void multiply(Device device, const Rows<T>& a, bool a_transposed, const Rows<T>& b, bool b_transposed,
               const Rows<Out>& c) {
   if (c.rows == 0 || c.cols == 0) return;
-  matrix_product(device, {.m = c.rows, .n = c.cols, .k = a_transposed ? a.rows : a.cols, .in = dtype_of<T>(),
-                          .out = dtype_of<Out>(), .a = {a.data, a.stride, a_transposed},
-                          .b = {b.data, b.stride, b_transposed}, .c = c.data, .c_stride = c.stride});
+  matrix_product(device, {.m = c.rows,
+                          .n = c.cols,
+                          .k = a_transposed ? a.rows : a.cols,
+                          .in = dtype_of<T>(),
+                          .out = dtype_of<Out>(),
+                          .a = {a.data, a.stride, a_transposed},
+                          .b = {b.data, b.stride, b_transposed},
+                          .c = c.data,
+                          .c_stride = c.stride});
 }
 
 template <class T, class P>

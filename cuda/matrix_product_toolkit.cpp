@@ -25,9 +25,9 @@ constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what NVIDIA a
 
 void check(cublasStatus_t result, const char* call, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   if (result == CUBLAS_STATUS_SUCCESS) return;
-  const ExitCode code = result == CUBLAS_STATUS_ALLOC_FAILED       ? ExitCode::out_of_memory
+  const ExitCode code = result == CUBLAS_STATUS_ALLOC_FAILED      ? ExitCode::out_of_memory
                         : result == CUBLAS_STATUS_NOT_INITIALIZED ? ExitCode::unavailable
-                                                                   : ExitCode::internal;
+                                                                  : ExitCode::internal;
   throw RunError(code, fmt::format("{} at {}:{}: {} ({})", call, file, line, cublasLtGetStatusString(result),
                                    cublasLtGetStatusName(result)));
 }
@@ -52,7 +52,8 @@ std::uint32_t alignment(const void* data, std::int64_t step, DType dtype) {
 // One matrix of cᵀ = bᵀ aᵀ: `rows` by `cols`, by columns.
 class Layout {
  public:
-  Layout(DType dtype, std::int64_t rows, std::int64_t cols, std::int64_t stride, std::int64_t batch, std::int64_t step) {
+  Layout(DType dtype, std::int64_t rows, std::int64_t cols, std::int64_t stride, std::int64_t batch,
+         std::int64_t step) {
     check(cublasLtMatrixLayoutCreate(&layout_, type_of(dtype), static_cast<std::uint64_t>(rows),
                                      static_cast<std::uint64_t>(cols), stride),
           "cublasLtMatrixLayoutCreate");
@@ -77,7 +78,8 @@ class Layout {
 // An operand as the library sees it: what lies by rows here lies there transposed by columns.
 Layout operand_layout(DType dtype, const ProductOperand& operand, std::int64_t rows, std::int64_t cols,
                       std::int64_t batch) {
-  return {dtype, operand.transposed ? rows : cols, operand.transposed ? cols : rows, operand.stride, batch, operand.step};
+  return {dtype,       operand.transposed ? rows : cols, operand.transposed ? cols : rows, operand.stride, batch,
+          operand.step};
 }
 
 // What the library needs to know of a product beside where its matrices lie.
