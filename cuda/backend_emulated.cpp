@@ -1,9 +1,11 @@
 // The emulated GPU as a device of Weir.
+#include <cstdlib>
 #include <cstring>
 
 #include "core/caching_allocator.h"
 #include "core/device.h"
 #include "cuda/emulator/device_memory.h"
+#include "cuda/index_check.h"
 #include "cuda/recording.h"
 #include "cuda/runtime.h"
 
@@ -50,10 +52,13 @@ class EmulatedBackend final : public DeviceBackend {
     const DeviceAccess access;
     std::memcpy(to, host, bytes);
   }
-  void copy_to_host(int, void* host, const void* from, std::size_t bytes) override {
+  void copy_to_host(int index, void* host, const void* from, std::size_t bytes) override {
     recorder_.refuse("a copy to the host");
-    const DeviceAccess access;
-    std::memcpy(host, from, bytes);
+    {
+      const DeviceAccess access;
+      std::memcpy(host, from, bytes);
+    }
+    cuda::check_indices({DeviceKind::cuda, index});
   }
   void zero(int, void* place, std::size_t bytes, std::size_t rows, std::size_t pitch) override {
     queue_.submit([place, bytes, rows, pitch] {
@@ -62,7 +67,10 @@ class EmulatedBackend final : public DeviceBackend {
       for (std::size_t i = 0; i < rows; ++i, row += pitch) std::memset(row, 0, bytes);
     });
   }
-  void synchronize(int) override { recorder_.refuse("waiting for the device"); }
+  void synchronize(int index) override {
+    recorder_.refuse("waiting for the device");
+    cuda::check_indices({DeviceKind::cuda, index});
+  }
 
   bool can_record() const override { return true; }
   void begin_recording(int index) override { recorder_.begin({DeviceKind::cuda, index}, &queue_, allocator_.blocks()); }
@@ -88,5 +96,6 @@ const bool registered = add_device_backend(DeviceKind::cuda, backend());
 }  // namespace
 
 cuda::Stream cuda::stream_of(Device) { return backend().stream(); }
+void* cuda::host_memory_for_kernels(Device, std::size_t bytes) { return std::calloc(1, bytes); }
 
 }  // namespace weir

@@ -7,6 +7,7 @@
 
 #include "core/tensor.h"
 #include "cuda/runtime.h"
+#include "cuda/scan.cuh"
 
 namespace weir::cuda {
 
@@ -20,30 +21,6 @@ struct RowTile {
 namespace detail {
 
 inline constexpr int kPlanThreads = 512;
-
-// The sum of what the block's threads before this one give, and of what all give.
-__device__ inline std::int64_t sum_before(std::int64_t value, std::int64_t& all) {
-  struct Shared {
-    std::int64_t warps[kPlanThreads / kWarp];
-  };
-  auto& shared_sums = shared<Shared>();
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-  std::int64_t sum = value;
-  for (int step = 1; step < kWarp; step *= 2) {
-    const std::int64_t before = __shfl_up_sync(0xffffffffu, sum, static_cast<unsigned>(step));
-    if (lane >= step) sum += before;
-  }
-  __syncthreads();  // after the last call's reads
-  if (lane == kWarp - 1) shared_sums.warps[warp] = sum;
-  __syncthreads();
-  std::int64_t before_warp = 0;
-  all = 0;
-  for (int w = 0; w < kPlanThreads / kWarp; ++w) {
-    if (w < warp) before_warp += shared_sums.warps[w];
-    all += shared_sums.warps[w];
-  }
-  return before_warp + sum - value;
-}
 
 // Group g of offsets that do not rise from 0 to `rows`, as they should, has no rows outside of these.
 __device__ inline RowTile group_rows(const std::int64_t* offsets, std::int64_t g, std::int64_t rows) {
@@ -59,15 +36,15 @@ __global__ void __launch_bounds__(kPlanThreads)
   std::int64_t used = 0;
   for (std::int64_t base = 0; base < groups; base += kPlanThreads) {
     const std::int64_t g = base + threadIdx.x;
-    std::int64_t count = 0, all;
+    std::int64_t count = 0;
     if (g < groups) {
       const RowTile whole = group_rows(offsets, g, rows);
       count = (whole.end - whole.begin + limit - 1) / limit;
       if (count < least) count = least;
     }
-    const std::int64_t before = sum_before(count, all);
-    if (g < groups) first[g] = used + before;
-    used += all;
+    const Scanned scanned = exclusive_scan<kPlanThreads>(static_cast<int>(count));
+    if (g < groups) first[g] = used + scanned.before;
+    used += scanned.total;
   }
   if (threadIdx.x == 0) first[groups] = used;
   __syncthreads();

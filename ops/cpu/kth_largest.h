@@ -19,7 +19,7 @@ using OrderKey =
 
 // a < b as numbers where order_key(a) < order_key(b). NaN comes above everything, -0 below 0.
 template <class T>
-OrderKey<T> order_key(T value) {
+constexpr OrderKey<T> order_key(T value) {
   using Key = OrderKey<T>;
   constexpr auto kSign = static_cast<Key>(Key(1) << (8 * sizeof(T) - 1));
   const auto bits = std::bit_cast<Key>(value);

@@ -1,0 +1,61 @@
+// Neighbouring elements of a row in registers: the inner loop of kernels that move or add up whole rows. And blocks of
+// threads for such kernels: x goes along a row, y over rows.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "cuda/pack.cuh"
+#include "cuda/runtime.h"
+
+namespace weir::cuda {
+
+template <class Value, int n>
+struct alignas(sizeof(Value) * n) RowValues {
+  Value at[n];
+};
+
+// So many elements at a time fill 16 bytes of the widest type.
+template <class... T>
+inline constexpr int kRowValues = static_cast<int>(16 / std::max({sizeof(T)...}));
+
+// Elements col .. col + n - 1 of a row of `cols`; those beyond the row are zero. `vectors`: the row begins at a
+// multiple of n elements, as does col.
+template <int n, class T>
+__device__ RowValues<T, n> load_values(const T* row, std::int64_t col, std::int64_t cols, bool vectors) {
+  if (vectors && col + n <= cols) return *reinterpret_cast<const RowValues<T, n>*>(row + col);
+  RowValues<T, n> result;
+#pragma unroll
+  for (int i = 0; i < n; ++i) result.at[i] = col + i < cols ? row[col + i] : T{};
+  return result;
+}
+
+// The reverse: rounds to T, and writes nothing beyond the row.
+template <class T, class Value, int n>
+__device__ void store_values(T* row, std::int64_t col, std::int64_t cols, bool vectors,
+                             const RowValues<Value, n>& values) {
+  if (vectors && col + n <= cols) {
+    RowValues<T, n> rounded;
+#pragma unroll
+    for (int i = 0; i < n; ++i) rounded.at[i] = T(static_cast<accumulate_t<Value>>(values.at[i]));
+    *reinterpret_cast<RowValues<T, n>*>(row + col) = rounded;
+  } else {
+#pragma unroll
+    for (int i = 0; i < n; ++i)
+      if (col + i < cols) row[col + i] = T(static_cast<accumulate_t<Value>>(values.at[i]));
+  }
+}
+
+inline constexpr int kRowBlockThreads = 256;
+
+// Blocks whose threads (x, y) take n elements at x * n, (x + blockDim.x) * n, ... of rows y, y + blockDim.y *
+// gridDim.x.
+inline LaunchShape row_blocks(std::int64_t rows, std::int64_t cols, int n) {
+  const std::int64_t packs = std::clamp<std::int64_t>((cols + n - 1) / n, 1, kRowBlockThreads);
+  const unsigned x = std::bit_ceil(static_cast<unsigned>(packs)), y = kRowBlockThreads / x;
+  return {blocks_for(rows, y), dim3(x, y)};
+}
+
+}  // namespace weir::cuda
