@@ -49,11 +49,19 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& y) {
                   *reshape_view(y, {y.numel() / y.size(-1), y.size(-1)}));
   const Matrices left = matrices_of(a), right = matrices_of(b);
   const Shape batch = batch_of(y);
-  const LoopSpace<3> space(batch,
-                           {batch_strides(left.owner, batch), batch_strides(right.owner, batch), batch_strides(y, batch)});
+  const LoopSpace<3> space(
+      batch, {batch_strides(left.owner, batch), batch_strides(right.owner, batch), batch_strides(y, batch)});
   const DType dtype = y.dtype();
-  MatrixProduct product{.m = y.size(-2), .n = y.size(-1), .k = a.size(-1), .batch = space.shape[-1], .in = dtype,
-                        .out = dtype, .a = left.first, .b = right.first, .c = nullptr, .c_stride = y.strides()[-2],
+  MatrixProduct product{.m = y.size(-2),
+                        .n = y.size(-1),
+                        .k = a.size(-1),
+                        .batch = space.shape[-1],
+                        .in = dtype,
+                        .out = dtype,
+                        .a = left.first,
+                        .b = right.first,
+                        .c = nullptr,
+                        .c_stride = y.strides()[-2],
                         .c_step = space.strides[2][-1]};
   product.a.step = space.strides[0][-1], product.b.step = space.strides[1][-1];
   for (std::int64_t i = 0; i < space.shape.product() / product.batch; ++i) {

@@ -17,8 +17,8 @@ struct ProductOperand {
   std::int64_t step = 0;
 };
 
-// c = alpha a b + beta c for each of `batch` triples: a [m, k], b [k, n], c [m, n]. All extents are at least 1; rows of c
-// do not overlap. With beta = 0, c is written and never read.
+// c = alpha a b + beta c for each of `batch` triples: a [m, k], b [k, n], c [m, n]. All extents are at least 1; rows of
+// c do not overlap. With beta = 0, c is written and never read.
 struct MatrixProduct {
   std::int64_t m, n, k, batch = 1;
   DType in;   // of a and b: float64, float32 or bf16; sums of bf16 products are kept in float

@@ -3,6 +3,7 @@
 
 #include "cuda/emulator/device_memory.h"
 #include "cuda/matrix_product.h"
+#include "cuda/runtime.h"
 #include "ops/cpu/gemm.h"
 
 namespace weir::cuda {
@@ -37,13 +38,15 @@ void multiply(const MatrixProduct& p) {
 
 }  // namespace
 
-void matrix_product(Device, const MatrixProduct& product) {
-  const emulator::DeviceAccess access;
-  visit_floating("matrix_product", product.in, [&]<class T>(Type<T>) {
-    if (product.out == product.in)
-      multiply<T, T>(product);
-    else if constexpr (std::is_same_v<T, bf16>)
-      multiply<bf16, float>(product);
+void matrix_product(Device device, const MatrixProduct& product) {
+  stream_of(device)->submit([product] {
+    const emulator::DeviceAccess access;
+    visit_floating("matrix_product", product.in, [&]<class T>(Type<T>) {
+      if (product.out == product.in)
+        multiply<T, T>(product);
+      else if constexpr (std::is_same_v<T, bf16>)
+        multiply<bf16, float>(product);
+    });
   });
 }
 

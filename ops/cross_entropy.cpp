@@ -19,7 +19,7 @@ constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&)>
     cross_entropy_backward_kernel{"cross_entropy backward"};
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& targets) {
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, LogitsAfterwards afterwards) {
   check_floating("cross_entropy", "logits", logits);
   check_index_dtype("cross_entropy", "targets", targets);
   if (logits.rank() == 0) throw ArgumentError("cross_entropy: expected logits with one axis or more, got shape []");
@@ -31,8 +31,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets) {
   const Tensor logsumexp = Tensor::empty({targets.numel()}, precise, logits.device());
   cross_entropy_kernel(logits.device(), logits, targets, loss, logsumexp);
   Backward back("cross_entropy", {logits}, {loss});
-  back.once_differentiable([logits = back.keep(logits), targets, logsumexp](std::span<const Tensor> dys) {
-    const Tensor x = logits.get(), dx = Tensor::empty_like(x);
+  const bool in_place = afterwards == LogitsAfterwards::gradient && is_rows_form(logits);
+  back.once_differentiable([logits = back.keep(logits), targets, logsumexp, in_place](std::span<const Tensor> dys) {
+    const Tensor x = logits.get().detach(), dx = in_place ? x : Tensor::empty_like(x);
     cross_entropy_backward_kernel(x.device(), x, targets, logsumexp, dys[0], dx);
     return std::vector{dx};
   });
@@ -81,10 +82,11 @@ void cross_entropy_backward_cpu(const Tensor& logits, const Tensor& targets, con
         const T* const row = x.row(r);
         T* const out = dx.row(r);
         const Value shift = kept[r];
-        for (std::int64_t c = 0; c < x.cols; ++c) out[c] = T(cpu::exp(static_cast<Value>(row[c]) - shift) * scale);
-        // The target's element again, so that it is rounded once.
+        // The target's element apart, so that it is rounded once; read first, for `out` may be `row`.
         const std::int64_t target = chosen[static_cast<std::size_t>(r)];
-        out[target] = T((cpu::exp(static_cast<Value>(row[target]) - shift) - 1) * scale);
+        const T of_target((cpu::exp(static_cast<Value>(row[target]) - shift) - 1) * scale);
+        for (std::int64_t c = 0; c < x.cols; ++c) out[c] = T(cpu::exp(static_cast<Value>(row[c]) - shift) * scale);
+        out[target] = of_target;
       }
     });
   });

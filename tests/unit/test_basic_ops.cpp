@@ -11,10 +11,12 @@
 #include "ops/cast.h"
 #include "ops/cpu/kth_largest.h"
 #include "ops/cpu/math.h"
+#include "ops/cross_entropy.h"
 #include "ops/keep_top_k.h"
 #include "ops/log_softmax.h"
 #include "ops/logsumexp.h"
 #include "ops/softmax.h"
+#include "ops/support/samples.h"
 #include "ops/take_along.h"
 
 using namespace weir;
@@ -138,6 +140,26 @@ TEST_CASE("basic ops: log in float is right to two units in the last place, from
   CHECK(cpu::log(INFINITY) == kInfinity);
   CHECK(std::isnan(cpu::log(-1.0f)));
   CHECK(std::isnan(cpu::log(NAN)));
+}
+
+TEST_CASE("basic ops: cross_entropy may leave the gradient where the logits were") {
+  for (const Device device : available_devices())
+    for (DType dtype : {DType::float64, DType::float32, DType::bf16}) {
+      INFO(device_name(device), ", ", dtype_name(dtype));
+      const Tensor values = to_device(converted(random_tensor({7, 301}, 3), dtype), device);
+      const Tensor targets = to_device(random_indices({7}, 4, 301), device);
+      const Tensor apart = require_gradient(clone(values)), once = require_gradient(clone(values));
+      const Tensor dloss = Tensor::full({}, 1, dtype == DType::float64 ? dtype : DType::float32, device);
+      const Tensor expected = gradient_of(cross_entropy(apart, targets), apart, dloss);
+      const Tensor got = gradient_of(cross_entropy(once, targets, LogitsAfterwards::gradient), once, dloss);
+      CHECK(got.values() == expected.values());
+      CHECK(got.raw() == once.raw());
+      CHECK(apart.values() == values.values());
+      // Of a view without unit stride the gradient is another tensor.
+      const Tensor view = require_gradient(transpose_view(clone(transpose_view(values, 0, 1)), 0, 1));
+      const Tensor of_view = gradient_of(cross_entropy(view, targets, LogitsAfterwards::gradient), view, dloss);
+      CHECK(of_view.values() == expected.values());
+    }
 }
 
 TEST_CASE("basic ops: order keys sort as the numbers do, NaN on top") {

@@ -1,9 +1,11 @@
 // Indices out of range on the emulated GPU: noted by a kernel, thrown when the host next waits for the device.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <string>
 
 #include "core/error.h"
+#include "ops/cross_entropy.h"
 #include "ops/gather_rows.h"
 #include "ops/take_along.h"
 
@@ -52,4 +54,11 @@ TEST_CASE("indices on a GPU: the first op that meets one is named") {
   take_along(x, Tensor::full({2, 1}, 4, DType::int32, kGpu));
   CHECK(message_of([&] { synchronize(kGpu); }).starts_with("gather_rows: element 0 of index is 5"));
   synchronize(kGpu);
+}
+
+TEST_CASE("indices on a GPU: a target that is no class makes the loss NaN and is thrown") {
+  const Tensor logits = Tensor::full({3, 4}, 1, DType::float32, kGpu);
+  const Tensor loss = cross_entropy(logits, indices({1, 4, 0}));
+  CHECK(message_of([&] { synchronize(kGpu); }).starts_with("cross_entropy: element 1 of targets is 4"));
+  CHECK(std::isnan(loss.item()));
 }

@@ -1,0 +1,34 @@
+#include "ops/grouped_matmul.h"
+
+#include "cuda/grouped_product.cuh"
+
+namespace weir::cuda {
+namespace {
+
+template <class T>
+using Tiles = PlainTiles;
+
+void grouped_matmul(const Tensor& x, const Tensor& weight, const Tensor& offsets, bool transposed, const Tensor& y) {
+  visit_floating("grouped_matmul", x.dtype(), [&]<class T>(Type<T>) {
+    const Tensor rows = aligned_rows<T>(x), factors = aligned_rows<T>(converted(weight, x.dtype()));
+    const RowTiles tiles(rows_form(offsets), x.size(0), Tiles<T>::kRows, 0);
+    multiply_rows<Tiles<T>, T>(x.device(), {rows_of<T>(rows)}, {rows_of<T>(factors), weight.size(1)}, transposed, tiles,
+                               Store<T>{rows_of<T>(y)});
+  });
+}
+
+void grouped_matmul_weight(const Tensor& x, const Tensor& dy, const Tensor& offsets, const Tensor& dweight) {
+  visit_floating("grouped_matmul", x.dtype(), [&]<class T>(Type<T>) {
+    const DType sum = dtype_of<accumulate_t<T>>();
+    const Tensor input = aligned_rows<T>(x), gradient = aligned_rows<T>(converted(dy, x.dtype()));
+    const Tensor sums = dweight.dtype() == sum ? dweight : Tensor::empty(dweight.shape(), sum, dweight.device());
+    multiply_groups<Tiles<T>, T>({rows_of<T>(input)}, {rows_of<T>(gradient)}, rows_form(offsets), x.size(0), sums);
+    if (dweight.dtype() != sum) copy_into(sums, dweight);
+  });
+}
+
+const bool registered = grouped_matmul_kernel.add(DeviceKind::cuda, grouped_matmul) &&
+                        grouped_matmul_weight_kernel.add(DeviceKind::cuda, grouped_matmul_weight);
+
+}  // namespace
+}  // namespace weir::cuda
