@@ -1,4 +1,7 @@
 // Packs: neighbouring elements that one instruction loads or stores, 16 bytes where nothing else is said.
+//
+// A pack lives in registers as long as its elements are named by constants: so loops over them run to n, never to the
+// number that are there, and leave the rest out by a condition or let it be zero.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +19,14 @@ struct alignas(sizeof(T) * n) Pack {
   T values[n];
 };
 
-// Elements of a pack, `step` apart, of which `count` are there; step 0 repeats one. One load if `vectors`, which says
+// Elements of a pack, `step` apart, of which `count` are there and the rest zero; step 0 repeats one. One load if `vectors`, which says
 // that the place is a multiple of the pack's size where the step is 1.
 template <class T, int n>
 __device__ Pack<T, n> load_pack(const T* place, std::int64_t step, int count, bool vectors) {
-  Pack<T, n> pack;
   if (vectors && step == 1 && count == n) return *reinterpret_cast<const Pack<T, n>*>(place);
-  for (int i = 0; i < count; ++i) pack.values[i] = place[i * step];
+  Pack<T, n> pack = {};
+  for (int i = 0; i < n; ++i)
+    if (i < count) pack.values[i] = place[i * step];
   return pack;
 }
 
@@ -32,7 +36,8 @@ __device__ void store_pack(T* place, std::int64_t step, int count, bool vectors,
   if (vectors && count == n) {
     *reinterpret_cast<Pack<T, n>*>(place) = pack;
   } else {
-    for (int i = 0; i < count; ++i) place[i * step] = pack.values[i];
+    for (int i = 0; i < n; ++i)
+      if (i < count) place[i * step] = pack.values[i];
   }
 }
 
