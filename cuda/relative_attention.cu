@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cuda/relative_attention_mma.cuh"
 #include "cuda/relative_attention_plain.cuh"
 
 namespace weir::cuda {
@@ -24,7 +25,11 @@ void relative_attention(const RelativeAttentionInputs& in, const Tensor& out, co
   if (out.numel() == 0) return;
   visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) {
     const HostProblem<T> host(in);
-    plain_forward(host.problem, out.device(), head_matrices<T>(out), per_query<accumulate_t<T>>(logsumexp));
+    const auto rows = head_matrices<T>(out);
+    const auto logs = per_query<accumulate_t<T>>(logsumexp);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (host.problem.width <= kTileWidth) return mma_forward(host.problem, out.device(), rows, logs);
+    plain_forward(host.problem, out.device(), rows, logs);
   });
 }
 
