@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cuda/relative_attention_mma.cuh"
+#include "cuda/relative_attention_mma_backward.cuh"
 #include "cuda/relative_attention_plain.cuh"
 
 namespace weir::cuda {
@@ -34,6 +35,13 @@ void relative_attention(const RelativeAttentionInputs& in, const Tensor& out, co
 }
 
 template <class T>
+void run_owners(const Problem<T>& p, Device device, const Owners& owners, const BackwardTensors<T>& t) {
+  if constexpr (std::is_same_v<T, bf16>)
+    if (p.width <= kTileWidth) return mma_backward(p, device, owners, t);
+  plain_backward(p, device, owners, t);
+}
+
+template <class T>
 void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
               const RelativeAttentionInputs& d) {
   using Sum = accumulate_t<T>;
@@ -42,23 +50,19 @@ void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor
   const Device device = out.device();
   const Owners owners(p);
   const Tensor unit_dout = with_unit_rows(dout), means = Tensor::empty_like(logsumexp);
-  const auto scratch = [&](std::int64_t rows) {  // per owner
-    return Tensor::empty(Shape{owners.count * rows * p.width}, dtype_of<Sum>(), device);
-  };
-  const Tensor partial = scratch(p.keys + 3), dq_partial = scratch(p.queries);
+  const Tensor partial = Tensor::empty(Shape{owners.count * partial_floats(p)}, dtype_of<Sum>(), device);
   const BackwardTensors<T> t{head_matrices<const T>(unit_dout),
                              per_query<Sum>(logsumexp),
                              per_query<Sum>(means),
                              head_matrices<T>(d.q),
                              head_matrices<T>(d.kv),
                              head_matrices<T>(d.kv, d.kv.strides()[3]),
-                             partial.data<Sum>(),
-                             dq_partial.data<Sum>()};
+                             partial.data<Sum>()};
   const Stream stream = stream_of(device);
   const auto heads = static_cast<unsigned>(p.heads);
   launch<means_kernel<T>>({dim3(blocks_for(p.queries, 4), heads, static_cast<unsigned>(p.batches)), dim3(kWarp, 4)},
                           stream, p, head_matrices<const T>(out), t.dout, t.means);
-  plain_backward(p, device, owners, t);
+  run_owners(p, device, owners, t);
   launch<reduce_partial_kernel<T>>({dim3(blocks_for((std::int64_t{p.keys} + 2) * p.width, 128), heads), 128}, stream, p,
                                    t.partial, owners.groups, head_matrices<T>(d.r), d.u.data<Sum>(), d.u.strides()[0],
                                    d.v.data<Sum>(), d.v.strides()[0]);
