@@ -55,9 +55,9 @@ void Recorder::abandon() noexcept {
 
 void Recorder::refuse(const char* what) const {
   if (active_)
-    throw ArgumentError(fmt::format(
-        "{} while work of {} is being recorded: a replay could not repeat it; do it before or after", what,
-        device_name(device_)));
+    throw ArgumentError(
+        fmt::format("{} while work of {} is being recorded: a replay could not repeat it; do it before or after", what,
+                    device_name(device_)));
 }
 
 }  // namespace weir::cuda
