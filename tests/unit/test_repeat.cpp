@@ -16,7 +16,7 @@ void for_each_run(F&& f) {
     if (!can_record(device)) return;
     for (DType dtype : {DType::float32, DType::bf16}) {
       if (dtype == DType::bf16 && !record.low_precision) continue;
-      INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype), " / ", device_name(device));
+      INFO(record.name, " / ", sample.name, " / ", std::string(dtype_name(dtype)), " / ", device_name(device));
       f(record, sample, device, inputs_of(sample, dtype, device));
     }
   });
@@ -42,9 +42,7 @@ TEST_CASE("repeat: the replay of a recorded op gives the same bits") {
     const std::vector<Tensor> eager = forward_and_gradients(sample, inputs, op.differentiable);
     std::vector<Tensor> recorded;
     try {
-      const auto work = record(device, [&] {
-        recorded = forward_and_gradients(sample, inputs, op.differentiable);
-      });
+      const auto work = record(device, [&] { recorded = forward_and_gradients(sample, inputs, op.differentiable); });
       for (int replay = 0; replay < 2; ++replay) {
         work->replay();
         check_same_bits(recorded, eager);
