@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "cuda/relative_attention_mma.cuh"
+#include "cuda/relative_attention_mma_backward.cuh"
 #include "cuda/relative_attention_plain.cuh"
 
 namespace weir::cuda {
@@ -24,8 +26,19 @@ void relative_attention(const RelativeAttentionInputs& in, const Tensor& out, co
   if (out.numel() == 0) return;
   visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) {
     const HostProblem<T> host(in);
-    plain_forward(host.problem, out.device(), head_matrices<T>(out), per_query<accumulate_t<T>>(logsumexp));
+    const auto rows = head_matrices<T>(out);
+    const auto logs = per_query<accumulate_t<T>>(logsumexp);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (host.problem.width <= kTileWidth) return mma_forward(host.problem, out.device(), rows, logs);
+    plain_forward(host.problem, out.device(), rows, logs);
   });
+}
+
+template <class T>
+void run_owners(const Problem<T>& p, Device device, const Owners& owners, const BackwardTensors<T>& t) {
+  if constexpr (std::is_same_v<T, bf16>)
+    if (p.width <= kTileWidth) return mma_backward(p, device, owners, t);
+  plain_backward(p, device, owners, t);
 }
 
 template <class T>
@@ -37,23 +50,19 @@ void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor
   const Device device = out.device();
   const Owners owners(p);
   const Tensor unit_dout = with_unit_rows(dout), means = Tensor::empty_like(logsumexp);
-  const auto scratch = [&](std::int64_t rows) {  // per owner
-    return Tensor::empty(Shape{owners.count * rows * p.width}, dtype_of<Sum>(), device);
-  };
-  const Tensor partial = scratch(p.keys + 3), dq_partial = scratch(p.queries);
+  const Tensor partial = Tensor::empty(Shape{owners.count * partial_floats(p)}, dtype_of<Sum>(), device);
   const BackwardTensors<T> t{head_matrices<const T>(unit_dout),
                              per_query<Sum>(logsumexp),
                              per_query<Sum>(means),
                              head_matrices<T>(d.q),
                              head_matrices<T>(d.kv),
                              head_matrices<T>(d.kv, d.kv.strides()[3]),
-                             partial.data<Sum>(),
-                             dq_partial.data<Sum>()};
+                             partial.data<Sum>()};
   const Stream stream = stream_of(device);
   const auto heads = static_cast<unsigned>(p.heads);
   launch<means_kernel<T>>({dim3(blocks_for(p.queries, 4), heads, static_cast<unsigned>(p.batches)), dim3(kWarp, 4)},
                           stream, p, head_matrices<const T>(out), t.dout, t.means);
-  plain_backward(p, device, owners, t);
+  run_owners(p, device, owners, t);
   launch<reduce_partial_kernel<T>>({dim3(blocks_for((std::int64_t{p.keys} + 2) * p.width, 128), heads), 128}, stream, p,
                                    t.partial, owners.groups, head_matrices<T>(d.r), d.u.data<Sum>(), d.u.strides()[0],
                                    d.v.data<Sum>(), d.v.strides()[0]);

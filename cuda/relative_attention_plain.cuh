@@ -330,7 +330,8 @@ struct PlainBackward {
 
 // Grid (heads, groups of batches).
 template <class T>
-__global__ void plain_backward_kernel(Problem<T> p, BackwardTensors<T> t, int n, int batches_each) {
+__global__ void plain_backward_kernel(Problem<T> p, BackwardTensors<T> t, accumulate_t<T>* dq_partial, int n,
+                                      int batches_each) {
   using Sum = accumulate_t<T>;
   const int head = static_cast<int>(blockIdx.x), group = static_cast<int>(blockIdx.y), width = p.width;
   const int owner = group * p.heads + head;
@@ -340,7 +341,7 @@ __global__ void plain_backward_kernel(Problem<T> p, BackwardTensors<T> t, int n,
   PlainBackward<T> work{p,
                         t,
                         PartialSums<T>(p, t.partial, owner),
-                        t.dq_partial + std::int64_t{owner} * p.queries * width,
+                        dq_partial + std::int64_t{owner} * p.queries * width,
                         n,
                         head,
                         operands,
@@ -361,10 +362,13 @@ __global__ void plain_backward_kernel(Problem<T> p, BackwardTensors<T> t, int n,
 
 template <class T>
 void plain_backward(const Problem<T>& p, Device device, const Owners& owners, const BackwardTensors<T>& t) {
+  using Sum = accumulate_t<T>;
+  const Tensor dq_partial =
+      Tensor::empty(Shape{std::int64_t{owners.count} * p.queries * p.width}, dtype_of<Sum>(), device);
   const PlainTile tile(11, 2, kPlainThreads, p.width, sizeof(accumulate_t<T>));
   const dim3 grid(static_cast<unsigned>(p.heads), static_cast<unsigned>(owners.groups));
-  launch<plain_backward_kernel<T>>({grid, kPlainThreads, tile.bytes}, stream_of(device), p, t, tile.size,
-                                   owners.batches_each);
+  launch<plain_backward_kernel<T>>({grid, kPlainThreads, tile.bytes}, stream_of(device), p, t, dq_partial.data<Sum>(),
+                                   tile.size, owners.batches_each);
 }
 
 }  // namespace weir::cuda::attention

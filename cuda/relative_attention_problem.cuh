@@ -116,7 +116,12 @@ struct Owners {
   int groups, batches_each, count;
 };
 
-// What backward reads beside the inputs, what it writes, and its scratch memory.
+template <class T>
+std::int64_t partial_floats(const Problem<T>& p) {  // of one owner
+  return (std::int64_t{p.keys} + 3) * p.width;
+}
+
+// What backward reads beside the inputs, and what it writes.
 template <class T>
 struct BackwardTensors {
   using Sum = accumulate_t<T>;
@@ -124,8 +129,7 @@ struct BackwardTensors {
   HeadMatrices<const T> dout;
   HeadMatrices<Sum> logsumexp, means;  // a query's mean of dweight under its weights, which is out . dout
   HeadMatrices<T> dq, dk, dvalue;
-  Sum* partial;     // [owners, S + 3, P]
-  Sum* dq_partial;  // [owners, T, P]
+  Sum* partial;  // [owners, S + 3, P]
 };
 
 template <class T>

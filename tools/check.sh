@@ -49,7 +49,8 @@ else
 fi
 # An existing folder is configured again, for a source may have been added since.
 if [ -f "$build/build.ninja" ]; then set -- "$@" --reconfigure; fi
-meson setup "$build" -Dtests=enabled "$@"
+# The kernels for GPUs are compiled for this processor, and every test of a device runs on it.
+meson setup "$build" -Dtests=enabled -Dcuda=emulated "$@"
 ninja -C "$build" ${JOBS:+-j "$JOBS"}
 
 if $sanitize; then

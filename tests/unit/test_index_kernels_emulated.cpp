@@ -133,6 +133,21 @@ TEST_CASE("rows by index on a GPU: float32 tables beside bf16") {
   }
 }
 
+TEST_CASE("rows by index on a GPU: rows wider than a block") {
+  const Tensor weight = random_tensor({20, 6}, 14), values = random_tensor({5, 1500}, 15);
+  const Tensor index = random_indices({20, 6}, 16, 5, DType::int32);
+  std::vector<std::vector<Tensor>> results;
+  for (const Device device : {Device{}, kGpu}) {
+    const Tensor w = require_gradient(to_device(weight, device)), v = require_gradient(to_device(values, device));
+    const Tensor y = gather_sum(w, to_device(index, device), v);
+    results.push_back(gradients(std::vector{y}, std::vector{w, v}, std::vector{y.detach()}));
+  }
+  for (std::size_t i = 0; i < results[0].size(); ++i) {
+    const std::vector<double> cpu = results[0][i].values(), gpu = results[1][i].values();
+    for (std::size_t j = 0; j < cpu.size(); ++j) REQUIRE(cpu[j] == doctest::Approx(gpu[j]).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("rows by index on a GPU: gradients add to a leaf's in place") {
   std::vector<std::vector<double>> sums;
   for (const Device device : {Device{}, kGpu}) {

@@ -1,0 +1,117 @@
+// The allocator behind every device: reuse, limits, and the pools of recorded work.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "core/caching_allocator.h"
+#include "core/error.h"
+
+using namespace weir;
+
+namespace {
+
+CachingAllocator allocator_of(std::size_t limit) {
+  return CachingAllocator({.allocate = [](std::size_t bytes) { return std::aligned_alloc(64, bytes); },
+                           .release = [](void* block, std::size_t) { std::free(block); },
+                           .limit_bytes = limit,
+                           .device = "test"});
+}
+
+constexpr std::size_t kBytes = 1024;
+
+}  // namespace
+
+TEST_CASE("caching allocator: a released block serves the next request of its size") {
+  CachingAllocator memory = allocator_of(1 << 20);
+  void* const block = memory.allocate(kBytes);
+  memory.release(block, kBytes);
+  CHECK(memory.allocate(kBytes - 10) == block);
+  CHECK(memory.statistics().system_allocations == 1);
+  memory.release(block, kBytes - 10);
+  memory.trim();
+  CHECK(memory.statistics().reserved_bytes == 0);
+}
+
+TEST_CASE("caching allocator: kept blocks are given back before a request is refused") {
+  CachingAllocator memory = allocator_of(4 * kBytes);
+  void* const small = memory.allocate(kBytes);
+  memory.release(small, kBytes);
+  void* const large = memory.allocate(4 * kBytes);
+  CHECK_THROWS_WITH_AS(memory.allocate(kBytes), doctest::Contains("out of memory on test"), RunError);
+  memory.release(large, 4 * kBytes);
+  memory.trim();
+}
+
+TEST_CASE("caching allocator: a pool reuses its blocks and keeps them from everybody else") {
+  CachingAllocator memory = allocator_of(1 << 20);
+  void* const kept_before = memory.allocate(kBytes);
+  memory.release(kept_before, kBytes);
+
+  memory.begin_pool();
+  void* const first = memory.allocate(kBytes);
+  CHECK(first == kept_before);  // ordinary blocks that lie idle may join
+  memory.release(first, kBytes);
+  CHECK(memory.allocate(kBytes) == first);
+  void* const outlives = memory.allocate(kBytes);
+  memory.release(first, kBytes);
+  const auto pool = memory.end_pool();
+
+  void* const outside = memory.allocate(kBytes);
+  CHECK(outside != first);
+  memory.release(outlives, kBytes);  // handed out by the pool, released after it was closed
+  void* const outside_too = memory.allocate(kBytes);
+  CHECK(outside_too != outlives);
+  CHECK(outside_too != first);
+
+  memory.trim();  // must not give back what the pool holds
+  CHECK(memory.statistics().reserved_bytes == 4 * kBytes);
+  memory.free_pool(pool);
+  memory.release(outside, kBytes);
+  memory.release(outside_too, kBytes);
+  memory.trim();
+  CHECK(memory.statistics().reserved_bytes == 0);
+  CHECK(memory.statistics().in_use_bytes == 0);
+}
+
+TEST_CASE("caching allocator: a block from before that is released while a pool is open stays with the pool") {
+  CachingAllocator memory = allocator_of(1 << 20);
+  void* const before = memory.allocate(kBytes);
+  memory.begin_pool();
+  memory.release(before, kBytes);
+  const auto pool = memory.end_pool();
+  void* const outside = memory.allocate(kBytes);
+  CHECK(outside != before);
+  memory.release(outside, kBytes);
+  memory.free_pool(pool);
+  memory.trim();
+  CHECK(memory.statistics().reserved_bytes == 0);
+}
+
+TEST_CASE("caching allocator: a block still handed out when its pool is freed becomes an ordinary one") {
+  CachingAllocator memory = allocator_of(1 << 20);
+  memory.begin_pool();
+  void* const block = memory.allocate(kBytes);
+  memory.free_pool(memory.end_pool());
+  memory.release(block, kBytes);
+  CHECK(memory.allocate(kBytes) == block);
+  memory.release(block, kBytes);
+  memory.trim();
+}
+
+TEST_CASE("caching allocator: pools do not share their blocks") {
+  CachingAllocator memory = allocator_of(1 << 20);
+  memory.begin_pool();
+  void* const first = memory.allocate(kBytes);
+  memory.release(first, kBytes);
+  const auto one = memory.end_pool();
+  memory.begin_pool();
+  void* const second = memory.allocate(kBytes);
+  CHECK(second != first);
+  memory.release(second, kBytes);
+  const auto two = memory.end_pool();
+  memory.free_pool(one);
+  memory.free_pool(two);
+  memory.trim();
+  CHECK(memory.statistics().reserved_bytes == 0);
+}
