@@ -28,6 +28,7 @@ class CachingAllocator final : public Allocator {
   void* allocate(std::size_t bytes) override;
   void release(void* block, std::size_t bytes) noexcept override;
   void trim() noexcept override;
+  std::size_t limit_bytes() const override { return system_.limit_bytes; }
   MemoryStatistics statistics() const override;
   void reset_peak() noexcept override;
 

@@ -45,7 +45,8 @@ class Allocator {
   // Never null for bytes > 0; contents unspecified; aligned to kAlignment. Throws RunError(out_of_memory).
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* block, std::size_t bytes) noexcept = 0;
-  virtual void trim() noexcept = 0;  // gives kept blocks back to the system
+  virtual void trim() noexcept = 0;             // gives kept blocks back to the system
+  virtual std::size_t limit_bytes() const = 0;  // all that may be handed out
   virtual MemoryStatistics statistics() const = 0;
   virtual void reset_peak() noexcept = 0;
 };

@@ -12,6 +12,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/profile_range.h"
+#include "core/tensor.h"
 
 namespace weir {
 
@@ -33,8 +34,10 @@ class Kernel<void(Parameters...)> {
     return true;
   }
 
+  // Throws ArgumentError where one of the tensors is on another device, RunError(unavailable) where there is no kernel.
   template <class... Arguments>
   void operator()(Device device, Arguments&&... arguments) const {
+    (check_place(device, arguments), ...);
     const Function function = functions_[static_cast<std::size_t>(device.kind)];
     if (function == nullptr)
       throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device));
@@ -45,6 +48,15 @@ class Kernel<void(Parameters...)> {
   bool has(DeviceKind kind) const { return functions_[static_cast<std::size_t>(kind)] != nullptr; }
 
  private:
+  template <class T>
+  void check_place(Device device, const T& argument) const {
+    if constexpr (std::is_same_v<T, Tensor>)
+      if (argument.defined() && argument.device() != device)
+        throw ArgumentError(std::string(op_) + ": expected all tensors on one device, got one on " +
+                            device_name(device) + " and one on " + device_name(argument.device()) +
+                            "; move one with to_device()");
+  }
+
   const char* op_;
   std::array<Function, kDeviceKinds> functions_{};
 };

@@ -36,7 +36,6 @@ std::vector<const NamedTensor*> writing_order(std::span<const NamedTensor> tenso
     if (named.name == kMetadata) complain("has the name reserved for metadata; use another name");
     if (!names.insert(named.name).second) complain("appears twice; names must be unique");
     if (!named.tensor.defined()) complain("is undefined; give it a value or leave it out");
-    if (named.tensor.device() != Device{}) complain("is not on the CPU; copy it there first");
     order.push_back(&named);
   }
   std::sort(order.begin(), order.end(), [](const NamedTensor* a, const NamedTensor* b) {

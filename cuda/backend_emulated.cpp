@@ -29,6 +29,7 @@ class PoisoningAllocator final : public Allocator {
   }
   void release(void* block, std::size_t bytes) noexcept override { blocks_.release(block, bytes); }
   void trim() noexcept override { blocks_.trim(); }
+  std::size_t limit_bytes() const override { return blocks_.limit_bytes(); }
   MemoryStatistics statistics() const override { return blocks_.statistics(); }
   void reset_peak() noexcept override { blocks_.reset_peak(); }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <nvtx3/nvToolsExt.h>
 
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "core/caching_allocator.h"
 #include "core/device.h"
 #include "core/profile_range.h"
+#include "cuda/index_check.h"
 #include "cuda/recording.h"
 #include "cuda/runtime.h"
 #include "cuda/staging.h"
@@ -108,6 +110,7 @@ class ToolkitBackend final : public DeviceBackend {
   void copy_to_host(int index, void* host, const void* from, std::size_t bytes) override {
     gpu(index).recorder().refuse("a copy to the host");
     gpu(index).staging().to_host(gpu(index).stream(), host, from, bytes);
+    cuda::check_indices({DeviceKind::cuda, index});
   }
   void zero(int index, void* place, std::size_t bytes, std::size_t rows, std::size_t pitch) override {
     if (bytes == 0 || rows == 0) return;
@@ -120,6 +123,7 @@ class ToolkitBackend final : public DeviceBackend {
   void synchronize(int index) override {
     gpu(index).recorder().refuse("waiting for the device");
     check(cudaStreamSynchronize(gpu(index).stream()), "cudaStreamSynchronize");
+    cuda::check_indices({DeviceKind::cuda, index});
   }
 
   bool can_record() const override { return true; }
@@ -179,5 +183,13 @@ const bool registered = [] {
 }  // namespace
 
 cuda::Stream cuda::stream_of(Device device) { return backend().stream(device.index); }
+
+void* cuda::host_memory_for_kernels(Device device, std::size_t bytes) {
+  stream_of(device);  // makes it the calling thread's device
+  void* place = nullptr;
+  check(cudaHostAlloc(&place, bytes, cudaHostAllocMapped | cudaHostAllocPortable), "cudaHostAlloc");
+  std::memset(place, 0, bytes);
+  return place;
+}
 
 }  // namespace weir

@@ -114,7 +114,8 @@ SwitchHead::Selection SwitchHead::select(const Tensor& x, const Parameter& selec
       reshape(linear(cast(x, dtype), selector.value), {x.size(0), x.size(1), heads_, experts_});  // [B, n, H, E]
   Tensor ranked = logits.detach();
   if (context.training && expert_dropout_ > 0) {
-    const Tensor mask = keep_mask(logits.shape(), expert_dropout_, context.random(place, layer_), dtype);
+    const Tensor mask =
+        keep_mask(logits.shape(), expert_dropout_, context.random(place, layer_), dtype, logits.device());
     ranked = ranked + weir::scale(add_scalar(mask, -1), 1e30);
   }
   const Tensor index = top_k(ranked, k_).indices;          // [B, n, H, K]

@@ -62,16 +62,18 @@ void check_vocabulary(const ModelConfig& model, const Corpus& corpus) {
                   corpus.is_bytes() ? ", the bytes of the text" : "", corpus.vocabulary(), model.vocabulary));
 }
 
-void check_before_training(const Config& config) {
+void check_before_training(const Config& config, Device device) {
   check_data(config);
   const ModelCost cost =
       model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
-  const auto needed = static_cast<double>(cost.training_bytes), there = static_cast<double>(memory_limit_bytes());
+  const auto needed = static_cast<double>(cost.training_bytes),
+             there = static_cast<double>(allocator(device).limit_bytes());
   if (needed > there)
-    throw RunError(ExitCode::out_of_memory,
-                   fmt::format("out of memory: this model and batch take about {} in training, {} are there; lower "
-                               "train.batch_size, model.segment or the model's size, or raise train.accumulate",
-                               gibibytes(needed), gibibytes(there)));
+    throw RunError(
+        ExitCode::out_of_memory,
+        fmt::format("out of memory: this model and batch take about {} in training, {} are there on {}; lower "
+                    "train.batch_size, model.segment or the model's size, or raise train.accumulate",
+                    gibibytes(needed), gibibytes(there), device_name(device)));
 }
 
 void check_settings_unchanged(const Config& saved, const Config& now, const std::string& run) {

@@ -12,7 +12,7 @@ namespace weir {
 // Refuses what cannot be trained: data with another vocabulary than the model's (ArgumentError), data that is missing,
 // damaged or too short, or has lost its tokenizer (RunError(io or bad_data)), a model and batch beyond the memory of
 // the machine (RunError(out_of_memory)).
-void check_before_training(const Config& config);
+void check_before_training(const Config& config, Device device = {});
 
 // The model knows as many tokens as the data has. Throws ArgumentError naming both.
 void check_vocabulary(const ModelConfig& model, const Corpus& corpus);

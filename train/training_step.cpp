@@ -94,7 +94,7 @@ void TrainingStep::run(const std::vector<Batch>& batches, std::vector<Memory>& m
 void TrainingStep::run_group(const Batch& batch, Memory& memory, const ForwardContext& context,
                              std::vector<FeedforwardStatistics>& statistics) {
   LanguageModelOutput out = model_(batch.inputs, memory, config_.model.memory_length(), context);
-  const Tensor loss = cross_entropy(out.logits, batch.targets);
+  const Tensor loss = cross_entropy(out.logits, batch.targets, LogitsAfterwards::gradient);
   const Tensor total = out.auxiliary_loss.defined() ? loss + out.auxiliary_loss : loss;
   const double share = 1.0 / static_cast<double>(config_.train.accumulate);
   backward(config_.train.accumulate == 1 ? total : scale(total, share));
@@ -130,13 +130,13 @@ void TrainingStep::record_step(const std::vector<Batch>& batches, const std::vec
     Memory& place = recorded_.memories.emplace_back();
     for (const Tensor& layer : memory.layers) place.layers.push_back(Tensor::empty_like(layer));
   }
+  // The memory that steps used until now goes back first; the recording has its own.
+  allocator(model_.device()).trim();
   recorded_.work = record(model_.device(), [&] {
     std::vector<Memory> next = recorded_.memories;
     run(recorded_.batches, next, 0, nullptr);
     for (std::size_t group = 0; group < next.size(); ++group) copy_each(next[group], recorded_.memories[group]);
   });
-  // The memory that steps used until now; the recording has its own.
-  allocator(model_.device()).trim();
 }
 
 void TrainingStep::replay(const std::vector<Batch>& batches, std::vector<Memory>& memories) {

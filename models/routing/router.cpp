@@ -43,8 +43,8 @@ Routed Router::operator()(const Tensor& x, std::int64_t sequences, const Forward
   const Call call{context, layer_, sequences, k_};
   Scored scored{scores_(x, call), {}};
   if (context.training && expert_dropout_ > 0)
-    scored.keep =
-        keep_mask(scored.logits.shape(), expert_dropout_, call.random(RandomPlace::expert_mask), scored.logits.dtype());
+    scored.keep = keep_mask(scored.logits.shape(), expert_dropout_, call.random(RandomPlace::expert_mask),
+                            scored.logits.dtype(), scored.logits.device());
   Tensor index;
   {
     const NoGradient guard;

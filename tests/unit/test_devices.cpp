@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
+#include "ops/add.h"
 #include "ops/support/samples.h"
 #include "temporary_directory.h"
 #include "train/checkpoint.h"
@@ -156,6 +158,18 @@ TEST_CASE("devices: a replayed step gives the bits of an eager one") {
       CHECK(replayed.update->is_recorded());
       CHECK(eager.model.parameters().values().values() == replayed.model.parameters().values().values());
     }
+  }
+}
+
+TEST_CASE("devices: tensors of two devices are refused") {
+  for (const Device device : other_devices()) {
+    const Tensor here = Tensor::full({2}, 1, DType::float32), there = to_device(here, device);
+    CHECK_THROWS_WITH_AS(add(there, here),
+                         fmt::format("add: expected all tensors on one device, got one on {} and one on cpu; move one "
+                                     "with to_device()",
+                                     device_name(device))
+                             .c_str(),
+                         ArgumentError);
   }
 }
 

@@ -22,8 +22,8 @@ struct Arguments {
   // One product over every pair of a query and a key that it sees: content, position and values make three of the
   // forward pass, their gradients eight of the backward pass.
   double flops(double products) const {
-    const double seen = static_cast<double>(segment) *
-                        (static_cast<double>(memory) + (static_cast<double>(segment) + 1) / 2);
+    const double seen =
+        static_cast<double>(segment) * (static_cast<double>(memory) + (static_cast<double>(segment) + 1) / 2);
     return 2 * products * static_cast<double>(batch * heads * head_size) * seen;
   }
 };
@@ -45,8 +45,8 @@ std::vector<Case> measure(const Arguments& a) {
   const Tensor kv = leaf({a.batch, keys, a.heads, 2, a.head_size}, dtype);
   const Tensor r = leaf({keys, a.heads, a.head_size}, dtype);
   const Tensor u = leaf({a.heads, a.head_size}, DType::float32), v = leaf({a.heads, a.head_size}, DType::float32);
-  const Tensor scale = require_gradient(
-      Tensor::full({1}, 1 / std::sqrt(static_cast<double>(a.head_size)), DType::float32, a.place()));
+  const Tensor scale =
+      require_gradient(Tensor::full({1}, 1 / std::sqrt(static_cast<double>(a.head_size)), DType::float32, a.place()));
   const Tensor dy = random_normal(q.shape(), 1, dtype, 0, a.place());
   const auto forward = [&] {
     const NoGradient guard;
@@ -63,12 +63,18 @@ std::vector<Case> measure(const Arguments& a) {
 }
 
 void print_json(const Arguments& a, const Case& c) {
-  const nlohmann::json object = {{"case", c.name},         {"seconds", c.timing.seconds},
-                                 {"spread", c.timing.spread}, {"gflops", c.gflops},
-                                 {"batch", a.batch},       {"segment", a.segment},
-                                 {"memory", a.memory},     {"heads", a.heads},
-                                 {"head_size", a.head_size}, {"dtype", a.dtype},
-                                 {"device", a.device},     {"threads", thread_count()},
+  const nlohmann::json object = {{"case", c.name},
+                                 {"seconds", c.timing.seconds},
+                                 {"spread", c.timing.spread},
+                                 {"gflops", c.gflops},
+                                 {"batch", a.batch},
+                                 {"segment", a.segment},
+                                 {"memory", a.memory},
+                                 {"heads", a.heads},
+                                 {"head_size", a.head_size},
+                                 {"dtype", a.dtype},
+                                 {"device", a.device},
+                                 {"threads", thread_count()},
                                  {"runs", a.options.runs}};
   fmt::print("{}\n", object.dump());
 }

@@ -78,7 +78,7 @@ void run_train(TrainArguments arguments) {
   const Config config = load(arguments);
   const Device device = device_from_name(arguments.device);
   if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
-  check_before_training(config);
+  check_before_training(config, device);
   const RunDirectory run(arguments.run);
   if (run.has_run() && !arguments.resume)
     throw ArgumentError(
@@ -86,11 +86,12 @@ void run_train(TrainArguments arguments) {
                     "with --run",
                     run.path()));
   watch_signals();
-  const TrainingResult result = train(
-      config, run,
-      {.resume = arguments.resume, .mode = arguments.eager ? StepMode::eager : StepMode::recorded, .device = device, .quiet = arguments.quiet || arguments.json, .should_stop = [] {
-         return stop_requested != 0;
-       }});
+  const TrainingResult result = train(config, run,
+                                      {.resume = arguments.resume,
+                                       .mode = arguments.eager ? StepMode::eager : StepMode::recorded,
+                                       .device = device,
+                                       .quiet = arguments.quiet || arguments.json,
+                                       .should_stop = [] { return stop_requested != 0; }});
   if (arguments.json) print_json(result, run.path());
   if (result.outcome == Outcome::stopped)
     throw RunError(ExitCode::stopped, fmt::format("stopped after step {}, saved in {}; continue with 'weir train "
