@@ -21,37 +21,36 @@ void check_width(std::int64_t width) {
                         ". More heads of fewer elements would do");
 }
 
+template <class T>
+bool on_tensor_cores(const RelativeAttentionInputs& in) {
+  return std::is_same_v<T, bf16> && in.q.size(3) <= kTileWidth;
+}
+
 void relative_attention(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
   check_width(in.q.size(3));
   if (out.numel() == 0) return;
   visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) {
-    const HostProblem<T> host(in);
+    const HostProblem<T> host(in, on_tensor_cores<T>(in));
     const auto rows = head_matrices<T>(out);
     const auto logs = per_query<accumulate_t<T>>(logsumexp);
     if constexpr (std::is_same_v<T, bf16>)
-      if (host.problem.width <= kTileWidth) return mma_forward(host.problem, out.device(), rows, logs);
+      if (on_tensor_cores<T>(in)) return mma_forward(host.problem, out.device(), rows, logs);
     plain_forward(host.problem, out.device(), rows, logs);
   });
-}
-
-template <class T>
-void run_owners(const Problem<T>& p, Device device, const Owners& owners, const BackwardTensors<T>& t) {
-  if constexpr (std::is_same_v<T, bf16>)
-    if (p.width <= kTileWidth) return mma_backward(p, device, owners, t);
-  plain_backward(p, device, owners, t);
 }
 
 template <class T>
 void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
               const RelativeAttentionInputs& d) {
   using Sum = accumulate_t<T>;
-  const HostProblem<T> host(in);
+  const bool tiles = on_tensor_cores<T>(in);
+  const HostProblem<T> host(in, tiles);
   const Problem<T>& p = host.problem;
   const Device device = out.device();
   const Owners owners(p);
-  const Tensor unit_dout = with_unit_rows(dout), means = Tensor::empty_like(logsumexp);
+  const Tensor own_dout = tiles ? with_vector_rows(dout) : with_unit_rows(dout), means = Tensor::empty_like(logsumexp);
   const Tensor partial = Tensor::empty(Shape{owners.count * partial_floats(p)}, dtype_of<Sum>(), device);
-  const BackwardTensors<T> t{head_matrices<const T>(unit_dout),
+  const BackwardTensors<T> t{head_matrices<const T>(own_dout),
                              per_query<Sum>(logsumexp),
                              per_query<Sum>(means),
                              head_matrices<T>(d.q),
@@ -62,7 +61,9 @@ void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor
   const auto heads = static_cast<unsigned>(p.heads);
   launch<means_kernel<T>>({dim3(blocks_for(p.queries, 4), heads, static_cast<unsigned>(p.batches)), dim3(kWarp, 4)},
                           stream, p, head_matrices<const T>(out), t.dout, t.means);
-  run_owners(p, device, owners, t);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (tiles) mma_backward(p, device, owners, t);
+  if (!tiles) plain_backward(p, device, owners, t);
   launch<reduce_partial_kernel<T>>({dim3(blocks_for((std::int64_t{p.keys} + 2) * p.width, 128), heads), 128}, stream, p,
                                    t.partial, owners.groups, head_matrices<T>(d.r), d.u.data<Sum>(), d.u.strides()[0],
                                    d.v.data<Sum>(), d.v.strides()[0]);

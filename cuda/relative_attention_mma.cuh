@@ -146,12 +146,12 @@ __global__ void __launch_bounds__(ForwardShape<width>::kThreads)
       r(p.r, 0, head, p.keys, p.width);
   const auto load_keys = [&](int number) {  // and values
     const int stage = number % 2 * kKeys;
-    load_tile<kThreads>(key.from_row(stage), kKeys, keys, number * kKeys);
-    load_tile<kThreads>(value.from_row(stage), kKeys, values, number * kKeys);
+    load_tile<kThreads, kKeys>(key.from_row(stage), keys, number * kKeys);
+    load_tile<kThreads, kKeys>(value.from_row(stage), values, number * kKeys);
   };
   const auto load_block = [&](int number) {
-    load_tile<kThreads>(ring.from_row(number % Shape::kRing * kKeys), kKeys, r,
-                        p.queries - kQueries - first + number * kKeys);
+    load_tile<kThreads, kKeys>(ring.from_row(number % Shape::kRing * kKeys), r,
+                               p.queries - kQueries - first + number * kKeys);
   };
 
   ForwardWarp<width> work;
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(ForwardShape<width>::kThreads)
   work.memory = p.memory();
   work.scratch = {reinterpret_cast<float*>(pieces.next) + warp * BandScratch<kKeys>::kFloats};
   load_keys(0);
-  load_query_tiles<kThreads>(ring, ring.from_row(kQueries), kQueries, p, batch, head, first);
+  load_query_tiles<kThreads, kQueries>(ring, ring.from_row(kQueries), p, batch, head, first);
   __syncthreads();
   work.load(ring, ring.from_row(kQueries), 16 * warp);
   __syncthreads();

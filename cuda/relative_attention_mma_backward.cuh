@@ -91,19 +91,19 @@ struct BackwardWarp {
   // --- loads
 
   __device__ void load_keys(int batch, int first_key) const {
-    load_tile<Shape::kThreads>(tiles.key, n, {p.k, batch, head, p.keys, p.width}, first_key);
-    load_tile<Shape::kThreads>(tiles.value, n, {p.value, batch, head, p.keys, p.width}, first_key);
+    load_tile<Shape::kThreads, n>(tiles.key, {p.k, batch, head, p.keys, p.width}, first_key);
+    load_tile<Shape::kThreads, n>(tiles.value, {p.value, batch, head, p.keys, p.width}, first_key);
   }
   // The first row of r in block `number`.
   __device__ int block_row(int number, int first_key) const { return p.queries - n - number * n + first_key; }
 
   __device__ void load_block(int number, int first_key) const {
-    load_tile<Shape::kThreads>(tiles.r.from_row((number + 2) % 2 * n), n, {p.r, 0, head, p.keys, p.width},
-                               block_row(number, first_key));
+    load_tile<Shape::kThreads, n>(tiles.r.from_row((number + 2) % 2 * n), {p.r, 0, head, p.keys, p.width},
+                                  block_row(number, first_key));
   }
   __device__ void load_queries(int batch, int number) const {
-    load_tile<Shape::kThreads>(tiles.dout, n, {t.dout, batch, head, p.queries, p.width}, number * n);
-    load_query_tiles<Shape::kThreads>(tiles.content, tiles.position, n, p, batch, head, number * n);
+    load_tile<Shape::kThreads, n>(tiles.dout, {t.dout, batch, head, p.queries, p.width}, number * n);
+    load_query_tiles<Shape::kThreads, n>(tiles.content, tiles.position, p, batch, head, number * n);
   }
 
   // --- pairs: the softmax and the gradient of the raw scores of 16 queries and half the tile's keys

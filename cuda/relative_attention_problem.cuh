@@ -26,6 +26,17 @@ inline Tensor with_unit_rows(const Tensor& t) {
   return t.numel() == 0 || t.size(-1) == 1 || t.strides()[-1] == 1 ? t : clone(t);
 }
 
+// `t` itself where besides its rows begin at multiples of 16 bytes, for tensor cores' tiles, else a copy: one pass over
+// memory, where the tiles would be loaded element by element many times.
+inline Tensor with_vector_rows(const Tensor& t) {
+  if (t.numel() == 0) return t;
+  const auto elements = static_cast<std::int64_t>(16 / dtype_size(t.dtype()));
+  bool vectors = reinterpret_cast<std::uintptr_t>(t.raw()) % 16 == 0 && (t.size(-1) == 1 || t.strides()[-1] == 1);
+  for (int axis = 0; axis + 1 < t.rank(); ++axis)
+    vectors = vectors && (t.size(axis) == 1 || t.strides()[axis] % elements == 0);
+  return vectors ? t : clone(t);
+}
+
 // Of axes (batch, row, head, ..., element), or (row, head, element) where every batch has the same matrix.
 template <class T>
 HeadMatrices<T> head_matrices(const Tensor& t, std::int64_t offset = 0) {
@@ -54,15 +65,15 @@ struct Problem {
   __host__ __device__ int memory() const { return keys - queries; }
 };
 
-// The problem, and the tensors that its pointers point into.
+// The problem, and the tensors that its pointers point into. `tiles`: for tensor cores.
 template <class T>
 struct HostProblem {
   using Sum = accumulate_t<T>;
 
-  explicit HostProblem(const RelativeAttentionInputs& in)
+  HostProblem(const RelativeAttentionInputs& in, bool tiles)
       : q(with_unit_rows(in.q)),
-        kv(with_unit_rows(in.kv)),
-        r(with_unit_rows(in.r)),
+        kv(tiles ? with_vector_rows(in.kv) : with_unit_rows(in.kv)),
+        r(tiles ? with_vector_rows(in.r) : with_unit_rows(in.r)),
         u(with_unit_rows(in.u)),
         v(with_unit_rows(in.v)),
         problem{static_cast<int>(q.size(0)),

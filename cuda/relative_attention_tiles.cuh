@@ -33,60 +33,46 @@ struct TilePieces {
   }
 };
 
-// A matrix [rows, columns] in global memory that tiles are loaded from.
+// A matrix [rows, columns] in global memory that tiles are loaded from; its rows begin at multiples of 16 bytes.
 struct TileSource {
   const bf16* data;
   std::int64_t step;
   int rows, columns;
-  bool vectors;  // every row begins at a multiple of 16 bytes
 
   __device__ TileSource(const HeadMatrices<const bf16>& matrices, int batch, int head, int rows_, int columns_)
-      : data(matrices.row(batch, head, 0)),
-        step(matrices.row_step),
-        rows(rows_),
-        columns(columns_),
-        vectors(reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && step % 8 == 0) {}
+      : data(matrices.row(batch, head, 0)), step(matrices.row_step), rows(rows_), columns(columns_) {}
 };
 
-// to[i] = row first + i of the matrix, zeros outside of it, by all `threads` of the block. Rows on 16-byte boundaries
-// are copied asynchronously: the caller commits and waits.
-template <int threads, int width>
-__device__ void load_tile(const Tile<width>& to, int count, const TileSource& from, int first) {
-  if (from.vectors) {
-    constexpr int kPacks = width / 8;
-    for (int item = static_cast<int>(threadIdx.x); item < count * kPacks; item += threads) {
-      const int i = item / kPacks, e = item % kPacks * 8, row = first + i;
-      const int bytes = row >= 0 && row < from.rows ? max(0, min(16, 2 * (from.columns - e))) : 0;
-      copy_16_async(to.row(i) + e, bytes > 0 ? from.data + row * from.step + e : from.data, bytes);
-    }
-  } else {
-    constexpr int kPairs = width / 2;
-    for (int item = static_cast<int>(threadIdx.x); item < count * kPairs; item += threads) {
-      const int i = item / kPairs, e = item % kPairs * 2, row = first + i;
-      const bool inside = row >= 0 && row < from.rows;
-      const bf16* const place = from.data + row * from.step + e;
-      const bf16 a = inside && e < from.columns ? place[0] : bf16();
-      const bf16 b = inside && e + 1 < from.columns ? place[1] : bf16();
-      *reinterpret_cast<std::uint32_t*>(to.row(i) + e) = pack(a, b);
-    }
+// to[i] = row first + i of the matrix for the tile's first `count` rows, zeros outside of it, by all `threads` of the
+// block. Asynchronously: the caller commits and waits.
+template <int threads, int count, int width>
+__device__ void load_tile(const Tile<width>& to, const TileSource& from, int first) {
+  constexpr int kPacks = width / 8;
+  for (int item = static_cast<int>(threadIdx.x); item < count * kPacks; item += threads) {
+    const int i = item / kPacks, e = item % kPacks * 8, row = first + i;
+    const int bytes = row >= 0 && row < from.rows ? max(0, min(16, 2 * (from.columns - e))) : 0;
+    copy_16_async(to.row(i) + e, bytes > 0 ? from.data + row * from.step + e : from.data, bytes);
   }
 }
 
 // q + u and q + v of `count` queries from `first` on, rounded to bf16; zeros outside.
-template <int threads, int width>
-__device__ void load_query_tiles(const Tile<width>& content, const Tile<width>& position, int count,
-                                 const Problem<bf16>& p, int batch, int head, int first) {
+template <int threads, int count, int width>
+__device__ void load_query_tiles(const Tile<width>& content, const Tile<width>& position, const Problem<bf16>& p,
+                                 int batch, int head, int first) {
+  constexpr int kPairs = width / 2;
   const float *const u = p.u + head * p.u_step, *const v = p.v + head * p.v_step;
-  for (int item = static_cast<int>(threadIdx.x); item < count * width; item += threads) {
-    const int i = item / width, e = item % width;
-    bf16 with_u, with_v;
-    if (first + i < p.queries && e < p.width) {
+  for (int item = static_cast<int>(threadIdx.x); item < count * kPairs; item += threads) {
+    const int i = item / kPairs, pair = item % kPairs * 2;
+    bf16 with_u[2], with_v[2];
+    for (int r = 0; r < 2; ++r) {
+      const int e = pair + r;
+      if (first + i >= p.queries || e >= p.width) continue;
       const float q = p.q.row(batch, head, first + i)[e];
-      with_u = bf16(q + u[e]);
-      with_v = bf16(q + v[e]);
+      with_u[r] = bf16(q + u[e]);
+      with_v[r] = bf16(q + v[e]);
     }
-    content.row(i)[e] = with_u;
-    position.row(i)[e] = with_v;
+    *reinterpret_cast<std::uint32_t*>(content.row(i) + pair) = pack(with_u[0], with_u[1]);
+    *reinterpret_cast<std::uint32_t*>(position.row(i) + pair) = pack(with_v[0], with_v[1]);
   }
 }
 
