@@ -12,7 +12,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-build=build-gpu
+build='build-gpu'
 make=true
 while [ $# -gt 0 ]; do
   case $1 in
