@@ -14,7 +14,7 @@
 
 #include "core/copy.h"
 #include "cuda/pack.cuh"
-#include "cuda/row_tiles.cuh"
+#include "cuda/row_tiles.h"
 #include "cuda/runtime.h"
 
 namespace weir::cuda {

@@ -58,10 +58,11 @@ std::vector<Tensor> leaves_of(const Case& c, DType activations, DType parameters
 Tensor index_of(const Case& c) { return Tensor::from_values({c.n, c.k}, c.index, DType::int32); }
 
 // y, then the gradients of x, gate, w1, w2.
-std::vector<Tensor> run(Experts experts, const Case& c, const std::vector<Tensor>& leaves,
-                        const ExpertOptions& options = {}) {
-  const Tensor y = experts(leaves[0], leaves[1], index_of(c), leaves[2], leaves[3], options);
-  const Tensor dy = converted(random_tensor({c.n, c.d}, 5), y.dtype());
+std::vector<Tensor> run(Experts experts, const Case& c, std::vector<Tensor> leaves, const ExpertOptions& options = {},
+                        Device device = {}) {
+  for (Tensor& t : leaves) require_gradient(t = to_device(t, device).detach());
+  const Tensor y = experts(leaves[0], leaves[1], to_device(index_of(c), device), leaves[2], leaves[3], options);
+  const Tensor dy = to_device(converted(random_tensor({c.n, c.d}, 5), y.dtype()), device);
   std::vector<Tensor> result = gradients(std::span(&y, 1), leaves, std::span(&dy, 1));
   result.insert(result.begin(), y);
   return result;
@@ -88,11 +89,14 @@ TEST_CASE("moe: the fused experts agree with the composed ones") {
   for (const Case& c : cases()) {
     for (const auto& [dtype, tolerance] : {std::pair{DType::float64, 1e-12}, std::pair{DType::float32, 1e-5}}) {
       const auto leaves = leaves_of(c, dtype, dtype);
-      const auto fused = run(expert_feedforward, c, leaves), composed = run(expert_feedforward_composed, c, leaves);
-      for (std::size_t i = 0; i < fused.size(); ++i) {
-        INFO(c.name, " / ", dtype_name(dtype), " / ", kNames[i]);
-        CHECK(difference(composed[i], Tensor::zeros_like(composed[i])) > 0.01);
-        CHECK(difference(fused[i], composed[i]) < tolerance);
+      const auto composed = run(expert_feedforward_composed, c, leaves);
+      for (const Device device : available_devices()) {
+        const auto fused = run(expert_feedforward, c, leaves, {}, device);
+        for (std::size_t i = 0; i < fused.size(); ++i) {
+          INFO(c.name, " / ", dtype_name(dtype), " / ", kNames[i], " / ", device_name(device));
+          CHECK(difference(composed[i], Tensor::zeros_like(composed[i])) > 0.01);
+          CHECK(difference(fused[i], composed[i]) < tolerance);
+        }
       }
     }
   }
@@ -100,13 +104,14 @@ TEST_CASE("moe: the fused experts agree with the composed ones") {
 
 TEST_CASE("moe: an expert without tokens gets a gradient of zero") {
   const Case c = make_case("half idle", 30, 4, 1, [](auto n, auto) { return n % 2; });
-  for (DType dtype : {DType::float32, DType::bf16}) {
-    const auto fused = run(expert_feedforward, c, leaves_of(c, dtype, dtype));
-    for (const Tensor& dw : {fused[3], fused[4]}) {
-      const std::vector<double> idle = slice_view(dw, 0, 2, 4).values();
-      CHECK(std::all_of(idle.begin(), idle.end(), [](double v) { return v == 0; }));
+  for (const Device device : available_devices())
+    for (DType dtype : {DType::float32, DType::bf16}) {
+      const auto fused = run(expert_feedforward, c, leaves_of(c, dtype, dtype), {}, device);
+      for (const Tensor& dw : {fused[3], fused[4]}) {
+        const std::vector<double> idle = slice_view(dw, 0, 2, 4).values();
+        CHECK(std::all_of(idle.begin(), idle.end(), [](double v) { return v == 0; }));
+      }
     }
-  }
 }
 
 TEST_CASE("moe: the composed experts are twice differentiable") {
@@ -130,12 +135,14 @@ TEST_CASE("moe: bf16 tokens with float32 parameters") {
       leaves[i] = require_gradient(converted(rounded, leaves[i].dtype()).detach());
       exact_leaves[i] = require_gradient(converted(rounded, DType::float64).detach());
     }
-    const auto mixed = run(expert_feedforward, c, leaves);
     const auto exact = run(expert_feedforward_composed, c, exact_leaves);
-    for (std::size_t i = 0; i < mixed.size(); ++i) {
-      INFO(c.name, " / ", kNames[i]);
-      CHECK(mixed[i].dtype() == (i < 2 ? DType::bf16 : DType::float32));
-      CHECK(difference(mixed[i], exact[i]) < 2e-2);
+    for (const Device device : available_devices()) {
+      const auto mixed = run(expert_feedforward, c, leaves, {}, device);
+      for (std::size_t i = 0; i < mixed.size(); ++i) {
+        INFO(c.name, " / ", kNames[i], " / ", device_name(device));
+        CHECK(mixed[i].dtype() == (i < 2 ? DType::bf16 : DType::float32));
+        CHECK(difference(mixed[i], exact[i]) < 2e-2);
+      }
     }
   }
 }
@@ -143,18 +150,22 @@ TEST_CASE("moe: bf16 tokens with float32 parameters") {
 TEST_CASE("moe: grouped_matmul of bf16 rows and float32 weights has float32 weight gradients") {
   const Tensor offsets = Tensor::from_values({4}, std::vector<double>{0, 40, 40, 325}, DType::int64);
   const Tensor x = random_tensor({325, 13}, 1), w = random_tensor({3, 13, 9}, 2), dy = random_tensor({325, 9}, 3);
-  const auto gradients_in = [&](DType rows, DType weights) {
-    const std::vector<Tensor> leaves = {require_gradient(converted(converted(x, DType::bf16), rows).detach()),
-                                        require_gradient(converted(w, weights).detach())};
-    const Tensor y = grouped_matmul(leaves[0], leaves[1], offsets), weighting = converted(dy, rows);
+  const auto gradients_in = [&](DType rows, DType weights, Device device) {
+    const auto leaf = [&](const Tensor& t) { return require_gradient(to_device(t, device).detach()); };
+    const std::vector<Tensor> leaves = {leaf(converted(converted(x, DType::bf16), rows)), leaf(converted(w, weights))};
+    const Tensor y = grouped_matmul(leaves[0], leaves[1], to_device(offsets, device)),
+                 weighting = to_device(converted(dy, rows), device);
     auto result = gradients(std::span(&y, 1), leaves, std::span(&weighting, 1));
     result.push_back(y);
     return result;
   };
-  const auto mixed = gradients_in(DType::bf16, DType::float32), exact = gradients_in(DType::float64, DType::float64);
-  CHECK(mixed[0].dtype() == DType::bf16);
-  CHECK(mixed[1].dtype() == DType::float32);
-  for (std::size_t i = 0; i < mixed.size(); ++i) CHECK(difference(mixed[i], exact[i]) < 2e-2);
+  const auto exact = gradients_in(DType::float64, DType::float64, {});
+  for (const Device device : available_devices()) {
+    const auto mixed = gradients_in(DType::bf16, DType::float32, device);
+    CHECK(mixed[0].dtype() == DType::bf16);
+    CHECK(mixed[1].dtype() == DType::float32);
+    for (std::size_t i = 0; i < mixed.size(); ++i) CHECK(difference(mixed[i], exact[i]) < 2e-2);
+  }
 }
 
 TEST_CASE("moe: top_k takes the lower index of equals and NaN last") {
@@ -185,17 +196,20 @@ TEST_CASE("moe: dropout and hidden_k, fused against composed") {
          {ExpertOptions{.dropout = 0.3, .random = random}, ExpertOptions{.hidden_k = 1}, ExpertOptions{.hidden_k = 4},
           ExpertOptions{.hidden_k = c.k * c.g}, ExpertOptions{.dropout = 0.3, .hidden_k = 2, .random = random}}) {
       const auto leaves = leaves_of(c, DType::float64, DType::float64);
-      const auto fused = run(expert_feedforward, c, leaves, options),
-                 composed = run(expert_feedforward_composed, c, leaves, options),
+      const auto composed = run(expert_feedforward_composed, c, leaves, options),
                  all = run(expert_feedforward, c, leaves);
-      for (std::size_t i = 0; i < fused.size(); ++i) {
-        INFO(c.name, " / dropout ", options.dropout, " / hidden_k ", options.hidden_k, " / ", kNames[i]);
-        CHECK(difference(fused[i], composed[i]) < 1e-12);
-        CHECK((difference(fused[i], all[i]) > 1e-3) == (options.hidden_k != c.k * c.g));
+      for (const Device device : available_devices()) {
+        const auto fused = run(expert_feedforward, c, leaves, options, device);
+        for (std::size_t i = 0; i < fused.size(); ++i) {
+          INFO(c.name, " / dropout ", options.dropout, " / hidden_k ", options.hidden_k, " / ", kNames[i], " / ",
+               device_name(device));
+          CHECK(difference(fused[i], composed[i]) < 1e-12);
+          CHECK((difference(fused[i], all[i]) > 1e-3) == (options.hidden_k != c.k * c.g));
+        }
+        if (options.hidden_k > 0) continue;  // rounding changes which are the largest
+        const auto rounded = run(expert_feedforward, c, leaves_of(c, DType::bf16, DType::float32), options, device);
+        CHECK(difference(rounded[0], fused[0]) < 0.03);
       }
-      if (options.hidden_k > 0) continue;  // rounding changes which are the largest
-      const auto rounded = run(expert_feedforward, c, leaves_of(c, DType::bf16, DType::float32), options);
-      CHECK(difference(rounded[0], fused[0]) < 0.03);
     }
   }
 }
