@@ -29,8 +29,8 @@ inline int columns_width(std::int64_t cols, int n, int widest) {
 }
 
 // out[s * cols + c] = sum over rows begin .. end - 1 of what add(row, col, count, sums) adds to sums[s * n + i], which
-// is sum s of column c = col + i, of which `count` are wanted; for the columns first_col .. first_col + width * n - 1. Every thread of a
-// block of kColumnThreads must call it.
+// is sum s of column c = col + i, of which `count` are wanted; for the columns first_col .. first_col + width * n - 1.
+// Every thread of a block of kColumnThreads must call it.
 template <int kSums, int n, class Value, class Out, class AddRow>
 __device__ void sum_columns(std::int64_t begin, std::int64_t end, std::int64_t first_col, std::int64_t cols, int width,
                             Out* out, AddRow&& add) {

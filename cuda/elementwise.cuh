@@ -1,5 +1,5 @@
-// The element-wise engine of the GPU: one kernel for every op of the form out[i] = f(a[i], b[i], ...), with broadcasting
-// and any strides. f is a functor on the accumulation type (float for bf16).
+// The element-wise engine of the GPU: one kernel for every op of the form out[i] = f(a[i], b[i], ...), with
+// broadcasting and any strides. f is a functor on the accumulation type (float for bf16).
 //
 //   struct Square {
 //     template <class Value>
@@ -54,7 +54,8 @@ __global__ void elementwise_kernel(Out* out, F f, LoopSpace<sizeof...(In) + 1> s
       const std::int64_t step = space.strides[kInputs][-1];
       make_pack<Out, n, F, In...>(out + space.offset(kInputs, row) + first * step, step, count, vectors, f, indices,
                                   steps, in + space.offset(I, row) + first * steps[I]...);
-    }(std::make_index_sequence<kInputs>{});
+    }
+    (std::make_index_sequence<kInputs>{});
   }
 }
 

@@ -6,8 +6,8 @@
 // Rows may be gathered on the way: row i of an operand is then row pairs[i] / slots of its memory. Two engines cut the
 // work into tiles; each says how: PlainTiles, here, for every type, and TensorCoreTiles, in grouped_gemm.cuh, for bf16.
 //
-// An epilogue is a functor, epilogue(row, col, count, values): the sums values[0 .. count - 1] of c[row, col ..]. Half a
-// warp shares a row and calls together, with count 0 where there is nothing, so it may shuffle.
+// An epilogue is a functor, epilogue(row, col, count, values): the sums values[0 .. count - 1] of c[row, col ..]. Half
+// a warp shares a row and calls together, with count 0 where there is nothing, so it may shuffle.
 #pragma once
 
 #include <cstdint>
@@ -107,8 +107,8 @@ __device__ void multiply_tile(std::int64_t inner, const A& a, const B& b, Sum (&
 template <class Row, bool along_inner>
 struct TileOperand {
   static constexpr bool kAlongInner = along_inner;
-  Row row;              // the pointer to a row's first element
-  std::int64_t first;   // of the tile, among `outers`
+  Row row;             // the pointer to a row's first element
+  std::int64_t first;  // of the tile, among `outers`
   std::int64_t outers;
 
   __device__ auto operator()(int outer, std::int64_t k) const {
@@ -134,8 +134,7 @@ __global__ void __launch_bounds__(kPlainThreads)
   if (tile.group < 0) return;
   Sum sums[kPlainPack][kPlainPack] = {};
   multiply_tile(
-      inner,
-      tile_operand<true>([&](std::int64_t i) { return a.row(tile.begin + i); }, 0, tile.end - tile.begin),
+      inner, tile_operand<true>([&](std::int64_t i) { return a.row(tile.begin + i); }, 0, tile.end - tile.begin),
       tile_operand<transposed>([&](std::int64_t i) { return weight.row(tile.group, i); }, first_col, cols), sums);
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t row = tile.begin + thread / 16 * kPlainPack, col = first_col + thread % 16 * kPlainPack;
@@ -233,7 +232,8 @@ void multiply_groups(const GatheredRows<T>& a, const GatheredRows<T>& b, const T
   if (out.numel() == 0) return;
   const Device device = out.device();
   const std::int64_t height = out.size(1), cols = out.size(2),
-                     per_group = (height + Tiles::kRows - 1) / Tiles::kRows * ((cols + Tiles::kCols - 1) / Tiles::kCols),
+                     per_group =
+                         (height + Tiles::kRows - 1) / Tiles::kRows * ((cols + Tiles::kCols - 1) / Tiles::kCols),
                      limit = unit_rows(rows, per_group);
   const RowTiles units(offsets, rows, limit, 1);
   const Tensor parts = Tensor::empty({rows / limit * height, cols}, dtype_of<Sum>(), device);

@@ -19,8 +19,8 @@ struct alignas(sizeof(T) * n) Pack {
   T values[n];
 };
 
-// Elements of a pack, `step` apart, of which `count` are there and the rest zero; step 0 repeats one. One load if `vectors`, which says
-// that the place is a multiple of the pack's size where the step is 1.
+// Elements of a pack, `step` apart, of which `count` are there and the rest zero; step 0 repeats one. One load if
+// `vectors`, which says that the place is a multiple of the pack's size where the step is 1.
 template <class T, int n>
 __device__ Pack<T, n> load_pack(const T* place, std::int64_t step, int count, bool vectors) {
   if (vectors && step == 1 && count == n) return *reinterpret_cast<const Pack<T, n>*>(place);

@@ -1,5 +1,5 @@
-// Reductions within a warp and within a block, in a fixed order; and teams of threads that share a row. A kernel written
-// for a team serves short rows, eight lanes each, as well as long ones, a block each:
+// Reductions within a warp and within a block, in a fixed order; and teams of threads that share a row. A kernel
+// written for a team serves short rows, eight lanes each, as well as long ones, a block each:
 //
 //   template <class T, class Team>
 //   __global__ void sum_rows(Rows<T> x, T* y, bool vectors) {

@@ -159,13 +159,21 @@ void grouped_matmul_weight_cpu(const Tensor& x, const Tensor& dy, const Tensor& 
 const bool on_cpu = grouped_matmul_kernel.add(DeviceKind::cpu, grouped_matmul_cpu) &&
                     grouped_matmul_weight_kernel.add(DeviceKind::cpu, grouped_matmul_weight_cpu);
 
+// One element at a time: no copy from the host, so that a device can record it.
+Tensor offsets_on(Device device, const std::vector<double>& offsets) {
+  const Tensor t = Tensor::empty({static_cast<std::int64_t>(offsets.size())}, DType::int64, device);
+  for (std::size_t i = 0; i < offsets.size(); ++i) fill(t.strided({}, {}, static_cast<std::int64_t>(i)), offsets[i]);
+  return t;
+}
+
 // `offsets` is no input of the sample, so that all inputs of the size-one sample have one element.
 Sample grouped_sample(const std::string& name, std::int64_t d, std::int64_t g, const std::vector<double>& offsets) {
   const auto groups = static_cast<std::int64_t>(offsets.size()) - 1, rows = static_cast<std::int64_t>(offsets.back());
-  const Tensor bounds = Tensor::from_values({groups + 1}, offsets, DType::int64);
   return {name,
           {random_tensor({rows, d}, 31), random_tensor({groups, d, g}, 32)},
-          [bounds](std::span<const Tensor> in) { return std::vector{grouped_matmul(in[0], in[1], bounds)}; },
+          [offsets](std::span<const Tensor> in) {
+            return std::vector{grouped_matmul(in[0], in[1], offsets_on(in[0].device(), offsets))};
+          },
           [offsets, rows, d, g](std::span<const Tensor> in) {
             const std::vector<double> x = in[0].values(), w = in[1].values();
             std::vector<double> y;

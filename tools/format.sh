@@ -16,4 +16,4 @@ case ${1-} in
     ;;
 esac
 cd "$(dirname "$0")/.."
-git ls-files -z -- '*.h' '*.cpp' '*.cu' | xargs -0 clang-format "$@"
+git ls-files -z -- '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 clang-format "$@"

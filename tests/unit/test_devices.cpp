@@ -141,15 +141,15 @@ TEST_CASE("devices: training follows the CPU's losses, float32 and bf16") {
 TEST_CASE("devices: a replayed step gives the bits of an eager one") {
   for (const Device device : other_devices()) {
     if (!can_record(device)) continue;
-    for (const Variant& variant : variants()) {
+    for (const Variant& variant : {variants()[0], variants()[4], variants()[5], variants()[12]}) {
       Config config = base_config();
       variant.change(config);
       config.model.precision = "bf16";
       resolve(config);
       Run eager(config, DType::float32, device, StepMode::eager), replayed(config, DType::float32, device);
       INFO(variant.name, " / ", device_name(device));
-      for (std::int64_t step = 0; step < 12; ++step) {
-        if (step == 9) eager.memories.clear(), replayed.memories.clear();  // an epoch ends
+      for (std::int64_t step = 0; step < 9; ++step) {                      // recorded at 3, and again replayed at 8
+        if (step == 6) eager.memories.clear(), replayed.memories.clear();  // an epoch ends
         const TrainingStep::Result a = eager.step(step), b = replayed.step(step);
         CHECK(a.loss == b.loss);
         CHECK(a.gradient_norm == b.gradient_norm);
