@@ -10,7 +10,7 @@
 //              dx[token] = the sum of its rows of dhidden w1ᵀ
 #include "ops/expert_feedforward.h"
 
-#include "cuda/grouped_product.cuh"
+#include "cuda/grouped_gemm.cuh"
 #include "cuda/warp_top_k.cuh"
 #include "ops/cpu/keep.h"
 #include "ops/cpu/kth_largest.h"
@@ -22,7 +22,7 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class T>
-using Tiles = PlainTiles;
+using Tiles = FastTiles<T>;
 
 // A number for each pair, n * slots + k: [N, slots].
 template <class Sum>
@@ -223,8 +223,8 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
   const std::int32_t* const pair_of_row = state.pair_of_row.data<std::int32_t>();
   const OfPairs<Sum> gates{rows_of<Sum>(gate_rows)};
   const RowTiles tiles(state.offsets, pairs, Tiles<T>::kRows, 0);
-  multiply_rows<Tiles<T>, T>(
-      device, tokens_of<T>(token_rows, state, slots), matrices<T>(state.w1), false, tiles,
+  multiply_rows<Tiles<T>, false>(
+      device, tokens_of<T>(token_rows, state, slots), matrices<T>(state.w1), tiles,
       Rectify<T>{hidden, pair_of_row, options.dropout > 0 ? cpu::keep_threshold(options.dropout) : 0,
                  static_cast<Sum>(state.kept_scale), options.random});
   if (options.hidden_k > 0 && options.hidden_k < slots * hidden.cols) {
@@ -232,8 +232,8 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
     launch<keep_largest<T>>(warps.shape, stream_of(device), hidden, state.row_of_pair.data<std::int32_t>(), gates,
                             static_cast<int>(options.hidden_k), warps.scratch.warps);
   }
-  multiply_rows<Tiles<T>, T>(device, {hidden}, matrices<T>(state.w2), false, tiles,
-                             Gate<T>{rows_of<T>(expanded), pair_of_row, gates});
+  multiply_rows<Tiles<T>, false, T>(device, {hidden}, matrices<T>(state.w2), tiles,
+                                    Gate<T>{rows_of<T>(expanded), pair_of_row, gates});
   combine<T>(expanded, state, slots, y);
 }
 
@@ -262,15 +262,15 @@ void backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState&
   const Tensor products = Tensor::empty({(units + Tiles<T>::kCols - 1) / Tiles<T>::kCols, pairs}, sum, device);
   const std::int32_t* const pair_of_row = state.pair_of_row.data<std::int32_t>();
   const RowTiles tiles(state.offsets, pairs, Tiles<T>::kRows, 0);
-  multiply_rows<Tiles<T>, T>(device, tokens_of<T>(dy_rows, state, slots), matrices<T>(state.w2), true, tiles,
-                             ThroughGate<T>{rows_of<T>(state.hidden),
-                                            rows_of<T>(gated),
-                                            rows_of<T>(dhidden),
-                                            pair_of_row,
-                                            {rows_of<Sum>(gate_rows)},
-                                            static_cast<Sum>(state.kept_scale),
-                                            rows_of<Sum>(products),
-                                            Tiles<T>::kCols});
+  multiply_rows<Tiles<T>, true>(device, tokens_of<T>(dy_rows, state, slots), matrices<T>(state.w2), tiles,
+                                ThroughGate<T>{rows_of<T>(state.hidden),
+                                               rows_of<T>(gated),
+                                               rows_of<T>(dhidden),
+                                               pair_of_row,
+                                               {rows_of<Sum>(gate_rows)},
+                                               static_cast<Sum>(state.kept_scale),
+                                               rows_of<Sum>(products),
+                                               Tiles<T>::kCols});
   launch<add_gate_products<Sum>>({blocks_for(pairs, kThreads), kThreads}, stream_of(device), rows_of<Sum>(products),
                                  pair_of_row, OfPairs<Sum>{rows_of<Sum>(gradients.gate)});
   multiply_groups<Tiles<T>, T>({rows_of<T>(gated)}, tokens_of<T>(dy_rows, state, slots), state.offsets, pairs,
@@ -278,8 +278,8 @@ void backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState&
   multiply_groups<Tiles<T>, T>(tokens_of<T>(x_rows, state, slots), {rows_of<T>(dhidden)}, state.offsets, pairs,
                                gradients.w1);
   const Tensor expanded = Tensor::empty({pairs, x.size(1)}, x.dtype(), device);
-  multiply_rows<Tiles<T>, T>(device, {rows_of<T>(dhidden)}, matrices<T>(state.w1), true, tiles,
-                             Store<T>{rows_of<T>(expanded)});
+  multiply_rows<Tiles<T>, true, T>(device, {rows_of<T>(dhidden)}, matrices<T>(state.w1), tiles,
+                                   Store<T>{rows_of<T>(expanded)});
   combine<T>(expanded, state, slots, gradients.x);
 }
 

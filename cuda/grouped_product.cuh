@@ -47,11 +47,14 @@ Tensor aligned_rows(const Tensor& t) {
 // Writes neighbours of a row of a fresh tensor.
 template <class T, class Sum, int n>
 __device__ void store_sums(T* place, int count, const Sum (&values)[n]) {
-  if constexpr (n == kPack<T>) {
+  constexpr int kPart = kPack<T>;
+  if constexpr (n % kPart == 0) {
     if (count == n) {
-      Pack<T> pack;
-      for (int i = 0; i < n; ++i) pack.values[i] = T(values[i]);
-      *reinterpret_cast<Pack<T>*>(place) = pack;
+      for (int first = 0; first < n; first += kPart) {
+        Pack<T> pack;
+        for (int i = 0; i < kPart; ++i) pack.values[i] = T(values[first + i]);
+        *reinterpret_cast<Pack<T>*>(place + first) = pack;
+      }
       return;
     }
   }
@@ -143,6 +146,14 @@ __global__ void __launch_bounds__(kPlainThreads)
   for (int i = 0; i < kPlainPack; ++i) epilogue(row + i, col, row + i < tile.end ? count : 0, sums[i]);
 }
 
+// Where the sums of a unit go: a group's first into the result, others among the further ones, in their order.
+template <class Sum>
+__device__ Rows<Sum> group_sums(const Rows<Sum>& out, const Rows<Sum>& further, const RowTile& unit,
+                                std::int64_t number, std::int64_t height) {
+  if (unit.part == 0) return {out.row(unit.group * height), height, out.cols, out.stride};
+  return {further.row((number - unit.group - 1) * height), height, out.cols, further.stride};
+}
+
 template <class T>
 __global__ void __launch_bounds__(kPlainThreads)
     multiply_groups_plain(GatheredRows<T> a, GatheredRows<T> b, const RowTile* units, Rows<accumulate_t<T>> out,
@@ -161,9 +172,7 @@ __global__ void __launch_bounds__(kPlainThreads)
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t row = first_row + thread / 16 * kPlainPack, col = first_col + thread % 16 * kPlainPack;
   for (int i = 0; i < kPlainPack && row + i < height && col < cols; ++i)
-    store_sums((unit.part == 0 ? out.row(unit.group * height + row + i)
-                               : further.row((number - unit.group - 1) * height + row + i)) +
-                   col,
+    store_sums(group_sums(out, further, unit, number, height).row(row + i) + col,
                static_cast<int>(cols - col < kPlainPack ? cols - col : kPlainPack), sums[i]);
 }
 
@@ -204,17 +213,13 @@ struct PlainTiles {
 
 // --- launching -----------------------------------------------------------------------------------------------------
 
-// `tiles` has at most Tiles::kRows rows in each. All rows must be aligned.
-template <class Tiles, class T, class Epilogue>
-void multiply_rows(Device device, const GatheredRows<T>& a, const GroupedMatrices<T>& weight, bool transposed,
-                   const RowTiles& tiles, const Epilogue& epilogue) {
+// c_g = a_g weight[g], or a_g weight[g]ᵀ. `tiles` has at most Tiles::kRows rows in each. All rows must be aligned.
+template <class Tiles, bool transposed, class T, class Epilogue>
+void multiply_rows(Device device, const GatheredRows<T>& a, const GroupedMatrices<T>& weight, const RowTiles& tiles,
+                   const Epilogue& epilogue) {
   const std::int64_t cols = transposed ? weight.height : weight.rows.cols,
                      blocks = tiles.count() * ((cols + Tiles::kCols - 1) / Tiles::kCols);
-  if (blocks == 0) return;
-  if (transposed)
-    Tiles::template multiply_rows<T, true>(device, a, weight, tiles.tiles(), blocks, epilogue);
-  else
-    Tiles::template multiply_rows<T, false>(device, a, weight, tiles.tiles(), blocks, epilogue);
+  if (blocks > 0) Tiles::template multiply_rows<T, transposed>(device, a, weight, tiles.tiles(), blocks, epilogue);
 }
 
 // Rows of a group whose products one block adds up: enough blocks for any GPU, and few sums to add up afterwards.

@@ -29,8 +29,9 @@ struct Case {
 
 // Token n's slot k goes to choose(n, k).
 template <class Choose>
-Case make_case(const std::string& name, std::int64_t n, std::int64_t experts, std::int64_t k, Choose choose) {
-  Case c{name, n, 19, experts, 11, k, {}};
+Case make_case(const std::string& name, std::int64_t n, std::int64_t experts, std::int64_t k, Choose choose,
+               std::int64_t d = 19, std::int64_t g = 11) {
+  Case c{name, n, d, experts, g, k, {}};
   for (std::int64_t i = 0; i < n * k; ++i) c.index.push_back(static_cast<double>(choose(i / k, i % k)));
   return c;
 }
@@ -41,7 +42,9 @@ std::vector<Case> cases() {
           make_case("one expert chosen twice", 40, 4, 2, [](auto, auto) { return 2; }),
           make_case("empty experts", 65, 9, 2, [](auto n, auto k) { return n % 2 * 4 + k * 4; }),
           make_case("K = 1", 100, 5, 1, [](auto n, auto) { return n * 3 % 5; }),
-          make_case("K = E", 70, 4, 4, [](auto n, auto k) { return (n + k) % 4; })};
+          make_case("K = E", 70, 4, 4, [](auto n, auto k) { return (n + k) % 4; }),
+          make_case(
+              "several tiles", 90, 3, 2, [](auto n, auto k) { return (n % 2 + 2 * k) % 3; }, 140, 136)};
 }
 
 // x, gate, w1, w2, each a leaf; x in `activations`, the others in `parameters`.
@@ -165,6 +168,43 @@ TEST_CASE("moe: grouped_matmul of bf16 rows and float32 weights has float32 weig
     CHECK(mixed[0].dtype() == DType::bf16);
     CHECK(mixed[1].dtype() == DType::float32);
     for (std::size_t i = 0; i < mixed.size(); ++i) CHECK(difference(mixed[i], exact[i]) < 2e-2);
+  }
+}
+
+TEST_CASE("moe: grouped_matmul of bf16 sums in float, whatever the tiles") {
+  // Multiples of 1/8 from -1 to 1: products and sums are exact in float, so any order of summation gives the same bits.
+  const auto exact = [](const Shape& shape, std::int64_t seed) {
+    std::vector<double> values(static_cast<std::size_t>(shape.product()));
+    auto state = static_cast<std::uint32_t>(seed);
+    for (double& v : values) {
+      state = state * 1664525u + 1013904223u;
+      v = static_cast<double>(state >> 16) / 4096 - 8;
+      v = std::floor(v) / 8;
+    }
+    return Tensor::from_values(shape, values);
+  };
+  for (const auto& [d, g] : {std::pair<std::int64_t, std::int64_t>{300, 200}, {33, 129}, {412, 128}, {7, 1}}) {
+    const Tensor offsets = Tensor::from_values({6}, std::vector<double>{0, 131, 131, 132, 1304, 1400}, DType::int64);
+    const Tensor x = exact({1400, d}, 1), w = exact({5, d, g}, 2), dy = exact({1400, g}, 3);
+    const auto results = [&](DType rows, DType weights, Device device) {
+      const auto leaf = [&](const Tensor& t, DType dtype) {
+        return require_gradient(to_device(converted(t, dtype), device).detach());
+      };
+      const std::vector<Tensor> leaves = {leaf(x, rows), leaf(w, weights)};
+      const Tensor y = grouped_matmul(leaves[0], leaves[1], to_device(offsets, device)),
+                   weighting = to_device(converted(dy, rows), device);
+      auto result = gradients(std::span(&y, 1), leaves, std::span(&weighting, 1));
+      result.push_back(y);
+      return result;
+    };
+    const auto expected = results(DType::float64, DType::float64, {});
+    for (const Device device : available_devices()) {
+      const auto got = results(DType::bf16, DType::float32, device);
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        INFO(d, " x ", g, " / result ", i, " / ", device_name(device));
+        CHECK(got[i].values() == converted(expected[i], got[i].dtype()).values());
+      }
+    }
   }
 }
 
