@@ -29,7 +29,7 @@ TEST_CASE("kernels: natural and reverse order of threads and blocks give the sam
         if (dtype == DType::bf16 && !record.low_precision) continue;
         const auto natural = in_order(emulator::Order::natural, record, sample, dtype);
         const auto reverse = in_order(emulator::Order::reverse, record, sample, dtype);
-        INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype));
+        INFO(record.name, " / ", sample.name, " / ", std::string(dtype_name(dtype)));
         for (std::size_t i = 0; i < natural.size(); ++i) CHECK(same_bits(natural[i], reverse[i]));
       }
   }

@@ -58,7 +58,7 @@ void check_against_reference(DType dtype, double Tolerance::*tolerance) {
     // The reference sees the rounded inputs, so that only the op's own error is judged.
     const Sample rounded{.name = sample.name, .inputs = inputs_of(sample, dtype, {}), .run = {}, .reference = {}};
     const auto expected = sample.reference(inputs_of(rounded, DType::float64, {}));
-    INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype), " / ", device_name(device));
+    INFO(record.name, " / ", sample.name, " / ", std::string(dtype_name(dtype)), " / ", device_name(device));
     CHECK(compare(sample.run(inputs_of(sample, dtype, device)), expected, record.tolerance.*tolerance) == "");
   });
 }
@@ -136,7 +136,7 @@ TEST_CASE("ops: one and two threads give the same bits") {
       const auto one = forward_and_gradients(sample, inputs, record.differentiable);
       set_thread_count(2);
       const auto two = forward_and_gradients(sample, inputs, record.differentiable);
-      INFO(record.name, " / ", sample.name, " / ", dtype_name(dtype));
+      INFO(record.name, " / ", sample.name, " / ", std::string(dtype_name(dtype)));
       for (std::size_t i = 0; i < one.size(); ++i) CHECK(same_bits(one[i], two[i]));
     }
     set_thread_count(before);
