@@ -137,9 +137,7 @@ __global__ void keep_largest(Rows<T> hidden, const std::int32_t* row_of_pair, Of
             all = static_cast<int>(gates.rows.cols) * units;
   for (std::int64_t n = std::int64_t{blockIdx.x} * warps + warp; n < gates.rows.rows;
        n += std::int64_t{gridDim.x} * warps) {
-    const auto unit = [&](int i) -> T& {
-      return hidden.row(row_of_pair[n * gates.rows.cols + i / units])[i % units];
-    };
+    const auto unit = [&](int i) -> T& { return hidden.row(row_of_pair[n * gates.rows.cols + i / units])[i % units]; };
     const auto key = [&](int i) { return cpu::order_key(gates.rows.row(n)[i / units] * static_cast<Sum>(unit(i))); };
     const auto least = warp_kth_largest<cpu::OrderKey<Sum>>(all, hidden_k, key);
     for (int i = warp_lane(); i < all; i += kWarp)
@@ -188,8 +186,8 @@ void sort_pairs(const Tensor& index, std::int64_t experts, ExpertFeedforwardStat
   state.pair_of_row = order.pairs;
   state.offsets = order.offsets;
   state.row_of_pair = fresh(index.numel(), DType::int32);
-  launch<invert>({blocks_for(index.numel(), kThreads), kThreads}, stream_of(device),
-                 order.pairs.data<std::int32_t>(), index.numel(), state.row_of_pair.data<std::int32_t>());
+  launch<invert>({blocks_for(index.numel(), kThreads), kThreads}, stream_of(device), order.pairs.data<std::int32_t>(),
+                 index.numel(), state.row_of_pair.data<std::int32_t>());
 }
 
 template <class T>
@@ -264,11 +262,15 @@ void backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState&
   const Tensor products = Tensor::empty({(units + Tiles<T>::kCols - 1) / Tiles<T>::kCols, pairs}, sum, device);
   const std::int32_t* const pair_of_row = state.pair_of_row.data<std::int32_t>();
   const RowTiles tiles(state.offsets, pairs, Tiles<T>::kRows, 0);
-  multiply_rows<Tiles<T>, T>(
-      device, tokens_of<T>(dy_rows, state, slots), matrices<T>(state.w2), true, tiles,
-      ThroughGate<T>{rows_of<T>(state.hidden), rows_of<T>(gated), rows_of<T>(dhidden), pair_of_row,
-                     {rows_of<Sum>(gate_rows)}, static_cast<Sum>(state.kept_scale), rows_of<Sum>(products),
-                     Tiles<T>::kCols});
+  multiply_rows<Tiles<T>, T>(device, tokens_of<T>(dy_rows, state, slots), matrices<T>(state.w2), true, tiles,
+                             ThroughGate<T>{rows_of<T>(state.hidden),
+                                            rows_of<T>(gated),
+                                            rows_of<T>(dhidden),
+                                            pair_of_row,
+                                            {rows_of<Sum>(gate_rows)},
+                                            static_cast<Sum>(state.kept_scale),
+                                            rows_of<Sum>(products),
+                                            Tiles<T>::kCols});
   launch<add_gate_products<Sum>>({blocks_for(pairs, kThreads), kThreads}, stream_of(device), rows_of<Sum>(products),
                                  pair_of_row, OfPairs<Sum>{rows_of<Sum>(gradients.gate)});
   multiply_groups<Tiles<T>, T>({rows_of<T>(gated)}, tokens_of<T>(dy_rows, state, slots), state.offsets, pairs,

@@ -58,12 +58,12 @@ constexpr std::int64_t kTileWords = sizeof(RowTile) / sizeof(std::int64_t);
 }  // namespace
 
 RowTiles::RowTiles(const Tensor& offsets, std::int64_t rows, std::int64_t limit, std::int64_t least)
-      : groups_(offsets.numel() - 1),
-        count_(rows / limit + (least == 1 ? groups_ : std::min(groups_, rows))),
-        first_(Tensor::empty(Shape{groups_ + 1}, DType::int64, offsets.device())),
-        tiles_(Tensor::empty(Shape{std::max<std::int64_t>(count_, 1) * kTileWords}, DType::int64, offsets.device())) {
-    launch<plan_tiles>({1, kPlanThreads}, stream_of(offsets.device()), offsets.data<std::int64_t>(),
-                               groups_, rows, limit, least, first_.data<std::int64_t>(), tiles(), count_);
-  }
+    : groups_(offsets.numel() - 1),
+      count_(rows / limit + (least == 1 ? groups_ : std::min(groups_, rows))),
+      first_(Tensor::empty(Shape{groups_ + 1}, DType::int64, offsets.device())),
+      tiles_(Tensor::empty(Shape{std::max<std::int64_t>(count_, 1) * kTileWords}, DType::int64, offsets.device())) {
+  launch<plan_tiles>({1, kPlanThreads}, stream_of(offsets.device()), offsets.data<std::int64_t>(), groups_, rows, limit,
+                     least, first_.data<std::int64_t>(), tiles(), count_);
+}
 
 }  // namespace weir::cuda
