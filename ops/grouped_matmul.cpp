@@ -165,7 +165,9 @@ Sample grouped_sample(const std::string& name, std::int64_t d, std::int64_t g, c
   const Tensor bounds = Tensor::from_values({groups + 1}, offsets, DType::int64);
   return {name,
           {random_tensor({rows, d}, 31), random_tensor({groups, d, g}, 32)},
-          [bounds](std::span<const Tensor> in) { return std::vector{grouped_matmul(in[0], in[1], bounds)}; },
+          [bounds](std::span<const Tensor> in) {
+            return std::vector{grouped_matmul(in[0], in[1], to_device(bounds, in[0].device()))};
+          },
           [offsets, rows, d, g](std::span<const Tensor> in) {
             const std::vector<double> x = in[0].values(), w = in[1].values();
             std::vector<double> y;

@@ -1,11 +1,14 @@
 // The kernels of ops under ThreadSanitizer: runs the samples of op records on the emulated GPU, forwards and backwards,
-// in float32 and bf16, blocks on two threads of the operating system. tools/race_check.sh builds and calls it.
+// in float32 and bf16, blocks on two threads of the operating system, in as many groupings as part every two warps of
+// the largest blocks in use (CheckedThreads). tools/race_check.sh builds and calls it.
 //
-//   kernel_races             prints the names of ops, planted ones included, whose names begin with "race"
+//   kernel_races             prints the names of ops, planted ones included, which begin with "race"
 //   kernel_races OP          runs one; the sanitizer speaks up where it finds a race
 //
-// Large samples are left out, for the sanitizer takes a microsecond for what takes a GPU next to nothing.
+// Not seen: races between blocks that the same thread of the operating system runs (those whose numbers differ by an
+// even one), and samples larger than the limit below, which the output names.
 #include <cstdio>
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -17,38 +20,50 @@
 namespace weir::tests {
 namespace {
 
-constexpr std::int64_t kMostElements = 200000000;  // of a sample's inputs together
+constexpr std::int64_t kMostElements = 60000;  // of a sample's inputs together
+constexpr unsigned kGroupings = 3;             // for blocks of up to 27 warps
 constexpr Device kGpu{DeviceKind::cuda, 0};
 
-// Ops whose kernel is wrong on purpose, run like all others: a check that reports nothing would show here.
-constexpr int kThreads = 256;
-struct Row {
-  float v[kThreads];
-};
+// Ops whose kernel is wrong on purpose, run like all others, so that a check that has gone blind shows. In blocks of
+// 256 threads two of them meet, no more.
+constexpr unsigned kBlocks = 3, kThreads = 256;
 
-// y[i] = x[i + 32]: from the next warp, without a barrier
-__global__ void takes_from_next_warp(const float* x, float* y) {
-  auto& row = cuda::shared<Row>();
-  row.v[threadIdx.x] = x[blockIdx.x * kThreads + threadIdx.x];
-  y[blockIdx.x * kThreads + threadIdx.x] = row.v[(threadIdx.x + 32) % kThreads];
+// Thread 37 writes what thread 130 reads, in warps that only the second grouping parts.
+__global__ void reads_without_barrier(const float* x, float* y) {
+  auto& value = cuda::shared<float>();
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  if (threadIdx.x == 37) value = x[i];
+  y[i] = threadIdx.x == 130 ? value : x[i];
 }
 
-// Every block writes the last element.
-__global__ void all_write_one(const float* x, float* y) {
-  y[blockIdx.x * kThreads + threadIdx.x] = x[blockIdx.x * kThreads + threadIdx.x];
-  if (threadIdx.x == 7) y[gridDim.x * kThreads] = x[0];
+// A barrier parts reading from writing, and none the writing of the next round from the reading.
+__global__ void writes_without_barrier(const float* x, float* y) {
+  auto& value = cuda::shared<float>();
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  float sum = 0;
+  for (int round = 0; round < 2; ++round) {
+    if (threadIdx.x == 37) value = x[i];
+    __syncthreads();
+    if (threadIdx.x == 250) sum += value;
+  }
+  y[i] = sum;
+}
+
+__global__ void two_blocks_write_one(const float* x, float* y) {
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  y[i] = x[i];
+  if (i == 7 || i == kThreads + 200) y[kBlocks * kThreads] = x[i];
 }
 
 template <auto kernel>
 std::vector<Sample> planted_sample() {
-  constexpr unsigned blocks = 3;
   const auto run = [](std::span<const Tensor> inputs) {
-    const Tensor y = Tensor::empty({blocks * kThreads + 1}, DType::float32, kGpu);
-    cuda::launch<kernel>({blocks, kThreads}, cuda::stream_of(kGpu), inputs[0].data<float>(), y.data<float>());
+    const Tensor y = Tensor::empty({kBlocks * kThreads + 1}, DType::float32, kGpu);
+    cuda::launch<kernel>({kBlocks, kThreads}, cuda::stream_of(kGpu), inputs[0].data<float>(), y.data<float>());
     return std::vector{y};
   };
   return {{.name = "planted",
-           .inputs = {Tensor::full({blocks * kThreads}, 1.0, DType::float64)},
+           .inputs = {Tensor::full({kBlocks * kThreads}, 1.0, DType::float64)},
            .run = run,
            .reference = nullptr}};
 }
@@ -62,8 +77,9 @@ OpRecord planted(const char* name) {
   return record;
 }
 
-const OpRegistration in_block{planted<takes_from_next_warp>("race: within a block, planted")};
-const OpRegistration between_blocks{planted<all_write_one>("race: between blocks, planted")};
+const OpRegistration reads{planted<reads_without_barrier>("race planted: a missing barrier before reading")};
+const OpRegistration writes{planted<writes_without_barrier>("race planted: a missing barrier before writing")};
+const OpRegistration blocks{planted<two_blocks_write_one>("race planted: two blocks write one element")};
 
 std::int64_t elements(const Sample& sample) {
   std::int64_t sum = 0;
@@ -82,8 +98,10 @@ void run(const OpRecord& record) {
     ++samples;
     for (const DType dtype : {DType::float32, DType::bf16}) {
       if (dtype == DType::bf16 && !record.low_precision) continue;
-      forward_and_gradients(sample, inputs_of(sample, dtype, kGpu), record.differentiable);
-      ++runs;
+      for (unsigned grouping = 0; grouping < kGroupings; ++grouping, ++runs) {
+        emulator::set_grouping(grouping);
+        forward_and_gradients(sample, inputs_of(sample, dtype, kGpu), record.differentiable);
+      }
     }
   }
   std::printf("%d samples, %d runs%s\n", samples, runs, left_out.c_str());
@@ -95,14 +113,18 @@ void run(const OpRecord& record) {
 
 int main(int argc, char** argv) {
   using namespace weir;
+  if (argc < 2) {
+    for (const OpRecord& record : op_records()) std::puts(record.name.c_str());
+    return 0;
+  }
   set_thread_count(1);  // what the CPU computes is not what is looked at
   emulator::set_workers(2);
-  bool found = false;
-  for (const OpRecord& record : op_records()) {
-    if (argc < 2) std::puts(record.name.c_str());
-    if (argc < 2 || record.name != argv[1]) continue;
-    found = true;
-    tests::run(record);
+  try {
+    for (const OpRecord& record : op_records())
+      if (record.name == argv[1]) return tests::run(record), 0;
+    std::fprintf(stderr, "kernel_races: there is no op %s\n", argv[1]);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kernel_races: %s: %s\n", argv[1], error.what());
   }
-  return argc < 2 || found ? 0 : 2;
+  return 2;
 }
