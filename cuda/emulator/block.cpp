@@ -74,6 +74,8 @@ void Block::prepare(const LaunchShape& shape, Schedule schedule) {
   const bool other_threads = before.x != now.x || before.y != now.y || before.z != now.z;
   shape_ = shape;
   if (other_threads) number_threads();
+  if (races_are_checked() && (other_threads || schedule.grouping != schedule_.grouping))
+    name_threads(schedule.grouping);
   if (other_threads || schedule != schedule_ || schedule.order == Order::random) order_threads(schedule);
   schedule_ = schedule;
   next_turn_ = 0;
@@ -93,6 +95,11 @@ void Block::number_threads() {
   fibers_.reserve(count);
   while (races_are_checked() && fibers_.size() < count)
     fibers_.push_back(std::make_unique<Fiber>(fiber_main, this, fibers_.size()));
+}
+
+void Block::name_threads(unsigned grouping) {
+  if (!checked_.are_made()) checked_.make();
+  for (unsigned id = 0; id < count_; ++id) fibers_[id]->be_checked_as(checked_.context(id, grouping));
 }
 
 void Block::order_threads(Schedule schedule) {
@@ -122,6 +129,9 @@ void Block::recover() {
     fiber->restart();
     if (!races_are_checked()) idle_.push_back(fiber.get());
   }
+  if (!races_are_checked()) return;
+  checked_.make();  // the old ones stand in calls that never return
+  name_threads(schedule_.grouping);
 }
 
 // For the thread whose turn it is to start.

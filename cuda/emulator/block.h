@@ -34,6 +34,7 @@ enum class Order { natural, reverse, random };
 struct Schedule {
   Order order = Order::natural;
   unsigned seed = 0;
+  unsigned grouping = 0;  // which warps the race checker tells apart (race_checker.h)
   bool operator==(const Schedule&) const = default;
 };
 
@@ -112,6 +113,7 @@ class Block {
   [[noreturn]] static void refuse_outside();
   void prepare(const LaunchShape& shape, Schedule schedule);
   void number_threads();
+  void name_threads(unsigned grouping);
   void order_threads(Schedule schedule);
   void recover();
   static void fiber_main(void* block);
@@ -153,6 +155,7 @@ class Block {
   std::vector<Warp> warps_;
 
   Fiber launcher_;
+  CheckedThreads checked_;
   std::vector<std::unique_ptr<Fiber>> fibers_;  // under the race checker fiber i is for thread i alone
   std::vector<Fiber*> idle_;
   Fiber* running_fiber_ = nullptr;

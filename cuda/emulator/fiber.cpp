@@ -81,7 +81,6 @@ Fiber::Fiber(void (*entry)(void*), void* argument, std::size_t number) : entry_(
 
 Fiber::~Fiber() {
   if (mapping_ == nullptr) return;
-  if (checked_ != nullptr) __tsan_destroy_fiber(checked_);
   munmap(mapping_, page_bytes() + kStackBytes);
 }
 
@@ -97,10 +96,6 @@ void Fiber::restart() {
 #if defined(WEIR_ADDRESS_SANITIZER)  // frames that were never left
   __asan_unpoison_memory_region(stack_bottom_, stack_bytes_);
 #endif
-  if (races_are_checked()) {
-    if (checked_ != nullptr) __tsan_destroy_fiber(checked_);
-    checked_ = __tsan_create_fiber(0);
-  }
 }
 
 void Fiber::adopt_caller() {

@@ -34,6 +34,8 @@ class Fiber {
 
   // Makes the fiber start at its entry again at the next switch to it; what was on its stack is forgotten.
   void restart();
+  // What the race checker takes the fiber for from now on; fibers may share one.
+  void be_checked_as(void* context) { checked_ = context; }
   // This fiber, made without an entry, stands for the thread of the operating system that runs.
   void adopt_caller();
   // Leaves `from`, the fiber that runs, for `to`. Returns when somebody switches back to `from`.
@@ -42,7 +44,7 @@ class Fiber {
     switch_and_tell(from, to);
 #else
     constexpr unsigned without_order = 1;  // else a switch would hide races, for it would order the two
-    if (races_are_checked()) __tsan_switch_to_fiber(to.checked_, without_order);
+    if (races_are_checked() && from.checked_ != to.checked_) __tsan_switch_to_fiber(to.checked_, without_order);
     weir_switch_stack(&from.stack_pointer_, to.stack_pointer_);
 #endif
   }
@@ -56,7 +58,7 @@ class Fiber {
   void* argument_ = nullptr;
   std::byte* mapping_ = nullptr;  // guard page, then the stack
   std::size_t top_offset_ = 0;
-  void* checked_ = nullptr;          // the race checker's record of this fiber
+  void* checked_ = nullptr;          // the race checker's record of this fiber, which its maker owns
   void* sanitizer_stack_ = nullptr;  // AddressSanitizer's record of this fiber's fake stack
   const void* stack_bottom_ = nullptr;
   std::size_t stack_bytes_ = 0;

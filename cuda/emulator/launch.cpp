@@ -20,7 +20,11 @@ std::string text(dim3 d) {
 
 }  // namespace
 
-void set_order(Order order, unsigned seed) { launch_schedule = {order, seed}; }
+void set_order(Order order, unsigned seed) {
+  launch_schedule.order = order;
+  launch_schedule.seed = seed;
+}
+void set_grouping(unsigned grouping) { launch_schedule.grouping = grouping; }
 void set_workers(unsigned count) { launch_workers = std::max(count, 1u); }
 
 void check_launch(const char* kernel, const LaunchShape& shape) {

@@ -16,6 +16,9 @@ void set_order(Order order, unsigned seed = 0);
 // blocks run at the same time, so that the race checker finds races between blocks. Results of correct kernels stay
 // the same.
 void set_workers(unsigned count);
+// Which warps of a block the race checker tells apart: see CheckedThreads. The groupings 0, 1 and 2 together part every
+// two of 27 warps.
+void set_grouping(unsigned grouping);
 
 // Throws KernelError for a launch that the hardware refuses; `kernel` names it in the message.
 void check_launch(const char* kernel, const LaunchShape& shape);

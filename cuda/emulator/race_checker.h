@@ -1,4 +1,4 @@
-// ThreadSanitizer as a race checker for kernels: every CUDA thread is a thread to it, and barriers and warp operations
+// ThreadSanitizer as a race checker for kernels: a CUDA thread is a thread to it, and barriers and warp operations
 // order them as they do on a GPU.
 //
 // The sanitizer must see the kernels but not the emulator, whose own bookkeeping all threads share; so the emulator is
@@ -35,6 +35,40 @@ class Meeting {
 
  private:
   unsigned long place_ = 0;
+};
+
+// The checker tells 256 threads apart, and among more it finds next to nothing. So the warps of a block share the
+// contexts of kWarpContexts warps, lane by lane; 2 workers and what else runs then stay below the limit. Threads that
+// share one seem to run one after the other, so what they do to each other is not seen: another grouping must part
+// them.
+class CheckedThreads {
+ public:
+  static constexpr unsigned kWarpContexts = 3;
+  // Two warps of 3^n share a context in all of the groupings 0 .. n - 1 only if they are one: these are the digits of
+  // the warp's number.
+  void* context(unsigned thread, unsigned grouping) const {
+    unsigned group = thread / 32;
+    for (; grouping > 0; --grouping) group /= kWarpContexts;
+    return contexts_[group % kWarpContexts * 32 + thread % 32];
+  }
+  // New ones, that know of nothing that happened before.
+  void make() {
+    forget();
+    for (void*& context : contexts_) context = __tsan_create_fiber(0);
+  }
+  bool are_made() const { return contexts_[0] != nullptr; }
+
+  CheckedThreads() = default;
+  ~CheckedThreads() { forget(); }
+  CheckedThreads(const CheckedThreads&) = delete;
+  CheckedThreads& operator=(const CheckedThreads&) = delete;
+
+ private:
+  void forget() {
+    for (void*& context : contexts_)
+      if (context != nullptr) __tsan_destroy_fiber(context);
+  }
+  void* contexts_[kWarpContexts * 32] = {};
 };
 
 // Tells of reads and writes that the emulator makes for a kernel.
