@@ -16,7 +16,7 @@ struct Sums {
   double of_thread[kThreads];
 };
 
-// The sum of every thread's `mine`, in thread 0.
+// The sum of every thread's `mine`, in thread 0; the others get nothing, for no barrier parts them from its last sum.
 __device__ double block_sum(double mine) {
   auto& sums = shared<Sums>();
   sums.of_thread[threadIdx.x] = mine;
@@ -24,7 +24,7 @@ __device__ double block_sum(double mine) {
     __syncthreads();
     if (threadIdx.x < width) sums.of_thread[threadIdx.x] += sums.of_thread[threadIdx.x + width];
   }
-  return sums.of_thread[0];
+  return threadIdx.x == 0 ? sums.of_thread[0] : 0;
 }
 
 template <class T>
