@@ -2,6 +2,7 @@
 // arenas, 16 bytes of each at a time.
 #include "ops/adamw_update.h"
 
+#include "cuda/pack.cuh"
 #include "cuda/runtime.h"
 
 namespace weir::cuda {
@@ -30,34 +31,28 @@ struct Updater {
   }
 };
 
-template <class T>
-struct alignas(16) Pack {
-  T values[16 / sizeof(T)];
-};
-
 // `vectors`: all four begin on 16 bytes.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     update(T* values, const T* gradients, T* first, T* second, std::int64_t n, bool vectors, AdamWSettings settings,
            const AdamWCoefficients* coefficients) {
   using Value = accumulate_t<T>;
-  constexpr int kPack = 16 / sizeof(T);
   const AdamWCoefficients c = *coefficients;
   if (!c.applies) return;
   const Updater<T> updater{Value(settings.beta1), Value(settings.beta2), Value(settings.eps), Value(c.keep),
                            Value(c.rate),         Value(c.root),         Value(c.factor)};
   const std::int64_t stride = std::int64_t{gridDim.x} * kThreads,
-                     thread = std::int64_t{blockIdx.x} * kThreads + threadIdx.x, packs = vectors ? n / kPack : 0;
+                     thread = std::int64_t{blockIdx.x} * kThreads + threadIdx.x, packs = vectors ? n / kPack<T> : 0;
   for (std::int64_t i = thread; i < packs; i += stride) {
     auto p = reinterpret_cast<Pack<T>*>(values)[i];
     const auto g = reinterpret_cast<const Pack<T>*>(gradients)[i];
     auto m = reinterpret_cast<Pack<T>*>(first)[i], v = reinterpret_cast<Pack<T>*>(second)[i];
-    for (int j = 0; j < kPack; ++j) updater(p.values[j], g.values[j], m.values[j], v.values[j]);
+    for (int j = 0; j < kPack<T>; ++j) updater(p.values[j], g.values[j], m.values[j], v.values[j]);
     reinterpret_cast<Pack<T>*>(values)[i] = p;
     reinterpret_cast<Pack<T>*>(first)[i] = m;
     reinterpret_cast<Pack<T>*>(second)[i] = v;
   }
-  for (std::int64_t i = packs * kPack + thread; i < n; i += stride)
+  for (std::int64_t i = packs * kPack<T> + thread; i < n; i += stride)
     updater(values[i], gradients[i], first[i], second[i]);
 }
 
@@ -69,10 +64,9 @@ void adamw_update(const Tensor& values, const Tensor& gradients, const AdamWStat
   auto* const coefficients = static_cast<AdamWCoefficients*>(space.raw());
   launch<settle>({1, 1}, stream, state.updates.data<double>(), learning_rate.data<double>(), factor.data<double>(),
                  settings, coefficients);
-  bool vectors = true;
-  for (const Tensor* t : {&values, &gradients, &state.first_moment, &state.second_moment})
-    vectors = vectors && reinterpret_cast<std::uintptr_t>(t->raw()) % 16 == 0;
   visit_floating("adamw_update", values.dtype(), [&]<class T>(Type<T>) {
+    const bool vectors = rows_hold_packs(rows_of<T>(values), rows_of<T>(gradients), rows_of<T>(state.first_moment),
+                                         rows_of<T>(state.second_moment));
     launch<update<T>>({blocks_for(values.numel(), kThreads * 16 / sizeof(T)), kThreads}, stream, values.data<T>(),
                       gradients.data<T>(), state.first_moment.data<T>(), state.second_moment.data<T>(), values.numel(),
                       vectors, settings, coefficients);

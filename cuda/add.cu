@@ -1,16 +1,10 @@
 #include "ops/add.h"
 
 #include "cuda/elementwise.cuh"
+#include "cuda/formulas.cuh"
 
 namespace weir::cuda {
 namespace {
-
-struct Add {
-  template <class Value>
-  __device__ Value operator()(Value a, Value b) const {
-    return a + b;
-  }
-};
 
 void add(const Tensor& a, const Tensor& b, const Tensor& y) {
   visit_floating("add", y.dtype(), [&]<class T>(Type<T>) { elementwise<T, T, T>(y, Add{}, a, b); });

@@ -3,10 +3,11 @@
 #include "ops/dropout.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "cuda/keep.cuh"
 #include "cuda/pack.cuh"
 #include "cuda/runtime.h"
+#include "ops/cpu/keep.h"
 
 namespace weir::cuda {
 namespace {
@@ -16,20 +17,6 @@ constexpr int kThreads = 256;
 // Elements that a thread makes: whole Philox blocks.
 template <class T>
 inline constexpr int kDrawn = std::max(4, kPack<T>);
-
-// Bit i is set where the upper 24 bits of value first + i reach the threshold.
-template <int n>
-__device__ unsigned kept(const RandomStream& random, std::uint64_t first, std::uint32_t threshold) {
-  const int skip = static_cast<int>(first % 4);
-  unsigned bits = 0;
-  for (int b = 0; b < n / 4 + (skip != 0 ? 1 : 0); ++b) {
-    const Uint4 v = random.block(first / 4 + static_cast<std::uint64_t>(b));
-    const unsigned four = (v.x >> 8 >= threshold ? 1u : 0u) | (v.y >> 8 >= threshold ? 2u : 0u) |
-                          (v.z >> 8 >= threshold ? 4u : 0u) | (v.w >> 8 >= threshold ? 8u : 0u);
-    bits |= four << 4 * b;
-  }
-  return bits >> skip;
-}
 
 // Calls piece(row, col, count, kept) for this thread's packs.
 template <int n, class Piece>
@@ -69,9 +56,6 @@ __global__ void keep_mask_rows(std::uint32_t threshold, RandomStream random, Row
               });
 }
 
-// u >= p exactly where the upper 24 bits of u are this or more.
-std::uint32_t threshold_of(double p) { return static_cast<std::uint32_t>(std::ceil(p * 0x1p24)); }
-
 template <class T>
 LaunchShape shape_for(const Rows<T>& rows) {
   constexpr int n = kDrawn<T>;
@@ -85,8 +69,8 @@ void dropout(const Tensor& x, double p, const RandomStream& random, const Tensor
     using Value = accumulate_t<T>;
     const auto in = rows_of<T>(dense), out = rows_of<T>(y);
     const bool vectors = rows_hold_packs_of<kDrawn<T>>(in) && rows_hold_packs_of<kDrawn<T>>(out);
-    launch<dropout_rows<T>>(shape_for(out), stream_of(y.device()), in, static_cast<Value>(1 / (1 - p)), threshold_of(p),
-                            random, out, vectors);
+    launch<dropout_rows<T>>(shape_for(out), stream_of(y.device()), in, static_cast<Value>(1 / (1 - p)),
+                            cpu::keep_threshold(p), random, out, vectors);
   });
 }
 
@@ -94,7 +78,7 @@ void keep_mask(double p, const RandomStream& random, const Tensor& mask) {
   if (mask.numel() == 0) return;
   visit_any(mask.dtype(), [&]<class T>(Type<T>) {
     const auto out = rows_of<T>(mask);
-    launch<keep_mask_rows<T>>(shape_for(out), stream_of(mask.device()), threshold_of(p), random, out,
+    launch<keep_mask_rows<T>>(shape_for(out), stream_of(mask.device()), cpu::keep_threshold(p), random, out,
                               rows_hold_packs_of<kDrawn<T>>(out));
   });
 }

@@ -11,6 +11,8 @@
 #include "ops/expert_feedforward.h"
 
 #include "cuda/grouped_gemm.cuh"
+#include "cuda/keep.cuh"
+#include "cuda/reduce.cuh"
 #include "cuda/warp_top_k.cuh"
 #include "ops/cpu/keep.h"
 #include "ops/cpu/kth_largest.h"
@@ -49,28 +51,13 @@ struct Rectify {
   template <class Sum, int n>
   __device__ void operator()(std::int64_t row, std::int64_t col, int count, Sum (&values)[n]) const {
     if (count == 0) return;
-    for (int i = 0; i < n; ++i) {
-      const auto h = static_cast<Sum>(T(values[i]));
-      values[i] = h > 0 || h != h ? h : Sum(0);
+    for (int i = 0; i < n; ++i) values[i] = Relu{}(static_cast<Sum>(T(values[i])));
+    if (threshold != 0) {
+      const auto first = static_cast<std::uint64_t>(pairs[row] * hidden.cols + col);
+      const unsigned keep = kept<n>(random.settled(), first, threshold);
+      for (int i = 0; i < n; ++i) values[i] = (keep >> i & 1) != 0 ? values[i] * kept_scale : Sum(0);
     }
-    if (threshold != 0) drop(static_cast<std::uint64_t>(pairs[row] * hidden.cols + col), values);
     store_sums(hidden.row(row) + col, count, values);
-  }
-
- private:
-  template <class Sum, int n>
-  __device__ void drop(std::uint64_t first, Sum (&values)[n]) const {
-    const RandomStream stream = random.settled();
-    Uint4 four = stream.block(first / 4);
-    for (int i = 0; i < n; ++i) {
-      const std::uint64_t element = first + static_cast<std::uint64_t>(i);
-      if (i > 0 && element % 4 == 0) four = stream.block(element / 4);
-      const std::uint32_t bits = element % 4 == 0   ? four.x
-                                 : element % 4 == 1 ? four.y
-                                 : element % 4 == 2 ? four.z
-                                                    : four.w;
-      values[i] = bits >> 8 >= threshold ? values[i] * kept_scale : Sum(0);
-    }
   }
 };
 
@@ -115,7 +102,7 @@ struct ThroughGate {
       store_sums(gated.row(row) + col, count, after);
       store_sums(dhidden.row(row) + col, count, values);
     }
-    for (int step = 8; step > 0; step /= 2) product += __shfl_xor_sync(0xffffffffu, product, step);
+    product = reduce_lanes<16>(0xffffffffu, product, Add{});
     if (count > 0 && col % tile_cols == 0) products.row(col / tile_cols)[row] = product;
   }
 };

@@ -19,9 +19,9 @@ __global__ void sum_gathered(Rows<T> weight, const std::int32_t* index, Rows<P> 
     const T* const weights = weight.row(r);
     const std::int32_t* const chosen = index + r * K;
     for (std::int64_t col = threadIdx.x * n; col < y.cols; col += blockDim.x * n) {
-      RowValues<Sum, n> sums{};
+      Pack<Sum, n> sums{};
       for (std::int64_t begin = 0; begin < K; begin += kAhead) {
-        RowValues<P, n> ahead[kAhead];
+        Pack<P, n> ahead[kAhead];
 #pragma unroll
         for (int a = 0; a < kAhead; ++a) {
           const std::int64_t row = begin + a < K ? chosen[begin + a] : values.rows;
@@ -34,7 +34,7 @@ __global__ void sum_gathered(Rows<T> weight, const std::int32_t* index, Rows<P> 
         for (int a = 0; a < kAhead; ++a) {
           const Sum w = begin + a < K ? static_cast<Sum>(weights[begin + a]) : Sum(0);
 #pragma unroll
-          for (int i = 0; i < n; ++i) sums.at[i] += w * static_cast<Sum>(ahead[a].at[i]);
+          for (int i = 0; i < n; ++i) sums.values[i] += w * static_cast<Sum>(ahead[a].values[i]);
         }
       }
       store_values(y.row(r), col, y.cols, vectors, sums);

@@ -4,46 +4,33 @@
 
 #include <cmath>
 
-#include "cuda/runtime.h"
+#include "cuda/reduce.cuh"
 
 namespace weir::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = BlockTeam::kBlock;
 constexpr std::int64_t kPerBlock = 1 << 15;
-
-struct Sums {
-  double of_thread[kThreads];
-};
-
-// The sum of every thread's `mine`, in thread 0; the others get nothing, for no barrier parts them from its last sum.
-__device__ double block_sum(double mine) {
-  auto& sums = shared<Sums>();
-  sums.of_thread[threadIdx.x] = mine;
-  for (unsigned width = kThreads / 2; width > 0; width /= 2) {
-    __syncthreads();
-    if (threadIdx.x < width) sums.of_thread[threadIdx.x] += sums.of_thread[threadIdx.x + width];
-  }
-  return threadIdx.x == 0 ? sums.of_thread[0] : 0;
-}
 
 template <class T>
 __global__ void __launch_bounds__(kThreads) sum_squares(const T* x, std::int64_t n, double* partial) {
   const std::int64_t begin = blockIdx.x * kPerBlock, end = begin + kPerBlock < n ? begin + kPerBlock : n;
+  const BlockTeam team;
   double sum = 0;
-  for (std::int64_t i = begin + threadIdx.x; i < end; i += kThreads) {
+  for (std::int64_t i = begin + team.index(); i < end; i += kThreads) {
     const auto v = static_cast<double>(x[i]);
     sum += v * v;
   }
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+  sum = team.reduce(sum, Add{});
+  if (team.index() == 0) partial[blockIdx.x] = sum;
 }
 
 __global__ void __launch_bounds__(kThreads) root_of_sum(const double* partial, std::int64_t n, double* norm) {
+  const BlockTeam team;
   double sum = 0;
-  for (std::int64_t i = threadIdx.x; i < n; i += kThreads) sum += partial[i];
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) *norm = std::sqrt(sum);
+  for (std::int64_t i = team.index(); i < n; i += kThreads) sum += partial[i];
+  sum = team.reduce(sum, Add{});
+  if (team.index() == 0) *norm = std::sqrt(sum);
 }
 
 void global_norm(const Tensor& x, const Tensor& norm) {

@@ -191,11 +191,10 @@ template <class T>
 __global__ void __launch_bounds__(kGemmThreads, 2)
     multiply_groups_tensor(GatheredRows<T> a, GatheredRows<T> b, const RowTile* units, Rows<float> out,
                            Rows<float> further) {
-  const std::int64_t height = a.rows.cols, cols = b.rows.cols, down = (height + kGemmTile - 1) / kGemmTile,
-                     across = (cols + kGemmTile - 1) / kGemmTile;
-  const std::int64_t number = blockIdx.x / (down * across), first_row = blockIdx.x / across % down * kGemmTile,
-                     first_col = blockIdx.x % across * kGemmTile;
-  const RowTile unit = units[number];
+  const std::int64_t height = a.rows.cols, cols = b.rows.cols;
+  const UnitTile place = unit_tile<kGemmTile>(units, height, cols);
+  const RowTile unit = place.unit;
+  const std::int64_t number = place.number, first_row = place.first_row, first_col = place.first_col;
   if (unit.group < 0) return;
   const std::int64_t inner = unit.end - unit.begin;
   const auto a_row = [&](std::int64_t k) { return a.row(unit.begin + k); };

@@ -146,6 +146,18 @@ __global__ void __launch_bounds__(kPlainThreads)
   for (int i = 0; i < kPlainPack; ++i) epilogue(row + i, col, row + i < tile.end ? count : 0, sums[i]);
 }
 
+// What a block of multiply_groups makes: a tile of a unit's product [height, cols].
+struct UnitTile {
+  RowTile unit;
+  std::int64_t number, first_row, first_col;  // of the unit; of the tile
+};
+template <int tile>
+__device__ UnitTile unit_tile(const RowTile* units, std::int64_t height, std::int64_t cols) {
+  const std::int64_t down = (height + tile - 1) / tile, across = (cols + tile - 1) / tile,
+                     number = blockIdx.x / (down * across);
+  return {units[number], number, blockIdx.x / across % down * tile, blockIdx.x % across * tile};
+}
+
 // Where the sums of a unit go: a group's first into the result, others among the further ones, in their order.
 template <class Sum>
 __device__ Rows<Sum> group_sums(const Rows<Sum>& out, const Rows<Sum>& further, const RowTile& unit,
@@ -159,11 +171,10 @@ __global__ void __launch_bounds__(kPlainThreads)
     multiply_groups_plain(GatheredRows<T> a, GatheredRows<T> b, const RowTile* units, Rows<accumulate_t<T>> out,
                           Rows<accumulate_t<T>> further) {
   using Sum = accumulate_t<T>;
-  const std::int64_t height = a.rows.cols, cols = b.rows.cols, down = (height + kPlainTile - 1) / kPlainTile,
-                     across = (cols + kPlainTile - 1) / kPlainTile;
-  const std::int64_t number = blockIdx.x / (down * across), first_row = blockIdx.x / across % down * kPlainTile,
-                     first_col = blockIdx.x % across * kPlainTile;
-  const RowTile unit = units[number];
+  const std::int64_t height = a.rows.cols, cols = b.rows.cols;
+  const UnitTile place = unit_tile<kPlainTile>(units, height, cols);
+  const RowTile unit = place.unit;
+  const std::int64_t number = place.number, first_row = place.first_row, first_col = place.first_col;
   if (unit.group < 0) return;
   Sum sums[kPlainPack][kPlainPack] = {};
   multiply_tile(unit.end - unit.begin,

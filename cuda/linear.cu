@@ -4,13 +4,14 @@
 
 #include "cuda/column_sum.cuh"
 #include "cuda/elementwise.cuh"
+#include "cuda/formulas.cuh"
 #include "cuda/matrix_product.h"
+#include "ops/relu.h"
 #include "ops/support/parameters.h"
 
 namespace weir::cuda {
 namespace {
 
-// NaN stays.
 template <bool relu>
 struct Finish {
   template <class Value, class Bias>
@@ -19,14 +20,7 @@ struct Finish {
   }
   template <class Value>
   __device__ Value operator()(Value z) const {
-    return !relu || z > 0 || z != z ? z : Value(0);
-  }
-};
-
-struct Masked {
-  template <class Value>
-  __device__ Value operator()(Value y, Value dy) const {
-    return y > 0 ? dy : Value(0);
+    return relu ? Relu{}(z) : z;
   }
 };
 
@@ -88,7 +82,7 @@ void backward(const Tensor& x, const Tensor& weight, const Tensor& y, const Tens
   Tensor dz = rows_form(dy);
   if (y.defined()) {
     dz = Tensor::empty_like(dy);
-    elementwise<T, T, T>(dz, Masked{}, y, dy);
+    relu_backward_kernel(device, y, dy, dz);
   }
   if (wanted.dbias.defined()) column_sums_of<T, P>(dz, wanted.dbias);
   if (wanted.dx.defined()) {

@@ -1,5 +1,6 @@
 #include "ops/outer_sum.h"
 
+#include "cuda/reduce.cuh"
 #include "cuda/row_values.cuh"
 
 namespace weir::cuda {
@@ -15,12 +16,12 @@ __global__ void add_pairs(Rows<T> a, Rows<T> b, bool relu, Rows<T> y, bool vecto
     const T *const left = a.row(r), *const right = b.row(r);
     for (std::int64_t col = threadIdx.x * n; col < y.cols; col += blockDim.x * n) {
       std::int64_t i = col / b.cols, j = col - i * b.cols;
-      RowValues<Value, n> sums{};
+      Pack<Value, n> sums{};
 #pragma unroll
       for (int e = 0; e < n; ++e) {
         if (col + e >= y.cols) continue;
         const Value sum = static_cast<Value>(left[i]) + static_cast<Value>(right[j]);
-        sums.at[e] = !relu || sum > 0 || sum != sum ? sum : Value(0);
+        sums.values[e] = relu ? Relu{}(sum) : sum;
         if (++j == b.cols) j = 0, ++i;
       }
       store_values(y.row(r), col, y.cols, vectors, sums);
@@ -74,7 +75,7 @@ __global__ void sum_pairs(Rows<T> a, Rows<T> b, bool relu, Rows<T> dy, Rows<accu
           sums[m] += d;
           total += d;
         }
-        for (int step = kWarp / 2; step > 0; step /= 2) total += __shfl_xor_sync(0xffffffffu, total, step);
+        total = reduce_lanes<kWarp>(0xffffffffu, total, Add{});
         if (lane != 0) continue;
         if (begin > 0) total += partial.row(r)[i];
         if (begin + kSlice < b.cols)

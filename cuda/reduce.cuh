@@ -16,17 +16,11 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "cuda/formulas.cuh"
 #include "cuda/pack.cuh"
 #include "cuda/runtime.h"
 
 namespace weir::cuda {
-
-struct Add {
-  template <class Value>
-  __device__ Value operator()(Value a, Value b) const {
-    return a + b;
-  }
-};
 
 // Passes over NaN.
 struct Larger {

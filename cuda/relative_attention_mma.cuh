@@ -92,7 +92,7 @@ struct ForwardWarp {
       }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      top[half] = largest_over_lanes<4>(top[half]);
+      top[half] = reduce_lanes<4>(0xffffffffu, top[half], Larger{});
       const float shrink = std::exp2(largest[half] - top[half]);
       largest[half] = top[half];
       total[half] *= shrink;
@@ -118,7 +118,7 @@ struct ForwardWarp {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int query = first_query + lane_id() / 4 + half * 8;
-      const float all = sum_over_lanes<4>(total[half]), factor = 1 / all;
+      const float all = reduce_lanes<4>(0xffffffffu, total[half], Add{}), factor = 1 / all;
       if (query >= p.queries) continue;
       bf16* const row = out.row(batch, head, query);
 #pragma unroll

@@ -321,7 +321,7 @@ struct BackwardWarp {
 #pragma unroll
     for (int i = 0; i < kSplit; ++i)
       for (int r = 0; r < 2; ++r) add_column(dv_sums, i, r, dv[i][r]);
-    const float total = sum_over_lanes<kWarp>(dscale);
+    const float total = reduce_lanes<kWarp>(0xffffffffu, dscale, Add{});
     if (lane_id() == 0) dscales[warp] = total;
     __syncthreads();
     for (int e = static_cast<int>(threadIdx.x); e < p.width; e += Shape::kThreads) {

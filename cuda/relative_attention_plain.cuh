@@ -112,9 +112,10 @@ __device__ void soften(const Problem<T>& p, const SharedRows<Sum>& weights, cons
     const SoftmaxRow<Sum> before = row;
     const bool visible = lane < n && first_key + lane <= first_query + i + p.memory();
     const Sum logit = visible ? weights.row(i)[lane] * scale : -INFINITY;
-    const Sum largest = max(before.largest, largest_over_lanes<kWarp>(logit));  // finite: everybody sees key 0
+    const Sum largest =
+        max(before.largest, reduce_lanes<kWarp>(0xffffffffu, logit, Larger{}));  // finite: everybody sees key 0
     const Sum weight = std::exp(logit - largest), shrink = std::exp(before.largest - largest);
-    const Sum total = before.total * shrink + sum_over_lanes<kWarp>(weight);
+    const Sum total = before.total * shrink + reduce_lanes<kWarp>(0xffffffffu, weight, Add{});
     if (lane < n) weights.row(i)[lane] = weight;
     if (lane == 0) {
       *factor.row(i) = shrink;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/reduce.cuh"
 #include "cuda/runtime.h"
 #include "ops/relative_attention.h"
 
@@ -95,18 +96,6 @@ struct HostProblem {
   Problem<T> problem;
 };
 
-// Both operations keep a warp's lanes in one order, so that all lanes of a group of `lanes` get the same bits.
-template <int lanes, class Value>
-__device__ Value sum_over_lanes(Value value) {
-  for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
-  return value;
-}
-template <int lanes, class Value>
-__device__ Value largest_over_lanes(Value value) {
-  for (int step = lanes / 2; step > 0; step /= 2) value = max(value, __shfl_xor_sync(0xffffffffu, value, step));
-  return value;
-}
-
 // --- backward -----------------------------------------------------------------------------------------------------
 
 // A block owns one head of some consecutive batches and goes through their tiles in order, so every sum has one order
@@ -167,7 +156,7 @@ __global__ void means_kernel(Problem<T> p, HeadMatrices<const T> out, HeadMatric
   const T *const a = out.row(batch, head, i), *const b = dout.row(batch, head, i);
   Sum sum = 0;
   for (int e = lane; e < p.width; e += kWarp) sum += static_cast<Sum>(a[e]) * static_cast<Sum>(b[e]);
-  sum = sum_over_lanes<kWarp>(sum);
+  sum = reduce_lanes<kWarp>(0xffffffffu, sum, Add{});
   if (lane == 0) *means.row(batch, head, i) = sum;
 }
 
@@ -199,7 +188,7 @@ __global__ void reduce_dscale_kernel(Problem<T> p, const accumulate_t<T>* partia
   accumulate_t<T> sum = 0;
   for (int owner = static_cast<int>(threadIdx.x); owner < owners; owner += kWarp)
     sum += partial[(owner + 1) * step - p.width];
-  sum = sum_over_lanes<kWarp>(sum);
+  sum = reduce_lanes<kWarp>(0xffffffffu, sum, Add{});
   if (threadIdx.x == 0) *dscale = sum;
 }
 

@@ -1,17 +1,10 @@
 #include "ops/relu.h"
 
 #include "cuda/elementwise.cuh"
+#include "cuda/formulas.cuh"
 
 namespace weir::cuda {
 namespace {
-
-// NaN stays.
-struct Relu {
-  template <class Value>
-  __device__ Value operator()(Value x) const {
-    return x > 0 || x != x ? x : Value(0);
-  }
-};
 
 struct ReluBackward {
   template <class Value>

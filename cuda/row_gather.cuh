@@ -13,7 +13,7 @@ __global__ void gather_rows_by_index(Rows<P> from, const std::int32_t* index, Ro
        r += std::int64_t{gridDim.x} * blockDim.y) {
     const std::int64_t source = index[r];
     for (std::int64_t col = threadIdx.x * n; col < to.cols; col += blockDim.x * n) {
-      RowValues<P, n> values{};
+      Pack<P, n> values{};
       if (source < from.rows) values = load_values<n>(from.row(source), col, to.cols, vectors);
       store_values(to.row(r), col, to.cols, vectors, values);
     }

@@ -12,11 +12,6 @@
 
 namespace weir::cuda {
 
-template <class Value, int n>
-struct alignas(sizeof(Value) * n) RowValues {
-  Value at[n];
-};
-
 // So many elements at a time fill 16 bytes of the widest type.
 template <class... T>
 inline constexpr int kRowValues = static_cast<int>(16 / std::max({sizeof(T)...}));
@@ -24,28 +19,17 @@ inline constexpr int kRowValues = static_cast<int>(16 / std::max({sizeof(T)...})
 // Elements col .. col + n - 1 of a row of `cols`; those beyond the row are zero. `vectors`: the row begins at a
 // multiple of n elements, as does col.
 template <int n, class T>
-__device__ RowValues<T, n> load_values(const T* row, std::int64_t col, std::int64_t cols, bool vectors) {
-  if (vectors && col + n <= cols) return *reinterpret_cast<const RowValues<T, n>*>(row + col);
-  RowValues<T, n> result;
-#pragma unroll
-  for (int i = 0; i < n; ++i) result.at[i] = col + i < cols ? row[col + i] : T{};
-  return result;
+__device__ Pack<T, n> load_values(const T* row, std::int64_t col, std::int64_t cols, bool vectors) {
+  return load_pack<T, n>(row + col, 1, static_cast<int>(cols - col < n ? cols - col : n), vectors);
 }
 
 // The reverse: rounds to T, and writes nothing beyond the row.
 template <class T, class Value, int n>
-__device__ void store_values(T* row, std::int64_t col, std::int64_t cols, bool vectors,
-                             const RowValues<Value, n>& values) {
-  if (vectors && col + n <= cols) {
-    RowValues<T, n> rounded;
+__device__ void store_values(T* row, std::int64_t col, std::int64_t cols, bool vectors, const Pack<Value, n>& values) {
+  Pack<T, n> rounded;
 #pragma unroll
-    for (int i = 0; i < n; ++i) rounded.at[i] = T(static_cast<accumulate_t<Value>>(values.at[i]));
-    *reinterpret_cast<RowValues<T, n>*>(row + col) = rounded;
-  } else {
-#pragma unroll
-    for (int i = 0; i < n; ++i)
-      if (col + i < cols) row[col + i] = T(static_cast<accumulate_t<Value>>(values.at[i]));
-  }
+  for (int i = 0; i < n; ++i) rounded.values[i] = T(static_cast<accumulate_t<Value>>(values.values[i]));
+  store_pack(row + col, 1, static_cast<int>(cols - col < n ? cols - col : n), vectors, rounded);
 }
 
 inline constexpr int kRowBlockThreads = 256;

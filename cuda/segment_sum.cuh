@@ -7,6 +7,7 @@
 // sums of a key in the order of the pieces, and clears the rows of y that no slot names.
 #pragma once
 
+#include "cuda/reduce.cuh"
 #include "cuda/row_values.cuh"
 #include "cuda/sort.h"
 
@@ -59,7 +60,7 @@ __device__ void add_to_row(const SegmentSum<T, P>& s, std::int64_t key, std::int
   if (s.accumulate) {
     const auto old = load_values<n>(s.y.row(key), col, s.y.cols, s.vectors);
 #pragma unroll
-    for (int i = 0; i < n; ++i) sums.at[i] = static_cast<accumulate_t<T>>(old.at[i]) + sums.at[i];
+    for (int i = 0; i < n; ++i) sums.values[i] = static_cast<accumulate_t<T>>(old.values[i]) + sums.values[i];
   }
   store_values(s.y.row(key), col, s.y.cols, s.vectors, sums);
 }
@@ -84,9 +85,9 @@ __device__ void sum_piece(const SegmentSum<T, P>& s, Piece<T, P>& piece, int len
   constexpr int n = kRowValues<T, P>, kAhead = 4;  // rows asked for at once
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const std::int64_t cols = s.x.cols;
-  RowValues<Sum, n> sums{};
-  RowValues<T, n> ahead[kAhead];
-  RowValues<P, n> value{};
+  Pack<Sum, n> sums{};
+  Pack<T, n> ahead[kAhead];
+  Pack<P, n> value{};
   bool first = true;
   for (int begin = 0; begin < length; begin += kAhead) {
 #pragma unroll
@@ -106,12 +107,12 @@ __device__ void sum_piece(const SegmentSum<T, P>& s, Piece<T, P>& piece, int len
       Sum dot = 0;
 #pragma unroll
       for (int j = 0; j < n; ++j) {
-        const auto x = static_cast<Sum>(ahead[a].at[j]);
-        sums.at[j] += piece.weights[i] * x;
-        dot += x * static_cast<Sum>(value.at[j]);
+        const auto x = static_cast<Sum>(ahead[a].values[j]);
+        sums.values[j] += piece.weights[i] * x;
+        dot += x * static_cast<Sum>(value.values[j]);
       }
       if (s.dot.data != nullptr) {
-        for (int step = kWarp / 2; step > 0; step /= 2) dot += __shfl_xor_sync(0xffffffffu, dot, step);
+        dot = reduce_lanes<kWarp>(0xffffffffu, dot, Add{});
         if (lane == 0) piece.dots[warp][i] = col < blockDim.x * n ? dot : piece.dots[warp][i] + dot;
       }
       if (i + 1 == length || key != piece.keys[i + 2]) {
@@ -149,12 +150,12 @@ __global__ void finish_rows(SegmentSum<T, P> s, const std::int32_t* offsets) {
     const std::int64_t begin = offsets[key], end = offsets[key + 1];
     if (begin == end ? s.accumulate : begin / kPiece == (end - 1) / kPiece) continue;
     for (std::int64_t col = threadIdx.x * n; col < s.y.cols; col += blockDim.x * n) {
-      RowValues<accumulate_t<T>, n> sums{};
+      Pack<accumulate_t<T>, n> sums{};
       for (std::int64_t place = begin; place < end; place = (place / kPiece + 1) * kPiece) {
         const std::int64_t partial = 2 * (place / kPiece) + (place % kPiece == 0 ? 0 : 1);
         const auto part = load_values<n>(s.partials.row(partial), col, s.partials.cols, true);
 #pragma unroll
-        for (int i = 0; i < n; ++i) sums.at[i] += part.at[i];
+        for (int i = 0; i < n; ++i) sums.values[i] += part.values[i];
       }
       add_to_row(s, key, col, sums);
     }
