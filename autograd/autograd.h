@@ -17,6 +17,9 @@ bool requires_gradient(const Tensor& t);
 Tensor gradient(const Tensor& leaf);
 // Gives a leaf a place to accumulate into (a view of the model's gradient arena). It is added to, never overwritten.
 void set_gradient_buffer(const Tensor& leaf, const Tensor& buffer);
+// Makes the gradient zero without touching its memory: what arrives first is written there, not added, and gradient()
+// fills it with zeros where nothing has arrived. Other views of the buffer show its old values until then.
+void zero_gradient(const Tensor& leaf);
 void clear_gradient(const Tensor& leaf);
 
 // Adds d(sum of outputs * dys)/d(leaf) to every leaf that the outputs depend on. `dys` may be left out for one-element

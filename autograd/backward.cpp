@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "core/error.h"
 
 namespace weir {
@@ -47,7 +49,18 @@ Saved Backward::keep(const Tensor& t) const {
 }
 
 Tensor LeafSum::get() const {
-  return edge_ && edge_.node->is_leaf && adding_to_leaves() ? edge_.node->leaf_gradient : Tensor();
+  if (!adds()) return {};
+  Node& leaf = *edge_.node;
+  if (std::exchange(leaf.gradient_is_zero, false)) fill(leaf.leaf_gradient, 0);
+  return leaf.leaf_gradient;
+}
+
+Tensor LeafSum::to_overwrite(DType dtype) const {
+  if (!adds()) return {};
+  Node& leaf = *edge_.node;
+  if (!leaf.gradient_is_zero || leaf.leaf_gradient.dtype() != dtype || !is_rows_form(leaf.leaf_gradient)) return {};
+  leaf.gradient_is_zero = false;
+  return leaf.leaf_gradient;
 }
 
 LeafSum Backward::leaf_sum(int i) const {

@@ -39,15 +39,20 @@ class Saved {
   int output_ = -1;
 };
 
-// The gradient that a leaf holds already. A gradient function may add to it in place and return nothing for that input:
-// what touches few rows of a large parameter then never makes, clears or adds a tensor of its size.
+// The gradient that a leaf holds. A gradient function may write to it in place and return nothing for that input.
+// Both functions give an undefined tensor where that cannot be: the input is no leaf or has no gradient yet, or this
+// walk returns gradients instead of adding them to leaves.
 class LeafSum {
  public:
-  // Undefined where there is nothing to add to: the input is no leaf or has no gradient yet, or this walk returns
-  // gradients instead of adding them to leaves.
+  // To add to: what touches few rows of a large parameter then never makes, clears or adds a tensor of its size.
   Tensor get() const;
+  // To write all of, where the gradient counts as zero, has this dtype and is in rows form; from now on it counts as
+  // written.
+  Tensor to_overwrite(DType dtype) const;
 
  private:
+  bool adds() const { return edge_ && edge_.node->is_leaf && adding_to_leaves(); }
+
   friend class Backward;
   Edge edge_;
 };
@@ -64,7 +69,7 @@ class Backward {
   // Keeps an input or output for the gradient functions. Empty where the call is not recorded.
   Saved keep(const Tensor& t) const;
 
-  // For adding to the gradient of input i in place.
+  // For writing to the gradient of input i in place.
   LeafSum leaf_sum(int i) const;
 
   // Defines the gradient of one input of a single-output op.

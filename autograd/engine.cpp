@@ -103,7 +103,9 @@ class Walk {
   }
 
   static void add_to_leaf(Node& leaf, Tensor dy) {
-    if (leaf.leaf_gradient.defined())
+    if (std::exchange(leaf.gradient_is_zero, false))
+      copy_into(dy, leaf.leaf_gradient);
+    else if (leaf.leaf_gradient.defined())
       add_into(dy, leaf.leaf_gradient);
     else
       leaf.leaf_gradient = dy.unique() ? std::move(dy) : clone(dy);
@@ -154,15 +156,31 @@ const Tensor& require_gradient(const Tensor& t) {
 }
 
 bool requires_gradient(const Tensor& t) { return static_cast<bool>(edge_of(t)); }
-Tensor gradient(const Tensor& leaf) { return leaf_of("gradient", leaf).leaf_gradient; }
-void clear_gradient(const Tensor& leaf) { leaf_of("clear_gradient", leaf).leaf_gradient = Tensor(); }
+Tensor gradient(const Tensor& leaf) {
+  Node& node = leaf_of("gradient", leaf);
+  if (std::exchange(node.gradient_is_zero, false)) fill(node.leaf_gradient, 0);
+  return node.leaf_gradient;
+}
+
+void zero_gradient(const Tensor& leaf) {
+  Node& node = leaf_of("zero_gradient", leaf);
+  node.gradient_is_zero = node.leaf_gradient.defined();
+}
+
+void clear_gradient(const Tensor& leaf) {
+  Node& node = leaf_of("clear_gradient", leaf);
+  node.leaf_gradient = Tensor();
+  node.gradient_is_zero = false;
+}
 
 void set_gradient_buffer(const Tensor& leaf, const Tensor& buffer) {
   if (buffer.shape() != leaf.shape() || buffer.dtype() != leaf.dtype())
     throw ArgumentError(fmt::format("set_gradient_buffer: shape {} and dtype {} expected, got {} and {}",
                                     leaf.shape().str(), dtype_name(leaf.dtype()), buffer.shape().str(),
                                     dtype_name(buffer.dtype())));
-  leaf_of("set_gradient_buffer", leaf).leaf_gradient = buffer;
+  Node& node = leaf_of("set_gradient_buffer", leaf);
+  node.leaf_gradient = buffer;
+  node.gradient_is_zero = false;
 }
 
 void backward(const Tensor& loss) {

@@ -242,8 +242,10 @@ void backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState&
   const Device device = x.device();
   const DType sum = dtype_of<Sum>();
   const std::int64_t pairs = state.pair_of_row.numel(), slots = gate.size(1), units = state.hidden.size(1);
-  gradients = {Tensor::empty_like(x), Tensor::empty(gate.shape(), sum, device),
-               Tensor::empty(state.w1.shape(), sum, device), Tensor::empty(state.w2.shape(), sum, device)};
+  gradients.x = Tensor::empty_like(x);
+  gradients.gate = Tensor::empty(gate.shape(), sum, device);
+  if (!gradients.w1.defined()) gradients.w1 = Tensor::empty(state.w1.shape(), sum, device);
+  if (!gradients.w2.defined()) gradients.w2 = Tensor::empty(state.w2.shape(), sum, device);
   const Tensor gate_rows = rows_form(converted(gate, sum)), x_rows = aligned_rows<T>(x), dy_rows = aligned_rows<T>(dy);
   const Tensor gated = Tensor::empty_like(state.hidden), dhidden = Tensor::empty_like(state.hidden);
   const Tensor products = Tensor::empty({(units + Tiles<T>::kCols - 1) / Tiles<T>::kCols, pairs}, sum, device);

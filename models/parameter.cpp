@@ -64,6 +64,15 @@ const Parameter& ParameterSet::at(const std::string& name) const {
   throw ArgumentError(fmt::format("the model has no parameter '{}'", name));
 }
 
+const Tensor& ParameterSet::gradients() const {
+  for (const Parameter& p : parameters_) gradient(p.value);  // where nothing arrived, zeros are written now
+  return gradients_;
+}
+
+void ParameterSet::zero_gradients() const {
+  for (const Parameter& p : parameters_) zero_gradient(p.value);
+}
+
 std::int64_t ParameterSet::count() const {
   std::int64_t total = 0;
   for (const Parameter& p : parameters_) total += p.shape.product();

@@ -20,7 +20,7 @@ struct Parameter {
   Shape shape;
   Initialiser initialise;
   Tensor value;     // a leaf, once allocated
-  Tensor gradient;  // where its gradient accumulates
+  Tensor gradient;  // where its gradient accumulates; after zero_gradients() read it through ParameterSet::gradients()
 };
 
 class ParameterSet {
@@ -38,8 +38,9 @@ class ParameterSet {
 
   // The arenas: rank 1, padding included (it stays zero).
   const Tensor& values() const { return values_; }
-  const Tensor& gradients() const { return gradients_; }
-  void zero_gradients() const { fill(gradients_, 0); }
+  const Tensor& gradients() const;
+  // Costs nothing: each gradient is overwritten by what arrives first (see zero_gradient of autograd.h).
+  void zero_gradients() const;
   // A view of `arena` shaped and placed like the parameter: for optimiser state that mirrors the values.
   Tensor view_in(const Tensor& arena, const Parameter& parameter) const;
 

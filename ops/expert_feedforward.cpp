@@ -87,11 +87,15 @@ Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& ind
   expert_feedforward_kernel(x.device(), x, gate, index, w1, w2, options, y, state);
   Backward back(kOp, {x, gate, w1, w2}, {y});
   back.once_differentiable([x = back.keep(x), gate = back.keep(gate), state = std::move(state),
-                            weight_dtype = w1.dtype()](std::span<const Tensor> dys) {
-    ExpertFeedforwardGradients d;
+                            weight_dtype = w1.dtype(), w1_sum = back.leaf_sum(2),
+                            w2_sum = back.leaf_sum(3)](std::span<const Tensor> dys) {
+    const DType sums = dys[0].dtype() == DType::bf16 ? DType::float32 : dys[0].dtype();
+    const Tensor dw1 = w1_sum.to_overwrite(sums), dw2 = w2_sum.to_overwrite(sums);
+    ExpertFeedforwardGradients d{.x = {}, .gate = {}, .w1 = dw1, .w2 = dw2};
     expert_feedforward_backward_kernel(dys[0].device(), x.get(), gate.get(), state, dys[0], d);
-    return std::vector{d.x, converted(d.gate, gate.get().dtype()), converted(d.w1, weight_dtype),
-                       converted(d.w2, weight_dtype)};
+    return std::vector{d.x, converted(d.gate, gate.get().dtype()),
+                       dw1.defined() ? Tensor() : converted(d.w1, weight_dtype),
+                       dw2.defined() ? Tensor() : converted(d.w2, weight_dtype)};
   });
   return y;
 }

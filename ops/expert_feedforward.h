@@ -37,7 +37,8 @@ struct ExpertFeedforwardState {
   double kept_scale = 1;  // 1 / (1 - dropout)
 };
 struct ExpertFeedforwardGradients {
-  Tensor x, gate, w1, w2;  // x in its dtype; the others may come in the dtype that sums are kept in
+  // x in its dtype; the others may come in the dtype that sums are kept in. w1 and w2 may be given, to be written to.
+  Tensor x, gate, w1, w2;
 };
 
 extern Kernel<void(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,

@@ -47,6 +47,7 @@ Tensor before_relu(const Tensor& y, const Tensor& dy) {
 
 struct Kept {
   Saved x, weight, y;
+  LeafSum weight_sum;
   Shape x_shape, bias_shape;
   DType parameters;
   Activation activation;
@@ -71,11 +72,13 @@ std::vector<Tensor> fused_gradients(const Kept& kept, const Tensor& dy) {
   const auto fresh = [&](bool wanted, const Shape& shape, DType dtype) {
     return wanted ? Tensor::empty(shape, dtype, dy.device()) : Tensor();
   };
-  const LinearGradients wanted{fresh(kept.need_dx, kept.x_shape, dy.dtype()),
-                               fresh(kept.need_dweight, {dy.size(-1), kept.x_shape[-1]}, kept.parameters),
-                               fresh(kept.need_dbias, kept.bias_shape, kept.parameters)};
+  const Tensor in_place = kept.weight_sum.to_overwrite(kept.parameters);
+  const LinearGradients wanted{
+      fresh(kept.need_dx, kept.x_shape, dy.dtype()),
+      in_place.defined() ? in_place : fresh(kept.need_dweight, {dy.size(-1), kept.x_shape[-1]}, kept.parameters),
+      fresh(kept.need_dbias, kept.bias_shape, kept.parameters)};
   linear_backward_kernel(dy.device(), kept.x.get(), kept.weight.get(), kept.y.get(), dy, wanted);
-  return {wanted.dx, wanted.dweight, wanted.dbias};
+  return {wanted.dx, in_place.defined() ? Tensor() : wanted.dweight, wanted.dbias};
 }
 
 }  // namespace
@@ -90,6 +93,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activat
   Kept kept{.x = back.needed(1) ? back.keep(x) : Saved(),
             .weight = back.needed(0) ? back.keep(used) : Saved(),
             .y = activation == Activation::relu ? back.keep(y) : Saved(),
+            .weight_sum = back.leaf_sum(1),
             .x_shape = x.shape(),
             .bias_shape = {weight.size(0)},
             .parameters = weight.dtype(),

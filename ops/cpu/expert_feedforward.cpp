@@ -223,8 +223,8 @@ class BackwardPass {
         gradients_(gradients) {
     gradients.x = Tensor::empty_like(x);
     gradients.gate = Tensor::empty(gate.shape(), dtype_of<Sum>());
-    gradients.w1 = Tensor::empty(state.w1.shape(), dtype_of<Sum>());
-    gradients.w2 = Tensor::empty(state.w2.shape(), dtype_of<Sum>());
+    if (!gradients.w1.defined()) gradients.w1 = Tensor::empty(state.w1.shape(), dtype_of<Sum>());
+    if (!gradients.w2.defined()) gradients.w2 = Tensor::empty(state.w2.shape(), dtype_of<Sum>());
     expanded_ = scratch_rows<T>(expanded_owner_, state.pair_of_row.numel(), d_);
   }
 
