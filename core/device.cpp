@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,6 +15,17 @@
 
 namespace weir {
 namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// Large blocks lie on huge pages where the system gives them: a walk over a large matrix, above all along its columns or
+// to random rows, then misses the processor's table of pages far less often.
+void* allocate_from_system(std::size_t bytes) {
+  if (bytes < 2 * kHugePage) return std::aligned_alloc(Allocator::kAlignment, bytes);
+  void* const block = std::aligned_alloc(kHugePage, (bytes + kHugePage - 1) / kHugePage * kHugePage);
+  if (block != nullptr) madvise(block, bytes, MADV_HUGEPAGE);  // a wish; nothing is lost where it is not heard
+  return block;
+}
 
 class HostBackend final : public DeviceBackend {
  public:
@@ -30,7 +42,7 @@ class HostBackend final : public DeviceBackend {
 
  private:
   CachingAllocator allocator_{
-      {.allocate = [](std::size_t bytes) { return std::aligned_alloc(Allocator::kAlignment, bytes); },
+      {.allocate = allocate_from_system,
        .release = [](void* block, std::size_t) noexcept { std::free(block); },
        .limit_bytes = memory_limit_bytes(),
        .device = "cpu"}};

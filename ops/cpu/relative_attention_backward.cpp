@@ -74,12 +74,16 @@ class SharedGradients {
 };
 
 // In place: the raw scores of a query become their gradient, the gradient of its softmax becomes the softmax. n visible
-// keys; `mean` is the sum of weight * dweight. Returns this query's part of dscale.
+// keys; `mean` is the sum of weight * dweight. Returns this query's part of dscale. The loop runs over whole vectors;
+// the elements behind the n-th are made such that they add nothing to it.
 template <class Sum>
 Sum backward_row(Sum* scores, Sum* weights, std::int64_t n, Sum scale, Sum log_sum, Sum mean) {
+  const std::int64_t whole = rounded_up(n);
+  std::fill(scores + n, scores + whole, scores[0]);
+  std::fill(weights + n, weights + whole, mean);
   Sum dscale = 0;
 #pragma omp simd reduction(+ : dscale)
-  for (std::int64_t j = 0; j < n; ++j) {
+  for (std::int64_t j = 0; j < whole; ++j) {
     const Sum score = scores[j], weight = cpu::exp(score * scale - log_sum), dlogit = weight * (weights[j] - mean);
     dscale += dlogit * score;
     weights[j] = weight;
