@@ -43,7 +43,7 @@ struct Node {
   std::vector<Output> outputs;
   GradientFunction gradient;  // empty in a leaf, and once the graph was released
   bool is_leaf = false;
-  Tensor leaf_gradient;  // a leaf's accumulated gradient; undefined until the first backward
+  Tensor leaf_gradient;           // a leaf's accumulated gradient; undefined until the first backward
   bool gradient_is_zero = false;  // it counts as zeros, whatever its memory holds until it is written
 };
 

@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// Large blocks lie on huge pages where the system gives them: a walk over a large matrix, above all along its columns or
-// to random rows, then misses the processor's table of pages far less often.
+// Large blocks lie on huge pages where the system gives them: a walk over a large matrix, above all along its columns
+// or to random rows, then misses the processor's table of pages far less often.
 void* allocate_from_system(std::size_t bytes) {
   if (bytes < 2 * kHugePage) return std::aligned_alloc(Allocator::kAlignment, bytes);
   void* const block = std::aligned_alloc(kHugePage, (bytes + kHugePage - 1) / kHugePage * kHugePage);
@@ -41,11 +41,10 @@ class HostBackend final : public DeviceBackend {
   void synchronize(int) override {}
 
  private:
-  CachingAllocator allocator_{
-      {.allocate = allocate_from_system,
-       .release = [](void* block, std::size_t) noexcept { std::free(block); },
-       .limit_bytes = memory_limit_bytes(),
-       .device = "cpu"}};
+  CachingAllocator allocator_{{.allocate = allocate_from_system,
+                               .release = [](void* block, std::size_t) noexcept { std::free(block); },
+                               .limit_bytes = memory_limit_bytes(),
+                               .device = "cpu"}};
 };
 
 // Backends register themselves before main, in any order.

@@ -44,17 +44,26 @@ struct Tile {
   std::int64_t rows, cols;
 };
 
-// Tiles of 256 x 512, made smaller until there are eight of them (or they are small): enough to share out, large enough
-// for the packing inside each product to pay. Depends on the shape alone.
+// Tiles of about 256 x 512 of nearly equal size; smaller ones where there would be few to share out. Each tile packs
+// its own columns of b, so rows are cut first while many remain, and tiles stay large enough for that to pay. Depends
+// on the shape alone.
 Tile tile_for(std::int64_t m, std::int64_t n, std::int64_t batch) {
-  Tile tile{std::min<std::int64_t>(m, 256), std::min<std::int64_t>(n, 512)};
-  const auto count = [&] { return batch * ((m + tile.rows - 1) / tile.rows) * ((n + tile.cols - 1) / tile.cols); };
-  const auto halved = [](std::int64_t extent) { return (extent / 2 + 15) / 16 * 16; };
-  while (count() < 8 && std::max(tile.rows, tile.cols) > 64) {
-    if (tile.rows >= tile.cols)
-      tile.rows = halved(tile.rows);
-    else
-      tile.cols = halved(tile.cols);
+  const auto share = [](std::int64_t extent, std::int64_t parts) {
+    return ((extent + parts - 1) / parts + 15) / 16 * 16;
+  };
+  const auto nearest = [&](std::int64_t extent, std::int64_t size) {
+    return share(extent, std::max<std::int64_t>(1, (extent + size / 2) / size));
+  };
+  Tile tile{nearest(m, 256), nearest(n, 512)};
+  const auto too_few = [&] {
+    const std::int64_t count = batch * ((m + tile.rows - 1) / tile.rows) * ((n + tile.cols - 1) / tile.cols);
+    const std::int64_t area = tile.rows * tile.cols;
+    return count < 4 ? area > 64 * 128 : count < 8 && area > 128 * 256;
+  };
+  while (too_few()) {
+    const bool cut_rows = tile.rows > 128 || (tile.cols <= 256 && tile.rows > 64);
+    std::int64_t& extent = cut_rows ? tile.rows : tile.cols;
+    extent = share(extent, 2);
   }
   return tile;
 }

@@ -18,8 +18,8 @@ struct ExpSum {
   Sum largest, total;  // of the scaled scores, of the exponentials
 };
 
-// scores[0..n) become exp(scale * score - largest). The loops run over whole vectors, since what is left over would take
-// as long as many vectors; the elements behind the n-th become 0.
+// scores[0..n) become exp(scale * score - largest). The loops run over whole vectors, since what is left over would
+// take as long as many vectors; the elements behind the n-th become 0.
 template <class Sum>
 ExpSum<Sum> exp_row(Sum* scores, std::int64_t n, Sum scale) {
   const std::int64_t whole = rounded_up(n);
