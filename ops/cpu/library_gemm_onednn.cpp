@@ -33,7 +33,8 @@ std::function<void()> onednn_bf16(std::int64_t m, std::int64_t n, std::int64_t k
   const dnnl::memory left = in_memory(engine, m, k, a), right = in_memory(engine, k, n, b),
                      product = in_memory(engine, m, n, {c, c_stride});
   try {
-    const dnnl::matmul matmul(dnnl::matmul::primitive_desc({left.get_desc(), right.get_desc(), product.get_desc()}, engine));
+    const dnnl::matmul matmul(
+        dnnl::matmul::primitive_desc({left.get_desc(), right.get_desc(), product.get_desc()}, engine));
     return [=, stream = dnnl::stream(engine)]() mutable {
       omp_set_num_threads(threads);
       matmul.execute(stream, {{DNNL_ARG_SRC, left}, {DNNL_ARG_WEIGHTS, right}, {DNNL_ARG_DST, product}});

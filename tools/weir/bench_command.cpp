@@ -103,8 +103,7 @@ void print_table(std::span<const BenchCase> cases, const Roof& roof) {
     for (const Column& column : columns) fmt::print(" {:>{}}", column.text(c), column.width);
   }
   fmt::print("\n\n");
-  if (roof.flops > 0)
-    fmt::print("roof: {:.1f} GFLOP/s, as large matrix products reach on this machine\n", roof.flops / 1e9);
+  if (roof.flops > 0) fmt::print("roof: {:.1f} GFLOP/s, the best of some large matrix products\n", roof.flops / 1e9);
   if (roof.bytes > 0) fmt::print("roof: {:.2f} GB/s, as reading in order reaches on this machine\n", roof.bytes / 1e9);
 }
 

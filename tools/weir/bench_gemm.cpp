@@ -48,8 +48,8 @@ void run(const Arguments& a) {
   a.options.apply_threads();
   const Measured measured = measure(a);
   const ProductSize& s = a.size;
-  nlohmann::json settings{{"m", s.m},          {"n", s.n}, {"k", s.k}, {"trans_a", s.a_transposed}, {"trans_b", s.b_transposed},
-                          {"dtype", a.dtype}};
+  nlohmann::json settings{
+      {"m", s.m}, {"n", s.n}, {"k", s.k}, {"trans_a", s.a_transposed}, {"trans_b", s.b_transposed}, {"dtype", a.dtype}};
   if (measured.ratio > 0) settings["ratio"] = measured.ratio;
   const char *const left = s.a_transposed ? " transposed" : "", *const right = s.b_transposed ? " transposed" : "";
   print_cases(a.options, measured.cases, matrix_roof(dtype_from_name(a.dtype)), settings,

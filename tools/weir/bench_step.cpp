@@ -127,7 +127,7 @@ void print_step(const Arguments& a, const Config& config, const ModelCost& cost,
              100 * m.timing.spread);
   fmt::print("model arithmetic    {:>12}  FLOP/s\n", format_si(1e9 * step.gflops()));
   if (roof.flops > 0)
-    fmt::print("share of the roof   {:>11.1f}%  of {:.1f} GFLOP/s, as large matrix products reach on this machine\n",
+    fmt::print("share of the roof   {:>11.1f}%  of {:.1f} GFLOP/s, the best of some large matrix products\n",
                100 * step.roof_share(roof), roof.flops / 1e9);
   fmt::print("peak memory         {:>8} MiB\n", m.peak_bytes >> 20);
   fmt::print("system allocations  {:>12}  after the first {} steps\n", m.system_allocations, a.options.warm_up);

@@ -82,7 +82,8 @@ class Collector {
     charge(Clock::now());
     std::vector<BreakdownRow> rows;
     const auto per_step = static_cast<double>(steps), per_thread = per_step * thread_count();
-    for (const Op& op : ops_) rows.push_back({op.name, static_cast<double>(op.calls) / per_step, op.seconds / per_step});
+    for (const Op& op : ops_)
+      rows.push_back({op.name, static_cast<double>(op.calls) / per_step, op.seconds / per_step});
     const std::lock_guard lock(threads_mutex_);
     for (const auto& thread : threads_)
       for (std::size_t op = 0; op < thread->products.size(); ++op) {

@@ -7,8 +7,10 @@
 
 namespace weir {
 
-// The roof of work that consists of matrix products of float32 or bf16: the best rate of three large products, by a
-// library that shares them out itself where the build has one, otherwise by ours. None on devices other than the CPU.
+// The roof of work that consists of matrix products of float32 or bf16: the best of three large products, each by us
+// and by a library that shares it out itself (ops/cpu/library_gemm.h), medians as all times are. Both, because the
+// library's threads wait for one another and are the slower ones where other programs run. None on devices other than
+// the CPU.
 Roof matrix_roof(DType dtype, Device device = {});
 
 // Reading a float32 tensor from one end to the other.
