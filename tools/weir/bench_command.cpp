@@ -96,13 +96,15 @@ void print_table(std::span<const BenchCase> cases, const Roof& roof) {
   std::erase_if(columns, [&](const Column& column) {
     return std::all_of(cases.begin(), cases.end(), [&](const BenchCase& c) { return column.text(c).empty(); });
   });
-  fmt::print("{:<21}", "case");
-  for (const Column& column : columns) fmt::print(" {:>{}}", column.title, column.width);
+  std::string header = fmt::format("{:<21}", "case");
+  for (const Column& column : columns) header += fmt::format(" {:>{}}", column.title, column.width);
+  fmt::print("{}\n", header);
   for (const BenchCase& c : cases) {
-    fmt::print("\n{:<21}", c.name);
-    for (const Column& column : columns) fmt::print(" {:>{}}", column.text(c), column.width);
+    std::string line = fmt::format("{:<21}", c.name);
+    for (const Column& column : columns) line += fmt::format(" {:>{}}", column.text(c), column.width);
+    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
   }
-  fmt::print("\n\n");
+  fmt::print("\n");
   if (roof.flops > 0) fmt::print("roof: {:.1f} GFLOP/s, the best of some large matrix products\n", roof.flops / 1e9);
   if (roof.bytes > 0) fmt::print("roof: {:.2f} GB/s, as reading in order reaches on this machine\n", roof.bytes / 1e9);
 }
