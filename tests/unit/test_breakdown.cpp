@@ -58,7 +58,8 @@ TEST_CASE("breakdown: an op's time is its own, and all rows add up to the step")
   CHECK(row_of(b, "outer")->calls == 1);
   CHECK(row_of(b, "inner")->calls == 2);
   CHECK(b.product_flops() == 0);
-  CHECK(std::is_sorted(b.rows.begin(), b.rows.end(), [](const auto& x, const auto& y) { return x.seconds > y.seconds; }));
+  CHECK(
+      std::is_sorted(b.rows.begin(), b.rows.end(), [](const auto& x, const auto& y) { return x.seconds > y.seconds; }));
 }
 
 TEST_CASE("breakdown: products count for the op that the calling thread is in, on whatever thread they run") {
