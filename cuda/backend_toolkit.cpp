@@ -176,7 +176,7 @@ ToolkitBackend& backend() {
 }
 
 const bool registered = [] {
-  profile_hooks = {.begin = [](const char* name) { nvtxRangePushA(name); }, .end = [] { nvtxRangePop(); }};
+  profile_hooks = {.begin = [](const char* name, double) { nvtxRangePushA(name); }, .end = [] { nvtxRangePop(); }};
   return add_device_backend(DeviceKind::cuda, backend());
 }();
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/parallel.h"
+#include "core/profile_range.h"
 
 namespace weir::cpu {
 namespace {
@@ -84,6 +85,7 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<I
       for (std::int64_t i = 0; i < m; ++i) std::fill_n(c + i * c_stride, n, Out{});
     return;
   }
+  const ProfileRange range("matrix product", 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
   if constexpr (std::is_same_v<In, float>) {
     if (backend.f32 != nullptr) return backend.f32(m, n, k, a, b, c, c_stride, mode);
   } else if constexpr (std::is_same_v<In, weir::bf16>) {

@@ -188,6 +188,92 @@ def check_terminal(weir):
     print(f"ok: a live line within 80 columns in a terminal, drawn {len(live)} times", flush=True)
 
 
+def check_cases(weir, what, fields, *arguments):
+    """Runs a benchmark as JSON and returns its cases. `fields` holds what each has to have above 0, by case."""
+    output = weir.succeed("bench", what, *arguments, "--runs", 3, "--warm-up", 4, "--threads", 2, "--json")
+    cases = [json.loads(line) for line in output.splitlines()]
+    check([case["case"] for case in cases] == list(fields), f"the cases of bench {what}: {[c['case'] for c in cases]}")
+    for case in cases:
+        flags = {"runs": 3, "threads": 2, "warm_up": 4}
+        check(flags.items() <= case.items(), f"bench {what} does not repeat its flags: {case}")
+        check(case["seconds"] > 0 and case["spread"] >= 0, f"bench {what}: {case}")
+        for field in fields[case["case"]]:
+            check(case.get(field, 0) > 0, f"bench {what}: no {field} in {case}")
+    return cases
+
+
+def check_share(case, rate, roof):
+    check(math.isclose(case["roof_share"], case[rate] / case[roof], rel_tol=1e-6), f"roof_share is off: {case}")
+
+
+ARITHMETIC = ["gflops", "roof_gflops", "roof_share"]
+
+
+def check_gemm(weir):
+    sizes = ["--m", 96, "--n", 64, "--k", 80]
+    table = weir.succeed("bench", "gemm", *sizes)
+    rows = re.findall(r"^(\w+(?: directly)?) +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%$", table, re.M)
+    check(rows[:1] == ["gemm"] and len(rows) <= 2, f"bench gemm prints {table}")
+    check(("times as fast as" in table) == (len(rows) == 2), f"bench gemm prints no ratio, or one of nothing: {table}")
+    for flags in ([], ["--trans-a"], ["--trans-b"], ["--dtype", "bf16"]):
+        if "bf16" in flags and "directly" not in weir.succeed("bench", "gemm", *sizes, *flags):
+            rows = rows[:1]  # a processor without such products
+        for case in check_cases(weir, "gemm", dict.fromkeys(rows, ARITHMETIC), *sizes, *flags):
+            flops = case["gflops"] * 1e9 * case["seconds"]
+            check(math.isclose(flops, 2 * 96 * 64 * 80, rel_tol=1e-6), f"bench gemm counts {flops} FLOPs")
+            check((case["trans_a"], case["trans_b"]) == ("--trans-a" in flags, "--trans-b" in flags), f"{case}")
+            check(case.get("ratio", 0) > 0 if len(rows) == 2 else "ratio" not in case, f"bench gemm's ratio: {case}")
+            check_share(case, "gflops", "roof_gflops")
+
+
+def check_bench(weir):
+    check_gemm(weir)
+    feedforward = ["--tokens", 64, "--d-model", 32, "--experts", 4, "--expert-size", 16, "--k", 2]
+    attention = ["--batch", 2, "--segment", 16, "--memory", 8, "--heads", 2, "--head-size", 8]
+    for case in (check_cases(weir, "feedforward", dict.fromkeys(("dense", "sigma-moe"), ARITHMETIC), *feedforward) +
+                 check_cases(weir, "attention", dict.fromkeys(("forward", "forward and backward"), ARITHMETIC),
+                             *attention)):
+        check_share(case, "gflops", "roof_gflops")
+    memory = ["gigabytes_per_second", "roof_gigabytes_per_second", "roof_share"]
+    fields = dict.fromkeys(("read", "gather-sum", "search"), memory)
+    fields |= dict.fromkeys(("forward", "forward and backward"), ["tokens_per_second"])
+    for case in check_cases(weir, "pkm", fields, "--tokens", 16, "--d-model", 32, "--sub-keys", 64, "--k", 4)[:3]:
+        check_share(case, "gigabytes_per_second", "roof_gigabytes_per_second")
+    print("ok: the benchmarks' cases, their rates and their shares of the roof", flush=True)
+
+
+def check_breakdown(weir):
+    settings = [f"{key}={value}" for key, value in TINY.items() if key.split(".")[0] in ("model", "feedforward")]
+    settings.append("train.batch_size=4")
+    fields = {"step": [*ARITHMETIC, "tokens_per_second", "peak_bytes"]}
+    case, = check_cases(weir, "step", fields, *settings)
+    check("breakdown" not in case, "bench step breaks down without being asked")
+    check_share(case, "gflops", "roof_gflops")
+    case, = check_cases(weir, "step", fields, *settings, "--breakdown")
+    b = case["breakdown"]
+    ops = {row["op"]: row for row in b["ops"]}
+    check(len(ops) == len(b["ops"]), "an op has two rows")
+    check(math.isclose(sum(row["share"] for row in b["ops"]), 1, abs_tol=1e-6), "the shares of the ops are not a whole")
+    check([row["share"] for row in b["ops"]] == sorted((row["share"] for row in b["ops"]), reverse=True), "no order")
+    for name in ("linear", "linear backward", "expert_feedforward", "relative_attention backward"):
+        check(ops[name]["product_flops"] > 0 and ops[name]["calls"] >= 1, f"{name} has no products: {ops[name]}")
+    for name in ("adamw_update", "global_norm", "outside of any op"):
+        check(ops[name]["product_flops"] == 0 and ops[name]["seconds"] > 0, f"{name}: {ops[name]}")
+    check(ops["adamw_update"]["calls"] == 1, f"a step has {ops['adamw_update']['calls']} updates")
+    check(0 < b["product_seconds"] <= b["seconds"], f"products take {b['product_seconds']} of {b['seconds']} s")
+    check(b["product_seconds"] >= max(row["product_seconds"] for row in b["ops"]), "a row has more than the whole")
+    # The products that a step executes are those that the model counts, and attention's masked ones.
+    executed = sum(row["product_flops"] for row in b["ops"])
+    counted = case["gflops"] * 1e9 * case["seconds"]
+    check(0.5 * counted < executed < 3 * counted, f"{executed} FLOPs in products, the model counts {counted}")
+    at_roof = executed / (case["roof_gflops"] * 1e9) / b["seconds"]
+    check(math.isclose(b["share_at_roof"], at_roof, rel_tol=1e-6), f"share_at_roof is not {at_roof}: {b}")
+    text = weir.succeed("bench", "step", *settings, "--runs", 2, "--breakdown")
+    for part in ("linear backward", "outside of any op", "inside matrix products", "matrix work at the machine's rate"):
+        check(part in text, f"bench step --breakdown does not print {part}:\n{text}")
+    print(f"ok: a step in {len(ops)} rows that are a whole", flush=True)
+
+
 def main():
     with setup() as weir:
         run = weir.folder / "run"
@@ -201,6 +287,8 @@ def main():
         check_generation(weir, run)
         check_plain_output(weir)
         check_terminal(weir)
+        check_bench(weir)
+        check_breakdown(weir)
 
 
 main()

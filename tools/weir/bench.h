@@ -1,34 +1,67 @@
-// What the benchmarks of `weir bench` share.
+// What the benchmarks of `weir bench` share: options, timing, and how cases are printed.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "core/dtype.h"
 #include "core/tensor.h"
 
 namespace weir {
 
+// The options of every benchmark.
+struct BenchOptions {
+  std::int64_t runs = 10, warm_up = 3;
+  std::int64_t threads = 0;  // 0: all
+  bool json = false;
+
+  void add_to(CLI::App& command);
+  void apply_threads() const;
+};
+
 struct Timing {
   double seconds = 0;  // median of the runs
   double spread = 0;   // slowest minus fastest, over the median
 };
+Timing timing_of(std::vector<double> seconds);
 
-// Calls `step` `warm_up` times unmeasured, then times each of `runs` calls, with the work they leave to `device`.
-Timing time_runs(std::int64_t runs, std::int64_t warm_up, const std::function<void()>& step, Device device = {});
-inline constexpr std::int64_t kWarmUp = 3;
+// The time of one call, with the work it leaves to `device`.
+double seconds_of(const std::function<void()>& step, Device device = {});
+
+// Calls `step` options.warm_up times unmeasured, then times each of options.runs calls.
+Timing time_runs(const BenchOptions& options, const std::function<void()>& step, Device device = {});
+
+// The best this machine does in one second; 0: not measured.
+struct Roof {
+  double flops = 0, bytes = 0;
+};
+
+// A line of a benchmark's table. What one run computes, reads and takes in; 0: not counted.
+struct BenchCase {
+  std::string name;
+  Timing timing;
+  double flops = 0, bytes = 0, tokens = 0;
+
+  double gflops() const { return flops / timing.seconds / 1e9; }
+  double gigabytes_per_second() const { return bytes / timing.seconds / 1e9; }
+  double tokens_per_second() const { return tokens / timing.seconds; }
+  // Of the roof of its arithmetic, or else of what it reads; 0 where one of the two is not known.
+  double roof_share(const Roof& roof) const;
+};
+
+// One line of JSON per case, with `settings` in each; or the title and a table.
+void print_cases(const BenchOptions& options, std::span<const BenchCase> cases, const Roof& roof,
+                 const nlohmann::json& settings, const std::string& title);
+// The JSON of one case.
+nlohmann::json json_of(const BenchOptions& options, const BenchCase& c, const Roof& roof, nlohmann::json settings);
 
 // Normal random values; another stream, other values.
 Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream, Device device = {});
-
-// The options of every benchmark.
-struct BenchOptions {
-  std::int64_t runs = 10;
-  std::int64_t threads = 0;  // 0: all
-  bool json = false;
-  void add_to(CLI::App& command);
-};
 
 CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help);
 CLI::Option* add_dtype(CLI::App& command, std::string& name);

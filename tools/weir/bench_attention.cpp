@@ -2,13 +2,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "autograd/autograd.h"
-#include "core/parallel.h"
 #include "ops/relative_attention.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/device_option.h"
+#include "tools/weir/roof.h"
 
 namespace weir {
 namespace {
@@ -28,13 +27,7 @@ struct Arguments {
   }
 };
 
-struct Case {
-  const char* name;
-  Timing timing;
-  double gflops;
-};
-
-std::vector<Case> measure(const Arguments& a) {
+std::vector<BenchCase> measure(const Arguments& a) {
   const DType dtype = dtype_from_name(a.dtype);
   const std::int64_t keys = a.segment + a.memory;
   std::uint32_t stream = 1;
@@ -56,42 +49,26 @@ std::vector<Case> measure(const Arguments& a) {
     for (const Tensor& t : {q, kv, r, u, v, scale}) clear_gradient(t);
     backward(std::vector{relative_attention(q, kv, r, u, v, scale)}, std::vector{dy});
   };
-  const Timing first = time_runs(a.options.runs, kWarmUp, forward, a.place());
-  const Timing both = time_runs(a.options.runs, kWarmUp, forward_and_backward, a.place());
-  return {{"forward", first, a.flops(3) / first.seconds / 1e9},
-          {"forward and backward", both, a.flops(11) / both.seconds / 1e9}};
-}
-
-void print_json(const Arguments& a, const Case& c) {
-  const nlohmann::json object = {{"case", c.name},
-                                 {"seconds", c.timing.seconds},
-                                 {"spread", c.timing.spread},
-                                 {"gflops", c.gflops},
-                                 {"batch", a.batch},
-                                 {"segment", a.segment},
-                                 {"memory", a.memory},
-                                 {"heads", a.heads},
-                                 {"head_size", a.head_size},
-                                 {"dtype", a.dtype},
-                                 {"device", a.device},
-                                 {"threads", thread_count()},
-                                 {"runs", a.options.runs}};
-  fmt::print("{}\n", object.dump());
+  return {{.name = "forward", .timing = time_runs(a.options, forward, a.place()), .flops = a.flops(3)},
+          {.name = "forward and backward",
+           .timing = time_runs(a.options, forward_and_backward, a.place()),
+           .flops = a.flops(11)}};
 }
 
 void run(const Arguments& a) {
-  if (a.options.threads > 0) set_thread_count(static_cast<int>(a.options.threads));
-  const std::vector<Case> cases = measure(a);
-  if (a.options.json) {
-    for (const Case& c : cases) print_json(a, c);
-    return;
-  }
-  fmt::print("{} sequences of {} queries, memory {}, {} heads of {}, {}, {}, {} threads\n\n", a.batch, a.segment,
-             a.memory, a.heads, a.head_size, a.dtype, a.device, thread_count());
-  fmt::print("{:<21} {:>10} {:>8} {:>9}\n", "case", "seconds", "spread", "GFLOP/s");
-  for (const Case& c : cases)
-    fmt::print("{:<21} {:>10.6f} {:>7.1f}% {:>9.1f}\n", c.name, c.timing.seconds, 100 * c.timing.spread, c.gflops);
-  fmt::print("\nGFLOP/s count the pairs of a query and a key that it sees\n");
+  a.options.apply_threads();
+  const std::vector<BenchCase> cases = measure(a);
+  print_cases(a.options, cases, matrix_roof(dtype_from_name(a.dtype), a.place()),
+              {{"batch", a.batch},
+               {"segment", a.segment},
+               {"memory", a.memory},
+               {"heads", a.heads},
+               {"head_size", a.head_size},
+               {"dtype", a.dtype},
+               {"device", a.device}},
+              fmt::format("{} sequences of {} queries, memory {}, {} heads of {}, {}, {}", a.batch, a.segment, a.memory,
+                          a.heads, a.head_size, a.dtype, a.device));
+  if (!a.options.json) fmt::print("GFLOP/s count the pairs of a query and a key that it sees\n");
 }
 
 }  // namespace

@@ -1,47 +1,130 @@
-// weir bench: what all benchmarks share, and the matrix product.
+// weir bench: what all benchmarks share.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
-#include <vector>
 
 #include "core/parallel.h"
 #include "models/initialise.h"
-#include "ops/cpu/gemm.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/commands.h"
 
 namespace weir {
 
-Timing time_runs(std::int64_t runs, std::int64_t warm_up, const std::function<void()>& step, Device device) {
-  using Clock = std::chrono::steady_clock;
-  for (std::int64_t i = 0; i < warm_up; ++i) step();
-  synchronize(device);
-  std::vector<double> seconds;
-  for (std::int64_t i = 0; i < runs; ++i) {
-    const auto start = Clock::now();
-    step();
-    synchronize(device);
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-  }
+void BenchOptions::add_to(CLI::App& command) {
+  command.add_option("--runs", runs, "measured runs; the median counts")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+  command.add_option("--warm-up", warm_up, "runs before, which are not measured")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 20));
+  command.add_option("--threads", threads, "default all")->check(CLI::Range(1, 4096));
+  command.add_flag("--json", json, "print one JSON object per case");
+}
+
+void BenchOptions::apply_threads() const {
+  if (threads > 0) set_thread_count(static_cast<int>(threads));
+}
+
+Timing timing_of(std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
   return {median, (seconds.back() - seconds.front()) / median};
+}
+
+double seconds_of(const std::function<void()>& step, Device device) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  step();
+  synchronize(device);
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+Timing time_runs(const BenchOptions& options, const std::function<void()>& step, Device device) {
+  for (std::int64_t i = 0; i < options.warm_up; ++i) step();
+  synchronize(device);
+  std::vector<double> seconds;
+  for (std::int64_t i = 0; i < options.runs; ++i) seconds.push_back(seconds_of(step, device));
+  return timing_of(std::move(seconds));
+}
+
+double BenchCase::roof_share(const Roof& roof) const {
+  if (flops > 0 && roof.flops > 0) return flops / timing.seconds / roof.flops;
+  if (bytes > 0 && roof.bytes > 0) return bytes / timing.seconds / roof.bytes;
+  return 0;
+}
+
+nlohmann::json json_of(const BenchOptions& options, const BenchCase& c, const Roof& roof, nlohmann::json settings) {
+  nlohmann::json object = std::move(settings);
+  object["case"] = c.name;
+  object["seconds"] = c.timing.seconds;
+  object["spread"] = c.timing.spread;
+  object["threads"] = thread_count();
+  object["runs"] = options.runs;
+  object["warm_up"] = options.warm_up;
+  if (c.flops > 0) object["gflops"] = c.gflops();
+  if (c.bytes > 0) object["gigabytes_per_second"] = c.gigabytes_per_second();
+  if (c.tokens > 0) object["tokens_per_second"] = c.tokens_per_second();
+  if (roof.flops > 0) object["roof_gflops"] = roof.flops / 1e9;
+  if (roof.bytes > 0) object["roof_gigabytes_per_second"] = roof.bytes / 1e9;
+  if (const double share = c.roof_share(roof); share > 0) object["roof_share"] = share;
+  return object;
+}
+
+namespace {
+
+// Columns that no case fills are left out.
+struct Column {
+  const char* title;
+  int width;
+  std::function<std::string(const BenchCase&)> text;
+};
+
+std::string where(bool known, const char* format, double value) {
+  return known ? fmt::format(fmt::runtime(format), value) : std::string();
+}
+
+void print_table(std::span<const BenchCase> cases, const Roof& roof) {
+  std::vector<Column> columns{
+      {"seconds", 10, [](const BenchCase& c) { return fmt::format("{:.6f}", c.timing.seconds); }},
+      {"spread", 8, [](const BenchCase& c) { return fmt::format("{:.1f}%", 100 * c.timing.spread); }},
+      {"GFLOP/s", 9, [](const BenchCase& c) { return where(c.flops > 0, "{:.1f}", c.gflops()); }},
+      {"GB/s", 8, [](const BenchCase& c) { return where(c.bytes > 0, "{:.2f}", c.gigabytes_per_second()); }},
+      {"tokens/s", 10, [](const BenchCase& c) { return where(c.tokens > 0, "{:.0f}", c.tokens_per_second()); }},
+      {"of roof", 8,
+       [&](const BenchCase& c) { return where(c.roof_share(roof) > 0, "{:.1f}%", 100 * c.roof_share(roof)); }}};
+  std::erase_if(columns, [&](const Column& column) {
+    return std::all_of(cases.begin(), cases.end(), [&](const BenchCase& c) { return column.text(c).empty(); });
+  });
+  std::string header = fmt::format("{:<21}", "case");
+  for (const Column& column : columns) header += fmt::format(" {:>{}}", column.title, column.width);
+  fmt::print("{}\n", header);
+  for (const BenchCase& c : cases) {
+    std::string line = fmt::format("{:<21}", c.name);
+    for (const Column& column : columns) line += fmt::format(" {:>{}}", column.text(c), column.width);
+    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+  }
+  fmt::print("\n");
+  if (roof.flops > 0) fmt::print("roof: {:.1f} GFLOP/s, the best of some large matrix products\n", roof.flops / 1e9);
+  if (roof.bytes > 0) fmt::print("roof: {:.2f} GB/s, as reading in order reaches on this machine\n", roof.bytes / 1e9);
+}
+
+}  // namespace
+
+void print_cases(const BenchOptions& options, std::span<const BenchCase> cases, const Roof& roof,
+                 const nlohmann::json& settings, const std::string& title) {
+  if (options.json) {
+    for (const BenchCase& c : cases) fmt::print("{}\n", json_of(options, c, roof, settings).dump());
+    return;
+  }
+  fmt::print("{}, {} threads\n\n", title, thread_count());
+  print_table(cases, roof);
 }
 
 Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream, Device device) {
   const Tensor t = Tensor::empty(shape, dtype);
   initialise::normal(std)(t, RandomStream{.seed = 1, .stream = stream});
   return to_device(t, device);
-}
-
-void BenchOptions::add_to(CLI::App& command) {
-  command.add_option("--runs", runs, "measured runs; the median counts")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
-  command.add_option("--threads", threads, "default all")->check(CLI::Range(1, 4096));
-  command.add_flag("--json", json, "print one JSON object per case");
 }
 
 CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help) {
@@ -54,61 +137,6 @@ CLI::Option* add_dtype(CLI::App& command, std::string& name) {
   return command.add_option("--dtype", name, "float32 or bf16")
       ->capture_default_str()
       ->check(CLI::IsMember({"float32", "bf16"}));
-}
-
-namespace {
-
-struct GemmArguments {
-  std::int64_t m = 1024, n = 1024, k = 1024;
-  std::string dtype = "float32";
-  BenchOptions options;
-};
-
-template <class T>
-Timing time_gemm(const GemmArguments& a) {
-  const Tensor left = random_normal({a.m, a.k}, 1, dtype_of<T>(), 1);
-  const Tensor right = random_normal({a.k, a.n}, 1, dtype_of<T>(), 2);
-  const Tensor product = Tensor::empty({a.m, a.n}, dtype_of<T>());
-  const auto x = rows_of<T>(left), y = rows_of<T>(right), out = rows_of<T>(product);
-  return time_runs(a.options.runs, kWarmUp, [&] {
-    cpu::parallel_gemm<T, T>(a.m, a.n, a.k, {x.data, x.stride}, {y.data, y.stride}, out.data, out.stride);
-  });
-}
-
-void run_gemm(const GemmArguments& a) {
-  if (a.options.threads > 0) set_thread_count(static_cast<int>(a.options.threads));
-  const Timing timing = a.dtype == "bf16" ? time_gemm<bf16>(a) : time_gemm<float>(a);
-  const double flops = 2.0 * static_cast<double>(a.m) * static_cast<double>(a.n) * static_cast<double>(a.k);
-  const double gflops = flops / timing.seconds / 1e9;
-  if (a.options.json) {
-    const nlohmann::json object = {{"case", "gemm"},
-                                   {"seconds", timing.seconds},
-                                   {"spread", timing.spread},
-                                   {"gflops", gflops},
-                                   {"m", a.m},
-                                   {"n", a.n},
-                                   {"k", a.k},
-                                   {"dtype", a.dtype},
-                                   {"threads", thread_count()},
-                                   {"runs", a.options.runs}};
-    fmt::print("{}\n", object.dump());
-    return;
-  }
-  fmt::print("[{}, {}] times [{}, {}], {}, {} threads\n", a.m, a.k, a.k, a.n, a.dtype, thread_count());
-  fmt::print("{:.6f} s (spread {:.1f}%), {:.1f} GFLOP/s\n", timing.seconds, 100 * timing.spread, gflops);
-}
-
-}  // namespace
-
-void add_bench_gemm(CLI::App& bench) {
-  CLI::App* const command = bench.add_subcommand("gemm", "a matrix product [m, k] times [k, n] on all threads");
-  const auto arguments = std::make_shared<GemmArguments>();
-  add_size(*command, "--m", arguments->m, "rows of the product");
-  add_size(*command, "--n", arguments->n, "columns of the product");
-  add_size(*command, "--k", arguments->k, "terms of each sum");
-  add_dtype(*command, arguments->dtype);
-  arguments->options.add_to(*command);
-  command->callback([arguments] { run_gemm(*arguments); });
 }
 
 void add_bench_command(CLI::App& app) {

@@ -2,11 +2,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "autograd/autograd.h"
 #include "core/error.h"
-#include "core/parallel.h"
 #include "ops/cast.h"
 #include "ops/expert_feedforward.h"
 #include "ops/linear.h"
@@ -15,6 +13,7 @@
 #include "ops/top_k.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/device_option.h"
+#include "tools/weir/roof.h"
 
 namespace weir {
 namespace {
@@ -32,12 +31,6 @@ struct Arguments {
   }
 };
 
-struct Case {
-  const char* name;
-  Timing timing;
-  double gflops;
-};
-
 Tensor leaf(const Arguments& a, const Shape& shape, std::int64_t fan_in, DType dtype, std::uint32_t stream) {
   return require_gradient(random_normal(shape, 1 / std::sqrt(static_cast<double>(fan_in)), dtype, stream, a.place()));
 }
@@ -49,19 +42,19 @@ Timing time_block(const Arguments& a, std::span<const Tensor> leaves, const std:
     for (const Tensor& t : leaves) clear_gradient(t);
     backward(std::vector{block()}, std::vector{dy});
   };
-  return time_runs(a.options.runs, kWarmUp, forward_and_backward, a.place());
+  return time_runs(a.options, forward_and_backward, a.place());
 }
 
-Case time_dense(const Arguments& a) {
+BenchCase time_dense(const Arguments& a) {
   const Tensor x = leaf(a, {a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 1);
   const Tensor w1 = leaf(a, {a.hidden(), a.d_model}, a.d_model, DType::float32, 2);
   const Tensor w2 = leaf(a, {a.d_model, a.hidden()}, a.hidden(), DType::float32, 3);
   const Timing timing =
       time_block(a, std::vector{x, w1, w2}, [&] { return linear(linear(x, w1, {}, Activation::relu), w2); });
-  return {"dense", timing, a.flops(a.hidden()) / timing.seconds / 1e9};
+  return {.name = "dense", .timing = timing, .flops = a.flops(a.hidden())};
 }
 
-Case time_sigma_moe(const Arguments& a) {
+BenchCase time_sigma_moe(const Arguments& a) {
   const Tensor x = leaf(a, {a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 1);
   const Tensor router = leaf(a, {a.experts, a.d_model}, a.d_model, DType::float32, 2);
   const Tensor w1 = leaf(a, {a.experts, a.d_model, a.expert_size}, a.d_model, DType::float32, 3);
@@ -71,26 +64,7 @@ Case time_sigma_moe(const Arguments& a) {
     const Tensor index = top_k(logits.detach(), a.k).indices;
     return expert_feedforward(x, take_along(sigmoid(logits), index), index, w1, w2);
   });
-  return {"sigma-moe", timing, a.flops(a.k * a.expert_size) / timing.seconds / 1e9};
-}
-
-void print_json(const Arguments& a, const Case& c) {
-  const nlohmann::json object = {{"case", c.name},        {"seconds", c.timing.seconds},  {"spread", c.timing.spread},
-                                 {"gflops", c.gflops},    {"tokens", a.tokens},           {"d_model", a.d_model},
-                                 {"experts", a.experts},  {"expert_size", a.expert_size}, {"k", a.k},
-                                 {"dtype", a.dtype},      {"device", a.device},           {"threads", thread_count()},
-                                 {"runs", a.options.runs}};
-  fmt::print("{}\n", object.dump());
-}
-
-void print_table(const Arguments& a, const Case& dense, const Case& moe) {
-  fmt::print("forward and backward of {} tokens, d_model {}, {} experts of {}, k {}, {}, {}, {} threads\n\n", a.tokens,
-             a.d_model, a.experts, a.expert_size, a.k, a.dtype, a.device, thread_count());
-  fmt::print("{:<10} {:>10} {:>8} {:>9}\n", "case", "seconds", "spread", "GFLOP/s");
-  for (const Case& c : {dense, moe})
-    fmt::print("{:<10} {:>10.6f} {:>7.1f}% {:>9.1f}\n", c.name, c.timing.seconds, 100 * c.timing.spread, c.gflops);
-  fmt::print("\nsigma-moe is {:.2f} times as fast as dense, with {:.2f} times less arithmetic\n",
-             dense.timing.seconds / moe.timing.seconds, static_cast<double>(a.experts) / static_cast<double>(a.k));
+  return {.name = "sigma-moe", .timing = timing, .flops = a.flops(a.k * a.expert_size)};
 }
 
 void run(const Arguments& a) {
@@ -99,11 +73,22 @@ void run(const Arguments& a) {
         fmt::format("bench feedforward: --k {} asks for more experts per token than there are; give "
                     "--experts {} or more, or a --k of at most {}",
                     a.k, a.k, a.experts));
-  if (a.options.threads > 0) set_thread_count(static_cast<int>(a.options.threads));
-  const Case dense = time_dense(a), moe = time_sigma_moe(a);
-  if (!a.options.json) return print_table(a, dense, moe);
-  print_json(a, dense);
-  print_json(a, moe);
+  a.options.apply_threads();
+  const std::vector<BenchCase> cases{time_dense(a), time_sigma_moe(a)};
+  print_cases(a.options, cases, matrix_roof(dtype_from_name(a.dtype), a.place()),
+              {{"tokens", a.tokens},
+               {"d_model", a.d_model},
+               {"experts", a.experts},
+               {"expert_size", a.expert_size},
+               {"k", a.k},
+               {"dtype", a.dtype},
+               {"device", a.device}},
+              fmt::format("forward and backward of {} tokens, d_model {}, {} experts of {}, k {}, {}, {}", a.tokens,
+                          a.d_model, a.experts, a.expert_size, a.k, a.dtype, a.device));
+  if (!a.options.json)
+    fmt::print("sigma-moe is {:.2f} times as fast as dense, with {:.2f} times less arithmetic\n",
+               cases[0].timing.seconds / cases[1].timing.seconds,
+               static_cast<double>(a.experts) / static_cast<double>(a.k));
 }
 
 }  // namespace

@@ -1,17 +1,13 @@
 // weir bench pkm: a product-key memory forward and backward, and its gather-sum against what memory can be read at.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <nlohmann/json.hpp>
-
 #include "autograd/autograd.h"
 #include "core/error.h"
-#include "core/parallel.h"
 #include "models/feedforward.h"
-#include "ops/cpu/reduce.h"
 #include "ops/gather_sum.h"
 #include "ops/product_key_search.h"
 #include "tools/weir/bench.h"
+#include "tools/weir/roof.h"
 
 namespace weir {
 namespace {
@@ -20,38 +16,21 @@ struct Arguments {
   std::int64_t tokens = 512, d_model = 512, sub_keys = 1024, heads = 4, k = 32;
   std::string activation = "relu", dtype = "float32";
   BenchOptions options;
-};
 
-struct Case {
-  const char* name;
-  Timing timing;
-  double bytes = 0;  // read
-  std::int64_t tokens = 0;
-
-  double gigabytes_per_second() const { return bytes / timing.seconds / 1e9; }
-  double tokens_per_second() const { return static_cast<double>(tokens) / timing.seconds; }
+  double token_count() const { return static_cast<double>(tokens); }
 };
 
 double bytes_of(const Tensor& t) { return static_cast<double>(t.numel()) * static_cast<double>(dtype_size(t.dtype())); }
 
-// Reads the whole table from one end to the other.
-Case time_read(const Arguments& a, const Tensor& table) {
+// Reads the whole table from one end to the other, pads included.
+BenchCase time_table_read(const Arguments& a, const Tensor& table) {
   const auto rows = rows_of<float>(table);
-  constexpr std::int64_t kPart = 1 << 18;  // elements
-  const std::int64_t elements = rows.rows * rows.stride, parts = (elements + kPart - 1) / kPart;
-  std::vector<float> sums(static_cast<std::size_t>(parts));
-  const Timing timing = time_runs(a.options.runs, kWarmUp, [&] {
-    parallel_for(parts, 1, [&](std::int64_t part, std::int64_t) {
-      const float* const from = rows.data + part * kPart;
-      sums[static_cast<std::size_t>(part)] =
-          cpu::sum_over<float>(std::min(kPart, elements - part * kPart), [&](std::int64_t i) { return from[i]; });
-    });
-  });
-  return {"read", timing, 4 * static_cast<double>(elements)};
+  return {
+      .name = "read", .timing = time_read(a.options, table), .bytes = 4 * static_cast<double>(rows.rows * rows.stride)};
 }
 
 // Rows drawn at random, as many as the memory's selections.
-Case time_gather_sum(const Arguments& a, const Tensor& table) {
+BenchCase time_gather_sum(const Arguments& a, const Tensor& table) {
   const Tensor weight = random_normal({a.tokens, a.heads * a.k}, 1, dtype_from_name(a.dtype), 1);
   const Tensor index = Tensor::empty(weight.shape(), DType::int32);
   const auto rows = rows_of<std::int32_t>(index);
@@ -61,62 +40,34 @@ Case time_gather_sum(const Arguments& a, const Tensor& table) {
       rows.row(r)[c] = static_cast<std::int32_t>(random.bits(static_cast<std::uint64_t>(r * rows.cols + c)) %
                                                  static_cast<std::uint32_t>(table.size(0)));
   const NoGradient guard;
-  const Timing timing = time_runs(a.options.runs, kWarmUp, [&] { gather_sum(weight, index, table); });
-  return {"gather-sum", timing,
-          bytes_of(table) / static_cast<double>(table.size(0)) * static_cast<double>(index.numel()), a.tokens};
+  const Timing timing = time_runs(a.options, [&] { gather_sum(weight, index, table); });
+  return {.name = "gather-sum",
+          .timing = timing,
+          .bytes = bytes_of(table) / static_cast<double>(table.size(0)) * static_cast<double>(index.numel()),
+          .tokens = a.token_count()};
 }
 
-Case time_search(const Arguments& a) {
+BenchCase time_search(const Arguments& a) {
   const DType dtype = dtype_from_name(a.dtype);
   const Tensor left = random_normal({a.tokens, a.heads, a.sub_keys}, 1, dtype, 3);
   const Tensor right = random_normal({a.tokens, a.heads, a.sub_keys}, 1, dtype, 4);
   const NoGradient guard;
-  const Timing timing = time_runs(a.options.runs, kWarmUp, [&] { product_key_search(left, right, a.k); });
-  return {"search", timing, bytes_of(left) + bytes_of(right), a.tokens};
+  const Timing timing = time_runs(a.options, [&] { product_key_search(left, right, a.k); });
+  return {.name = "search", .timing = timing, .bytes = bytes_of(left) + bytes_of(right), .tokens = a.token_count()};
 }
 
 // As in training, the gradients of the parameters are added to what is there.
-Case time_block(const Arguments& a, const Feedforward& block, bool with_backward) {
+BenchCase time_block(const Arguments& a, const Feedforward& block, bool with_backward) {
   const DType dtype = dtype_from_name(a.dtype);
   const Tensor x = require_gradient(random_normal({1, a.tokens, a.d_model}, 1, dtype, 5));
   const Tensor dy = random_normal({1, a.tokens, a.d_model}, 1, dtype, 6);
-  const Timing timing = time_runs(a.options.runs, kWarmUp, [&] {
+  const Timing timing = time_runs(a.options, [&] {
     const GradientMode mode(with_backward);
     const Tensor y = block(x, {.training = true}).y;
     clear_gradient(x);
     if (with_backward) backward(std::span(&y, 1), std::span(&dy, 1));
   });
-  return {with_backward ? "forward and backward" : "forward", timing, 0, a.tokens};
-}
-
-void print_json(const Arguments& a, const Case& c) {
-  nlohmann::json object = {{"case", c.name},
-                           {"seconds", c.timing.seconds},
-                           {"spread", c.timing.spread},
-                           {"tokens", a.tokens},
-                           {"d_model", a.d_model},
-                           {"sub_keys", a.sub_keys},
-                           {"heads", a.heads},
-                           {"k", a.k},
-                           {"activation", a.activation},
-                           {"dtype", a.dtype},
-                           {"threads", thread_count()},
-                           {"runs", a.options.runs}};
-  if (c.bytes > 0) object["gigabytes_per_second"] = c.gigabytes_per_second();
-  if (c.tokens > 0) object["tokens_per_second"] = c.tokens_per_second();
-  fmt::print("{}\n", object.dump());
-}
-
-void print_table(const Arguments& a, std::span<const Case> cases) {
-  fmt::print("{} tokens, d_model {}, {} x {} values, {} heads, k {}, {}, {}, {} threads\n\n", a.tokens, a.d_model,
-             a.sub_keys, a.sub_keys, a.heads, a.k, a.activation, a.dtype, thread_count());
-  fmt::print("{:<21} {:>10} {:>8} {:>8} {:>10}\n", "case", "seconds", "spread", "GB/s", "tokens/s");
-  for (const Case& c : cases)
-    fmt::print("{:<21} {:>10.6f} {:>7.1f}% {:>8} {:>10}\n", c.name, c.timing.seconds, 100 * c.timing.spread,
-               c.bytes > 0 ? fmt::format("{:.2f}", c.gigabytes_per_second()) : "",
-               c.tokens > 0 ? fmt::format("{:.0f}", c.tokens_per_second()) : "");
-  fmt::print("\ngather-sum reads random rows at {:.2f} of the bandwidth of reading in order\n",
-             cases[1].gigabytes_per_second() / cases[0].gigabytes_per_second());
+  return {.name = with_backward ? "forward and backward" : "forward", .timing = timing, .tokens = a.token_count()};
 }
 
 void run(const Arguments& a) {
@@ -130,17 +81,25 @@ void run(const Arguments& a) {
         fmt::format("bench pkm: with --k {} and --sub-keys {} nothing is selected; give a --k below "
                     "--sub-keys",
                     a.k, a.sub_keys));
-  if (a.options.threads > 0) set_thread_count(static_cast<int>(a.options.threads));
+  a.options.apply_threads();
   ParameterSet parameters;
   const auto block = make_feedforward(
       parameters, "pkm", 0, {.d_model = a.d_model, .layers = 1},
       {.kind = "pkm", .k = a.k, .sub_keys = a.sub_keys, .key_heads = a.heads, .activation = a.activation});
   parameters.allocate(DType::float32, 1);
   const Tensor table = parameters.at("pkm.values").value.detach();
-  const std::vector<Case> cases{time_read(a, table), time_gather_sum(a, table), time_search(a),
-                                time_block(a, *block, false), time_block(a, *block, true)};
-  if (!a.options.json) return print_table(a, cases);
-  for (const Case& c : cases) print_json(a, c);
+  const std::vector<BenchCase> cases{time_table_read(a, table), time_gather_sum(a, table), time_search(a),
+                                     time_block(a, *block, false), time_block(a, *block, true)};
+  print_cases(a.options, cases, {.bytes = cases[0].bytes / cases[0].timing.seconds},
+              {{"tokens", a.tokens},
+               {"d_model", a.d_model},
+               {"sub_keys", a.sub_keys},
+               {"heads", a.heads},
+               {"k", a.k},
+               {"activation", a.activation},
+               {"dtype", a.dtype}},
+              fmt::format("{} tokens, d_model {}, {} x {} values, {} heads, k {}, {}, {}", a.tokens, a.d_model,
+                          a.sub_keys, a.sub_keys, a.heads, a.k, a.activation, a.dtype));
 }
 
 }  // namespace

@@ -2,14 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/device.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "models/model_cost.h"
 #include "tools/weir/bench.h"
+#include "tools/weir/breakdown.h"
 #include "tools/weir/device_option.h"
+#include "tools/weir/roof.h"
 #include "train/progress.h"
 #include "train/training_step.h"
 
@@ -19,6 +21,7 @@ namespace {
 struct Arguments {
   std::string preset = "quickstart", device = "cpu";
   std::vector<std::string> overrides;
+  bool breakdown = false;
   BenchOptions options;
 };
 
@@ -26,7 +29,7 @@ struct Measured {
   Timing timing;
   std::size_t peak_bytes = 0;
   std::uint64_t system_allocations = 0;  // while measuring
-  std::int64_t warm_up = 0;              // steps before
+  std::optional<Breakdown> breakdown;    // of more steps afterwards
 };
 
 // Random tokens for one group of streams. Drawing them takes well under a thousandth of a step.
@@ -44,7 +47,12 @@ Batch random_batch(const Config& config, std::int64_t step, std::int64_t group) 
   return {clone(slice_view(all, 1, 0, segment)), clone(slice_view(all, 1, 1, segment + 1))};
 }
 
-Measured measure(const Config& config, std::int64_t runs, Device device) {
+// Steps until the memory is full, and one more.
+std::int64_t steps_until_steady(const ModelConfig& model) {
+  return std::max<std::int64_t>(2, 1 + (model.memory_length() + model.segment - 1) / model.segment);
+}
+
+Measured measure(const Config& config, const BenchOptions& options, bool breakdown, Device device) {
   TransformerXl model(config.model, config.feedforward);
   model.initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, device);
   TrainingStep training_step(config, model);
@@ -57,59 +65,111 @@ Measured measure(const Config& config, std::int64_t runs, Device device) {
     ++step;
   };
   Measured measured;
-  const std::int64_t segment = config.model.segment;
-  measured.warm_up = std::max<std::int64_t>(2, 1 + (config.model.memory_length() + segment - 1) / segment);
-  while (step < measured.warm_up) one_step();
+  while (step < options.warm_up) one_step();
   Allocator& memory = allocator(device);
   const std::uint64_t before = memory.statistics().system_allocations;
   memory.reset_peak();
-  measured.timing = time_runs(runs, 0, one_step, device);
+  measured.timing = time_runs({.runs = options.runs, .warm_up = 0}, one_step, device);
   measured.peak_bytes = memory.statistics().peak_bytes;
   measured.system_allocations = memory.statistics().system_allocations - before;
+  if (breakdown) measured.breakdown = break_down(options.runs, one_step);
   return measured;
 }
 
-void run(const Arguments& a) {
-  Config config = load_config(a.preset, a.overrides);
-  if (a.options.threads > 0) config.train.threads = a.options.threads;
-  if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
-  const Measured m = measure(config, a.options.runs, device_from_name(a.device));
-  const double tokens = static_cast<double>(config.train.batch_size * config.model.segment);
-  const double rate = tokens / m.timing.seconds;
-  const ModelCost cost =
-      model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
-  const double flops = rate * cost.training_flops_per_token;
-  if (a.options.json) {
-    const nlohmann::json object = {{"case", "step"},
-                                   {"name", config.name},
-                                   {"feedforward", config.feedforward.kind},
-                                   {"parameters", cost.parameters},
-                                   {"precision", config.model.precision},
-                                   {"batch_size", config.train.batch_size},
-                                   {"segment", config.model.segment},
-                                   {"memory", config.model.memory_length()},
-                                   {"device", a.device},
-                                   {"threads", thread_count()},
-                                   {"runs", a.options.runs},
-                                   {"warm_up", m.warm_up},
-                                   {"seconds", m.timing.seconds},
-                                   {"spread", m.timing.spread},
-                                   {"tokens_per_second", rate},
-                                   {"gflops", flops / 1e9},
-                                   {"peak_bytes", m.peak_bytes},
-                                   {"system_allocations", m.system_allocations}};
-    fmt::print("{}\n", object.dump());
-    return;
+// What share of its arithmetic at the machine's rate a step takes.
+double share_at_roof(const Breakdown& b, const Roof& roof) { return b.product_flops() / roof.flops / b.seconds; }
+
+nlohmann::json json_of(const Breakdown& b, const Roof& roof) {
+  nlohmann::json ops = nlohmann::json::array();
+  for (const BreakdownRow& row : b.rows)
+    ops.push_back({{"op", row.name},
+                   {"calls", row.calls},
+                   {"seconds", row.seconds},
+                   {"share", row.seconds / b.seconds},
+                   {"product_seconds", row.product_seconds},
+                   {"product_flops", row.product_flops}});
+  return {{"steps", b.steps},
+          {"seconds", b.seconds},
+          {"ops", ops},
+          {"product_seconds", b.product_seconds()},
+          {"product_share", b.product_seconds() / b.seconds},
+          {"product_gflops", b.product_flops() / b.product_seconds() / 1e9},
+          {"product_roof_share", b.product_flops() / b.product_seconds() / roof.flops},
+          {"share_at_roof", share_at_roof(b, roof)}};
+}
+
+void print_breakdown(const Breakdown& b, const Roof& roof) {
+  fmt::print("\n{} more steps, measured op by op: {:.6f} seconds per step\n\n", b.steps, b.seconds);
+  fmt::print("{:<30} {:>7} {:>9} {:>7} {:>13} {:>9}\n", "op", "calls", "ms", "share", "products, ms", "GFLOP/s");
+  for (const BreakdownRow& row : b.rows) {
+    fmt::print("{:<30} {:>7.1f} {:>9.3f} {:>6.1f}%", row.name, row.calls, 1e3 * row.seconds,
+               100 * row.seconds / b.seconds);
+    if (row.product_flops > 0)
+      fmt::print(" {:>13.3f} {:>9.1f}", 1e3 * row.product_seconds, row.product_flops / row.product_seconds / 1e9);
+    fmt::print("\n");
   }
+  const double rate = b.product_flops() / b.product_seconds();
+  fmt::print("\ninside matrix products             {:>6.1f}%  of the step, over all threads\n",
+             100 * b.product_seconds() / b.seconds);
+  fmt::print("rate inside matrix products        {:>6.1f}   GFLOP/s, {:.1f}% of the roof\n", rate / 1e9,
+             100 * rate / roof.flops);
+  fmt::print("matrix work at the machine's rate  {:>6.1f}%  of the step: {:.2f} GFLOP\n", 100 * share_at_roof(b, roof),
+             b.product_flops() / 1e9);
+}
+
+void print_step(const Arguments& a, const Config& config, const ModelCost& cost, const BenchCase& step,
+                const Measured& m, const Roof& roof) {
   fmt::print("{}: {} parameters, {} feedforward, {}, batch {} of {} tokens, memory {}, {}, {} threads\n\n", config.name,
              cost.parameters, config.feedforward.kind, config.model.precision, config.train.batch_size,
              config.model.segment, config.model.memory_length(), a.device, thread_count());
-  fmt::print("tokens per second   {:>12.0f}\n", rate);
+  fmt::print("tokens per second   {:>12.0f}\n", step.tokens_per_second());
   fmt::print("seconds per step    {:>12.6f}  median of {}, spread {:.1f}%\n", m.timing.seconds, a.options.runs,
              100 * m.timing.spread);
-  fmt::print("model arithmetic    {:>12}  FLOP/s\n", format_si(flops));
+  fmt::print("model arithmetic    {:>12}  FLOP/s\n", format_si(1e9 * step.gflops()));
+  if (roof.flops > 0)
+    fmt::print("share of the roof   {:>11.1f}%  of {:.1f} GFLOP/s, the best of some large matrix products\n",
+               100 * step.roof_share(roof), roof.flops / 1e9);
   fmt::print("peak memory         {:>8} MiB\n", m.peak_bytes >> 20);
-  fmt::print("system allocations  {:>12}  after the first {} steps\n", m.system_allocations, m.warm_up);
+  fmt::print("system allocations  {:>12}  after the first {} steps\n", m.system_allocations, a.options.warm_up);
+}
+
+nlohmann::json settings_of(const Arguments& a, const Config& config, const ModelCost& cost, const Measured& m) {
+  return {{"name", config.name},
+          {"feedforward", config.feedforward.kind},
+          {"parameters", cost.parameters},
+          {"precision", config.model.precision},
+          {"batch_size", config.train.batch_size},
+          {"segment", config.model.segment},
+          {"memory", config.model.memory_length()},
+          {"device", a.device},
+          {"peak_bytes", m.peak_bytes},
+          {"system_allocations", m.system_allocations}};
+}
+
+void run(Arguments a) {
+  Config config = load_config(a.preset, a.overrides);
+  const Device device = device_from_name(a.device);
+  if (a.breakdown && device.kind != DeviceKind::cpu)
+    throw ArgumentError("bench step: --breakdown measures the CPU, and --device " + a.device +
+                        " computes elsewhere; leave one of them out, or use the device's own profiler");
+  if (a.options.threads > 0) config.train.threads = a.options.threads;
+  if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
+  a.options.warm_up = std::max(a.options.warm_up, steps_until_steady(config.model));
+  const Measured m = measure(config, a.options, a.breakdown, device);
+  const Roof roof = matrix_roof(dtype_from_name(config.model.precision), device);
+  const ModelCost cost =
+      model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
+  const auto tokens = static_cast<double>(config.train.batch_size * config.model.segment);
+  const BenchCase step{
+      .name = "step", .timing = m.timing, .flops = tokens * cost.training_flops_per_token, .tokens = tokens};
+  if (a.options.json) {
+    nlohmann::json object = json_of(a.options, step, roof, settings_of(a, config, cost, m));
+    if (m.breakdown) object["breakdown"] = json_of(*m.breakdown, roof);
+    fmt::print("{}\n", object.dump());
+    return;
+  }
+  print_step(a, config, cost, step, m, roof);
+  if (m.breakdown) print_breakdown(*m.breakdown, roof);
 }
 
 }  // namespace
@@ -119,6 +179,8 @@ void add_bench_step(CLI::App& bench) {
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("--preset", arguments->preset, "a preset or a .toml file")->capture_default_str();
   command->add_option("overrides", arguments->overrides, "settings, as section.key=value");
+  command->add_flag("--breakdown", arguments->breakdown,
+                    "after the timed steps as many more, measured op by op, with the part of matrix products");
   add_device_option(*command, arguments->device);
   arguments->options.add_to(*command);
   command->callback([arguments] { run(*arguments); });
