@@ -14,15 +14,18 @@ cpu::Matrix<T> matrix(const ProductOperand& operand, std::int64_t number) {
   return {static_cast<const T*>(operand.data) + number * operand.step, operand.stride, operand.transposed};
 }
 
+bool has_epilogue(const MatrixProduct& p) { return p.bias != nullptr || p.relu; }
+
 template <class In, class Out>
 void multiply(const MatrixProduct& p) {
   using Sum = accumulate_t<In>;
   std::vector<Sum> sums(static_cast<std::size_t>(p.m * p.n));
   const auto alpha = static_cast<Sum>(p.alpha), beta = static_cast<Sum>(p.beta);
+  const Out* const bias = static_cast<const Out*>(p.bias);
   for (std::int64_t number = 0; number < p.batch; ++number) {
     Out* const c = static_cast<Out*>(p.c) + number * p.c_step;
     const cpu::Matrix<In> a = matrix<In>(p.a, number), b = matrix<In>(p.b, number);
-    if (alpha == 1 && beta == 0) {
+    if (alpha == 1 && beta == 0 && !has_epilogue(p)) {
       cpu::gemm(p.m, p.n, p.k, a, b, c, p.c_stride);
       continue;
     }
@@ -30,8 +33,10 @@ void multiply(const MatrixProduct& p) {
     for (std::int64_t i = 0; i < p.m; ++i)
       for (std::int64_t j = 0; j < p.n; ++j) {
         Out& to = c[i * p.c_stride + j];
-        const Sum product = alpha * sums[static_cast<std::size_t>(i * p.n + j)];
-        to = Out(beta == 0 ? product : product + beta * static_cast<Sum>(to));
+        Sum sum = alpha * sums[static_cast<std::size_t>(i * p.n + j)];
+        if (beta != 0) sum += beta * static_cast<Sum>(to);
+        if (bias != nullptr) sum += static_cast<Sum>(bias[j]);
+        to = Out(p.relu && sum < 0 ? Sum(0) : sum);
       }
   }
 }
@@ -48,6 +53,11 @@ void matrix_product(Device device, const MatrixProduct& product) {
         multiply<bf16, float>(product);
     });
   });
+}
+
+// No epilogues in float64: so the tests of ops take both ways.
+bool offers_product(Device, const MatrixProduct& product) {
+  return product.in != DType::float64 || !has_epilogue(product);
 }
 
 }  // namespace weir::cuda
