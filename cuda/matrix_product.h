@@ -5,6 +5,7 @@
 
 #include "core/device.h"
 #include "core/dtype.h"
+#include "core/float32_products.h"
 
 namespace weir::cuda {
 
@@ -28,7 +29,8 @@ struct MatrixProduct {
   void* c;
   std::int64_t c_stride, c_step = 0;
   double alpha = 1, beta = 0;
-  bool tf32 = false;           // lets float32 products round their factors to 10 mantissa bits
+  // How exact float32 products are: tf32 rounds their factors to 10 mantissa bits, to nearest, ties away from zero.
+  Float32Products products = float32_products();
   const void* bias = nullptr;  // [n] of type `out`, in one piece, for every row; null: none
   bool relu = false;
 };

@@ -39,7 +39,8 @@ DType sum_type(DType in) { return in == DType::float64 ? DType::float64 : DType:
 
 cublasComputeType_t compute_type(const MatrixProduct& p) {
   if (p.in == DType::float64) return CUBLAS_COMPUTE_64F;
-  return p.in == DType::float32 && p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  return p.in == DType::float32 && p.products == Float32Products::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                                       : CUBLAS_COMPUTE_32F;
 }
 
 cublasLtEpilogue_t epilogue_of(const MatrixProduct& p) {
@@ -158,7 +159,7 @@ auto key_of(const MatrixProduct& p) {
     return std::tuple(o.stride, o.transposed, o.step, alignment(o.data, o.step, p.in));
   };
   return std::tuple(p.m, p.n, p.k, p.batch, p.in, p.out, operand(p.a), operand(p.b), p.c_stride, p.c_step,
-                    alignment(p.c, p.c_step, p.out), p.tf32, epilogue_of(p), alignment(p.bias, 0, p.out));
+                    alignment(p.c, p.c_step, p.out), p.products, epilogue_of(p), alignment(p.bias, 0, p.out));
 }
 
 // One device's use of the library.

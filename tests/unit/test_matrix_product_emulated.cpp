@@ -5,8 +5,11 @@
 
 #include <algorithm>
 
+#include "autograd/autograd.h"
 #include "core/tensor.h"
 #include "cuda/matrix_product.h"
+#include "ops/linear.h"
+#include "ops/matmul.h"
 #include "ops/support/samples.h"
 
 using namespace weir;
@@ -78,6 +81,30 @@ TEST_CASE("matrix product: factors, sums onto c, epilogues, transposed and repea
         for (const Terms& terms :
              {Terms{1, 0}, {1, 1}, {-2, 0.5}, {1, 0, true}, {1, 0, false, true}, {-2, 0.5, true, true}})
           check(in, out, a_transposed, b_transposed, terms);
+}
+
+TEST_CASE("matrix product: tf32 rounds the factors, in gradients too, where it is asked for") {
+  const Device device{DeviceKind::cuda, 0};
+  const double fine = 1 + 0x1p-11, coarse = 1 + 0x1p-10;  // a tie, and the tf32 away from zero
+  const Tensor one = Tensor::full({1, 1}, 1, DType::float32, device);
+  const auto results = [&](Float32Products products) {
+    const Tensor x = Tensor::full({1, 1}, -fine, DType::float32, device),
+                 w = Tensor::full({1, 1}, fine, DType::float32, device);
+    require_gradient(x), require_gradient(w);
+    Tensor y, z;
+    {
+      const Float32ProductsScope scope(products);
+      y = linear(one, w), z = matmul(x, one);
+    }
+    backward(linear(x, w));
+    const double exact = gradient(w).item();
+    clear_gradient(x), clear_gradient(w);
+    const std::vector<Tensor> outputs{y, z}, dys{Tensor::full({1, 1}, fine, DType::float32, device), one};
+    backward(outputs, dys);
+    return std::vector{y.item(), z.item(), exact, gradient(w).item(), gradient(x).item()};
+  };
+  CHECK(results(Float32Products::ieee) == std::vector{fine, -fine, -fine, fine, 1.0});
+  CHECK(results(Float32Products::tf32) == std::vector{coarse, -coarse, -fine, coarse, 1.0});
 }
 
 TEST_CASE("matrix product: a sum with its bias is rounded once") {
