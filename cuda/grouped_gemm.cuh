@@ -30,11 +30,23 @@ __device__ int place_in_tile(int row, int chunk) {
     return (row * (kGemmTile / kChunk) + (chunk ^ (row % 8))) * kChunk;
 }
 
-// Copies an operand's tiles, each thread two chunks of them. Row i of the operand begins at row(i), at a multiple of 16
-// bytes. Along the inner extent, rows are the tile's `outers` and columns its `inner`; across it, the reverse.
+// Which two chunks of an operand's tile a thread brings: chunk(), of rows row(0) and row(1).
+template <bool along_inner>
+struct TileChunks {
+  static constexpr int kPerRow = (along_inner ? kGemmDepth : kGemmTile) / kChunk;
+
+  __device__ static int chunk() { return static_cast<int>(threadIdx.x) % kPerRow; }
+  __device__ static int row(int i) { return (static_cast<int>(threadIdx.x) + i * kGemmThreads) / kPerRow; }
+};
+
+// Copies an operand's tiles. Row i of the operand begins at row(i), at a multiple of 16
+// bytes, or is zeros where that is null. Along the inner extent, rows are the tile's `outers` and columns its `inner`;
+// across it, the reverse.
 template <bool along_inner, class Row>
 class TileCopies {
  public:
+  static constexpr bool kAlongInner = along_inner;
+
   // `anywhere` is some aligned place in the operand's memory. The tile begins with row or column `first`.
   __device__ TileCopies(const Row& row, const bf16* anywhere, std::int64_t first, std::int64_t outers,
                         std::int64_t inner)
@@ -45,24 +57,21 @@ class TileCopies {
   // Step `step` of the inner extent; steps come in order.
   __device__ void copy(bf16* tile, int step) {
     for (int i = 0; i < 2; ++i) {
-      const std::int64_t col = (along_inner ? std::int64_t{step} * kGemmDepth : first_) + chunk() * kChunk,
+      const std::int64_t col = (along_inner ? std::int64_t{step} * kGemmDepth : first_) + Chunks::chunk() * kChunk,
                          left = places_[i] == nullptr ? 0 : (along_inner ? inner_ : outers_) - col;
       const int bytes = left <= 0 ? 0 : left < kChunk ? static_cast<int>(left) * 2 : 16;
-      copy_16_async(tile + place_in_tile<along_inner>(tile_row(i), chunk()), bytes > 0 ? places_[i] + col : anywhere_,
-                    bytes);
+      copy_16_async(tile + place_in_tile<along_inner>(Chunks::row(i), Chunks::chunk()),
+                    bytes > 0 ? places_[i] + col : anywhere_, bytes);
     }
     if constexpr (!along_inner) find_rows(step + 1);  // early, for the next call
   }
 
  private:
-  static constexpr int kChunks = (along_inner ? kGemmDepth : kGemmTile) / kChunk;
-
-  __device__ int chunk() const { return static_cast<int>(threadIdx.x) % kChunks; }
-  __device__ int tile_row(int i) const { return (static_cast<int>(threadIdx.x) + i * kGemmThreads) / kChunks; }
+  using Chunks = TileChunks<along_inner>;
 
   __device__ void find_rows(int step) {
     for (int i = 0; i < 2; ++i) {
-      const std::int64_t r = (along_inner ? first_ : std::int64_t{step} * kGemmDepth) + tile_row(i);
+      const std::int64_t r = (along_inner ? first_ : std::int64_t{step} * kGemmDepth) + Chunks::row(i);
       places_[i] = r < (along_inner ? outers_ : inner_) ? row_(r) : nullptr;
     }
   }
@@ -137,10 +146,10 @@ struct WarpSums {
   }
 };
 
-// finish(row, col, values) for all of the tile's sums, eight neighbours at a time, half a warp to a row.
-template <bool a_along, bool b_along, class A, class B, class Finish>
-__device__ void gemm_tile(std::int64_t inner, TileCopies<a_along, A> a, TileCopies<b_along, B> b,
-                          const Finish& finish) {
+// finish(row, col, values) for all of the tile's sums, eight neighbours at a time, half a warp to a row. The operands
+// are TileCopies, or what fills its tiles in the same way.
+template <class A, class B, class Finish>
+__device__ void gemm_tile(std::int64_t inner, A a, B b, const Finish& finish) {
   bf16* const tiles = dynamic_shared<bf16>();
   const int steps = static_cast<int>((inner + kGemmDepth - 1) / kGemmDepth);
   const auto stage = [tiles](int step) { return tiles + step % kGemmStages * 2 * kOperandTile; };
@@ -154,7 +163,7 @@ __device__ void gemm_tile(std::int64_t inner, TileCopies<a_along, A> a, TileCopi
     wait_copies<kGemmStages - 2>();
     __syncthreads();  // this step has arrived, and the last one has been read
     fetch(step + kGemmStages - 1);
-    sums.add_step<a_along, b_along>(stage(step), stage(step) + kOperandTile);
+    sums.add_step<A::kAlongInner, B::kAlongInner>(stage(step), stage(step) + kOperandTile);
   }
   wait_copies<0>();
   __syncthreads();

@@ -1,5 +1,7 @@
-// Products by matrix_product.h; bias and activation in one pass over the result. Backward: the gradient before the
-// activation, then the same products, and its columns summed in a fixed order.
+// Products by matrix_product.h, with bias and activation in the same pass where the device offers that: then y is the
+// sum in accumulate_t, bias included, rounded once, and a float32 bias beside bf16 is rounded to bf16 first, as the
+// library asks. Where it does not, y is the product's and rounded before a pass of its own adds the bias as it is.
+// Backward: the gradient before the activation, then the same products, and its columns summed in a fixed order.
 #include "ops/linear.h"
 
 #include "cuda/column_sum.cuh"
@@ -26,18 +28,21 @@ struct Finish {
 
 // c = op(a) op(b), the whole of each.
 template <class T, class Out>
+MatrixProduct product_of(const Rows<T>& a, bool a_transposed, const Rows<T>& b, bool b_transposed, const Rows<Out>& c) {
+  return {.m = c.rows,
+          .n = c.cols,
+          .k = a_transposed ? a.rows : a.cols,
+          .in = dtype_of<T>(),
+          .out = dtype_of<Out>(),
+          .a = {a.data, a.stride, a_transposed},
+          .b = {b.data, b.stride, b_transposed},
+          .c = c.data,
+          .c_stride = c.stride};
+}
+template <class T, class Out>
 void multiply(Device device, const Rows<T>& a, bool a_transposed, const Rows<T>& b, bool b_transposed,
               const Rows<Out>& c) {
-  if (c.rows == 0 || c.cols == 0) return;
-  matrix_product(device, {.m = c.rows,
-                          .n = c.cols,
-                          .k = a_transposed ? a.rows : a.cols,
-                          .in = dtype_of<T>(),
-                          .out = dtype_of<Out>(),
-                          .a = {a.data, a.stride, a_transposed},
-                          .b = {b.data, b.stride, b_transposed},
-                          .c = c.data,
-                          .c_stride = c.stride});
+  if (c.rows > 0 && c.cols > 0) matrix_product(device, product_of(a, a_transposed, b, b_transposed, c));
 }
 
 template <class T, class P>
@@ -51,17 +56,27 @@ void finish(const Tensor& y, const Tensor& bias, Activation activation) {
     elementwise<T, T>(y, Finish<true>{}, y);
 }
 
+template <class T, class P>
+void forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, const Tensor& y) {
+  if (x.size(-1) == 0) {
+    fill(y, 0);
+    return finish<T, P>(y, bias, activation);
+  }
+  const Tensor in = rows_form(x), w = rows_form(weight);
+  const MatrixProduct plain = product_of(rows_of<T>(in), false, rows_of<T>(w), true, rows_of<T>(y));
+  const Tensor addend = bias.defined() ? rows_form(converted(bias, y.dtype())) : Tensor();
+  MatrixProduct whole = plain;
+  whole.bias = bias.defined() ? addend.raw() : nullptr;
+  whole.relu = activation == Activation::relu;
+  if (offers_product(y.device(), whole)) return matrix_product(y.device(), whole);
+  matrix_product(y.device(), plain);
+  finish<T, P>(y, bias, activation);
+}
+
 void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, const Tensor& y) {
   if (y.numel() == 0) return;
-  const Tensor in = rows_form(x), w = rows_form(weight);
   visit_with_parameters("linear", x.dtype(), bias.defined() ? bias.dtype() : x.dtype(),
-                        [&]<class T, class P>(Type<T>, Type<P>) {
-                          if (x.size(-1) == 0)
-                            fill(y, 0);
-                          else
-                            multiply<T, T>(y.device(), rows_of<T>(in), false, rows_of<T>(w), true, rows_of<T>(y));
-                          finish<T, P>(y, bias, activation);
-                        });
+                        [&]<class T, class P>(Type<T>, Type<P>) { forward<T, P>(x, weight, bias, activation, y); });
 }
 
 // out[c] = the sum of column c.

@@ -5,6 +5,7 @@
 
 #include "core/device.h"
 #include "core/dtype.h"
+#include "core/float32_products.h"
 
 namespace weir::cuda {
 
@@ -18,7 +19,8 @@ struct ProductOperand {
 };
 
 // c = alpha a b + beta c for each of `batch` triples: a [m, k], b [k, n], c [m, n]. All extents are at least 1; rows of
-// c do not overlap. With beta = 0, c is written and never read.
+// c do not overlap. With beta = 0, c is written and never read. An epilogue, bias or relu or both, changes the sums
+// before they are rounded to c: c = relu(alpha a b + beta c + bias). cuBLASLt's relu makes 0 of NaN.
 struct MatrixProduct {
   std::int64_t m, n, k, batch = 1;
   DType in;   // of a and b: float64, float32 or bf16; sums of bf16 products are kept in float
@@ -27,11 +29,17 @@ struct MatrixProduct {
   void* c;
   std::int64_t c_stride, c_step = 0;
   double alpha = 1, beta = 0;
-  bool tf32 = false;  // lets float32 products round their factors to 10 mantissa bits
+  // How exact float32 products are: tf32 rounds their factors to 10 mantissa bits, to nearest, ties away from zero.
+  Float32Products products = float32_products();
+  const void* bias = nullptr;  // [n] of type `out`, in one piece, for every row; null: none
+  bool relu = false;
 };
 
 // Asks for the product on the device's stream. The same arguments give the same bits on the same kind of device. Throws
 // RunError where the library refuses.
 void matrix_product(Device device, const MatrixProduct& product);
+
+// Whether the device offers the product with its epilogue. Without one it offers all products of ops.
+bool offers_product(Device device, const MatrixProduct& product);
 
 }  // namespace weir::cuda

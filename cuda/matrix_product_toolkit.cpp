@@ -39,7 +39,13 @@ DType sum_type(DType in) { return in == DType::float64 ? DType::float64 : DType:
 
 cublasComputeType_t compute_type(const MatrixProduct& p) {
   if (p.in == DType::float64) return CUBLAS_COMPUTE_64F;
-  return p.in == DType::float32 && p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  return p.in == DType::float32 && p.products == Float32Products::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                                       : CUBLAS_COMPUTE_32F;
+}
+
+cublasLtEpilogue_t epilogue_of(const MatrixProduct& p) {
+  if (p.bias != nullptr) return p.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+  return p.relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
 // Bytes of which every matrix of the batch begins at a multiple; the library's kernels care for no more than 256.
@@ -90,15 +96,20 @@ class Plan {
         b_(operand_layout(p.in, p.b, p.k, p.n, p.batch)),
         c_(p.out, p.n, p.m, p.c_stride, p.batch, p.c_step) {
     check(cublasLtMatmulDescCreate(&product_, compute_type(p), type_of(sum_type(p.in))), "cublasLtMatmulDescCreate");
-    set_transposed(CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed);
-    set_transposed(CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed);
+    set(CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
+    if (p.bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
     choose(handle, p);
   }
   ~Plan() { cublasLtMatmulDescDestroy(product_); }
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
+  bool has_algorithm() const { return has_algorithm_; }
+
   void run(cublasLtHandle_t handle, const MatrixProduct& p, void* workspace, cudaStream_t stream) const {
+    if (p.bias != nullptr) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
     const auto alpha = static_cast<float>(p.alpha), beta = static_cast<float>(p.beta);
     const bool wide = p.in == DType::float64;
     check(cublasLtMatmul(handle, product_, wide ? static_cast<const void*>(&p.alpha) : &alpha, p.b.data, b_.get(),
@@ -108,10 +119,9 @@ class Plan {
   }
 
  private:
-  void set_transposed(cublasLtMatmulDescAttributes_t attribute, bool transposed) {
-    const cublasOperation_t operation = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    check(cublasLtMatmulDescSetAttribute(product_, attribute, &operation, sizeof(operation)),
-          "cublasLtMatmulDescSetAttribute");
+  template <class Value>
+  void set(cublasLtMatmulDescAttributes_t attribute, Value value) const {
+    check(cublasLtMatmulDescSetAttribute(product_, attribute, &value, sizeof(value)), "cublasLtMatmulDescSetAttribute");
   }
 
   // Partial sums are kept in the type of the sums, never in that of c.
@@ -133,16 +143,14 @@ class Plan {
     int found = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle, product_, b_.get(), a_.get(), c_.get(),
                                                                  c_.get(), wishes, 1, &chosen_, &found);
-    if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && found == 0))
-      throw RunError(ExitCode::unavailable,
-                     fmt::format("cuBLASLt {} has no algorithm for a {} product [{}, {}] x [{}, {}] of {} on this GPU",
-                                 cublasLtGetVersion(), dtype_name(p.out), p.m, p.k, p.k, p.n, dtype_name(p.in)));
-    check(status, "cublasLtMatmulAlgoGetHeuristic");
+    has_algorithm_ = status == CUBLAS_STATUS_SUCCESS && found > 0;
+    if (status != CUBLAS_STATUS_NOT_SUPPORTED) check(status, "cublasLtMatmulAlgoGetHeuristic");
   }
 
   Layout a_, b_, c_;
   cublasLtMatmulDesc_t product_ = nullptr;
   cublasLtMatmulHeuristicResult_t chosen_{};
+  bool has_algorithm_ = false;
 };
 
 // All that the choice depends on.
@@ -151,7 +159,7 @@ auto key_of(const MatrixProduct& p) {
     return std::tuple(o.stride, o.transposed, o.step, alignment(o.data, o.step, p.in));
   };
   return std::tuple(p.m, p.n, p.k, p.batch, p.in, p.out, operand(p.a), operand(p.b), p.c_stride, p.c_step,
-                    alignment(p.c, p.c_step, p.out), p.tf32);
+                    alignment(p.c, p.c_step, p.out), p.products, epilogue_of(p), alignment(p.bias, 0, p.out));
 }
 
 // One device's use of the library.
@@ -160,14 +168,29 @@ class Library {
   void multiply(Device device, const MatrixProduct& p) {
     const cudaStream_t stream = stream_of(device);
     const std::scoped_lock lock(mutex_);
-    if (handle_ == nullptr) check(cublasLtCreate(&handle_), "cublasLtCreate");
     if (workspace_ == nullptr) workspace_ = allocator(device).allocate(kWorkspaceBytes);
-    std::unique_ptr<Plan>& plan = plans_[key_of(p)];
-    if (plan == nullptr) plan = std::make_unique<Plan>(handle_, p);
-    plan->run(handle_, p, workspace_, stream);
+    const Plan& plan = plan_of(p);
+    if (!plan.has_algorithm())
+      throw RunError(ExitCode::unavailable,
+                     fmt::format("cuBLASLt {} has no algorithm for a {} product [{}, {}] x [{}, {}] of {} on this GPU",
+                                 cublasLtGetVersion(), dtype_name(p.out), p.m, p.k, p.k, p.n, dtype_name(p.in)));
+    plan.run(handle_, p, workspace_, stream);
+  }
+
+  bool offers(Device device, const MatrixProduct& p) {
+    stream_of(device);  // makes the device the current one
+    const std::scoped_lock lock(mutex_);
+    return plan_of(p).has_algorithm();
   }
 
  private:
+  const Plan& plan_of(const MatrixProduct& p) {
+    if (handle_ == nullptr) check(cublasLtCreate(&handle_), "cublasLtCreate");
+    std::unique_ptr<Plan>& plan = plans_[key_of(p)];
+    if (plan == nullptr) plan = std::make_unique<Plan>(handle_, p);
+    return *plan;
+  }
+
   std::mutex mutex_;
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
@@ -187,5 +210,7 @@ Library& library_of(Device device) {
 }  // namespace
 
 void matrix_product(Device device, const MatrixProduct& product) { library_of(device).multiply(device, product); }
+
+bool offers_product(Device device, const MatrixProduct& product) { return library_of(device).offers(device, product); }
 
 }  // namespace weir::cuda

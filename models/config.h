@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <string>
 
+#include "core/dtype.h"
 #include "core/fields.h"
+#include "core/float32_products.h"
 
 namespace weir {
 
@@ -29,6 +31,10 @@ struct ModelConfig {
 
   // Tokens of memory in training, with -1 resolved.
   std::int64_t memory_length() const { return memory < 0 ? segment : memory; }
+  DType activation_dtype() const { return precision == "bf16" ? DType::bf16 : DType::float32; }
+  Float32Products float32_products() const {
+    return precision == "tf32" ? Float32Products::tf32 : Float32Products::ieee;
+  }
   // Layers with parameters of their own, which repeat in their order until there are `layers`.
   std::int64_t distinct_layers() const { return layer_group == 0 ? layers : layer_group; }
 
@@ -63,7 +69,10 @@ struct ModelConfig {
             "tokens before the segment that attention still sees in training; -1: as many as the segment has");
     v.field("checkpoint_activations", checkpoint_activations,
             "compute each layer again in the backward pass instead of keeping its activations: less memory, more time");
-    v.field("precision", precision, {"float32", "bf16"}, "type of activations; weights and reductions stay in float32");
+    v.field(
+        "precision", precision, {"float32", "tf32", "bf16"},
+        "type of activations; weights and reductions stay in float32. tf32: float32, but a GPU may round the factors "
+        "of dense products to 11 bits, for speed; the CPU does not");
   }
   bool operator==(const ModelConfig&) const = default;
 };

@@ -15,7 +15,8 @@ double kept_values(const ModelConfig& m, const FeedforwardConfig& f) {
   const auto k = static_cast<double>(f.k);
   if (f.kind == "pkm") {
     const auto n = static_cast<double>(f.sub_keys), chosen = static_cast<double>(f.key_heads) * k;
-    return 4 * d + (f.k >= f.sub_keys ? 2 * n + n * n : 4 * chosen);
+    if (f.k < f.sub_keys) return 4 * d + 4 * chosen;
+    return 4 * d + 2 * n + (f.activation == "softmax" ? n * n : 0);
   }
   return (4 + k) * d + k * static_cast<double>(f.expert_size) + 6 * static_cast<double>(f.experts);
 }

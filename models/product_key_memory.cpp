@@ -7,6 +7,7 @@
 #include "ops/gather_sum.h"
 #include "ops/linear.h"
 #include "ops/outer_sum.h"
+#include "ops/outer_sum_product.h"
 #include "ops/permute.h"
 #include "ops/product_key_search.h"
 #include "ops/relu.h"
@@ -38,7 +39,7 @@ ProductKeyMemory::ProductKeyMemory(ParameterSet& parameters, const std::string& 
 FeedforwardOutput ProductKeyMemory::operator()(const Tensor& x, const ForwardContext& context) const {
   const std::int64_t half = x.size(-1) / 2;
   const Tensor x_a = slice(x, -1, 0, half), x_b = slice(x, -1, half, 2 * half);
-  const Weighted used = uses_all() ? all_values(x_a, x_b) : chosen_values(x_a, x_b);
+  const Weighted used = uses_all() ? all_values(x_a, x_b, context.analyse) : chosen_values(x_a, x_b);
   FeedforwardOutput out;
   out.y = used.sum;
   if (context.analyse) count_active(out.statistics, used.weights);
@@ -46,10 +47,11 @@ FeedforwardOutput ProductKeyMemory::operator()(const Tensor& x, const ForwardCon
 }
 
 // The heads' scores are added, so their keys may be: the product is H times smaller.
-ProductKeyMemory::Weighted ProductKeyMemory::all_values(const Tensor& x_a, const Tensor& x_b) const {
+ProductKeyMemory::Weighted ProductKeyMemory::all_values(const Tensor& x_a, const Tensor& x_b, bool need_weights) const {
   const std::vector<int> heads{0};
   const Tensor a = linear(x_a, sum(keys_a_.value, heads));  // [B, T, n]
   const Tensor b = linear(x_b, sum(keys_b_.value, heads));
+  if (config_.activation == "relu" && !need_weights) return {{}, outer_sum_product(a, b, values_.value)};
   const Tensor weights =
       config_.activation == "softmax" ? softmax(outer_sum(a, b)) : outer_sum(a, b, Activation::relu);  // [B, T, n^2]
   return {weights, linear(weights, transpose(values_.value, 0, 1))};

@@ -23,10 +23,10 @@ class ProductKeyMemory final : public Feedforward {
  private:
   bool uses_all() const { return config_.k >= config_.sub_keys; }
   struct Weighted {
-    Tensor weights;  // of each token's values
+    Tensor weights;  // of each token's values; undefined where nobody needs them
     Tensor sum;      // like the input
   };
-  Weighted all_values(const Tensor& x_a, const Tensor& x_b) const;
+  Weighted all_values(const Tensor& x_a, const Tensor& x_b, bool need_weights) const;
   Weighted chosen_values(const Tensor& x_a, const Tensor& x_b) const;
 
   FeedforwardConfig config_;

@@ -48,12 +48,13 @@ TransformerXl::TransformerXl(const ModelConfig& model, const FeedforwardConfig& 
 }
 
 void TransformerXl::initialise(std::uint64_t seed, DType parameter_dtype, Device device) {
-  activation_dtype_ = parameter_dtype == DType::float64 ? DType::float64 : dtype_from_name(config_.precision);
+  activation_dtype_ = parameter_dtype == DType::float64 ? DType::float64 : config_.activation_dtype();
   parameters_.allocate(parameter_dtype, seed, device);
 }
 
 LanguageModelOutput TransformerXl::operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,
                                               const ForwardContext& context) const {
+  const Float32ProductsScope products(config_.float32_products());
   LanguageModelOutput out;
   Tensor x = dropout_if_training(embedding_(ids, activation_dtype_), config_.dropout, context, RandomPlace::embedding);
   std::vector<LayerOutput> outputs(static_cast<std::size_t>(config_.layers));

@@ -118,7 +118,8 @@ fi
 
 # --- compute-sanitizer ----------------------------------------------------------------------------------------------
 
-fused='expert_feedforward relative_attention cross_entropy layer_norm sort_by_expert product_key_search gather_sum'
+fused='expert_feedforward relative_attention cross_entropy layer_norm sort_by_expert product_key_search gather_sum '
+fused+='outer_sum_product'
 sanitizer=$(command -v compute-sanitizer || echo "$(dirname "$(echo "$toolkit" | head -n 1)")/compute-sanitizer")
 echo "=== compute-sanitizer over $fused"
 if [ -x "$sanitizer" ]; then

@@ -18,7 +18,7 @@ bool memory_fits(const Memory& memory, const Config& config) {
   if (std::ssize(memory.layers) != (config.model.memory_length() > 0 ? config.model.layers : 0)) return false;
   for (const Tensor& layer : memory.layers)
     if (layer.rank() != 3 || layer.size(0) != group_size || layer.size(1) != memory.length() ||
-        layer.size(2) != config.model.d_model || layer.dtype() != dtype_from_name(config.model.precision))
+        layer.size(2) != config.model.d_model || layer.dtype() != config.model.activation_dtype())
       return false;
   return true;
 }

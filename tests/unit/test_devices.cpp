@@ -135,7 +135,19 @@ TEST_CASE("devices: training follows the CPU's losses, float32 and bf16") {
   for (const Variant& variant : {variants()[0], variants()[2], variants()[5]}) {
     compare(variant, "float32", DType::float32, 2e-4);
     compare(variant, "bf16", DType::float32, 2e-2);
+    compare(variant, "tf32", DType::float32, 2e-3);
   }
+}
+
+TEST_CASE("devices: tf32 changes what a GPU computes, and nothing on the CPU") {
+  const auto first_loss = [](const std::string& precision, Device device) {
+    Config config = base_config();
+    config.model.precision = precision;
+    resolve(config);
+    return Run(config, DType::float32, device).step(0).loss;
+  };
+  CHECK(first_loss("tf32", {}) == first_loss("float32", {}));
+  for (const Device device : other_devices()) CHECK(first_loss("tf32", device) != first_loss("float32", device));
 }
 
 TEST_CASE("devices: a replayed step gives the bits of an eager one") {
