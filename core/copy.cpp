@@ -1,11 +1,14 @@
 // Copies between any two views, with conversion; declared in core/tensor.h.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "core/copy.h"
 #include "core/error.h"
 #include "core/kernel.h"
+#include "core/loop_space.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 
@@ -22,16 +25,6 @@ To convert(From value) {
     return static_cast<To>(static_cast<float>(value));
   else
     return static_cast<To>(value);
-}
-
-// Row r of a view: the place of its first element when the outer axes are counted in row-major order.
-std::int64_t row_offset(std::int64_t row, const Shape& shape, const Strides& strides) {
-  std::int64_t offset = 0;
-  for (int i = shape.rank() - 2; i >= 0; --i) {
-    offset += row % shape[i] * strides[i];
-    row /= shape[i];
-  }
-  return offset;
 }
 
 template <class From, class To>
@@ -53,27 +46,49 @@ constinit Kernel<void(const Tensor&, double)> fill_kernel{"fill"};
 
 namespace {
 
+// Calls piece(n, offsets) for pieces that cover a loop space, each n elements of the inner loop; offsets[k] is where it
+// begins in operand k.
+template <std::size_t N, class F>
+void for_pieces(const LoopSpace<N>& space, F&& piece) {
+  constexpr std::int64_t kPiece = 4096;
+  const std::int64_t cols = space.shape[-1], rows = space.shape.product() / cols, pieces = (cols + kPiece - 1) / kPiece;
+  parallel_for(rows * pieces, grain_for(std::min(cols, kPiece)), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t row = item / pieces, first = item % pieces * kPiece;
+      std::array<std::int64_t, N> offsets;
+      for (std::size_t k = 0; k < N; ++k) offsets[k] = space.offset(k, row) + first * space.strides[k][-1];
+      piece(std::min(kPiece, cols - first), offsets);
+    }
+  });
+}
+
 void copy_cpu(const Tensor& from, const Tensor& to) {
-  const std::int64_t cols = from.rank() == 0 ? 1 : from.size(-1), rows = from.numel() / cols;
-  const std::int64_t from_step = from.rank() == 0 ? 1 : from.strides()[-1],
-                     to_step = to.rank() == 0 ? 1 : to.strides()[-1];
+  const LoopSpace<2> space(from.shape(), {from.strides(), to.strides()});
   visit_any(from.dtype(), [&]<class From>(Type<From>) {
     visit_any(to.dtype(), [&]<class To>(Type<To>) {
       const From* const source = from.data<From>();
       To* const target = to.data<To>();
-      parallel_for(rows, grain_for(cols), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t r = begin; r < end; ++r)
-          copy_row(source + row_offset(r, from.shape(), from.strides()), from_step,
-                   target + row_offset(r, to.shape(), to.strides()), to_step, cols);
+      for_pieces(space, [&](std::int64_t n, const std::array<std::int64_t, 2>& offsets) {
+        copy_row(source + offsets[0], space.strides[0][-1], target + offsets[1], space.strides[1][-1], n);
       });
     });
   });
 }
 
 void fill_cpu(const Tensor& t, double value) {
-  const Tensor one = Tensor::empty({}, DType::float64);
-  *one.data<double>() = value;
-  copy_cpu(one.strided(t.shape(), Strides::filled(t.rank(), 0)), t);
+  const LoopSpace<1> space(t.shape(), {t.strides()});
+  const std::int64_t step = space.strides[0][-1];
+  visit_any(t.dtype(), [&]<class T>(Type<T>) {
+    T* const target = t.data<T>();
+    for_pieces(space, [&](std::int64_t n, const std::array<std::int64_t, 1>& offsets) {
+      T* const to = target + offsets[0];
+      const T filling = convert<T>(value);
+      if (step == 1)
+        std::fill_n(to, n, filling);
+      else
+        for (std::int64_t i = 0; i < n; ++i) to[i * step] = filling;
+    });
+  });
 }
 
 const bool cpu = copy_kernel.add(DeviceKind::cpu, copy_cpu) && fill_kernel.add(DeviceKind::cpu, fill_cpu);

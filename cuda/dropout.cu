@@ -33,14 +33,18 @@ __device__ void for_kept(std::int64_t rows, std::int64_t cols, std::uint32_t thr
 }
 
 template <class T>
-__global__ void dropout_rows(Rows<T> x, accumulate_t<T> scale, std::uint32_t threshold, RandomStream random, Rows<T> y,
-                             bool vectors) {
+__global__ void dropout_rows(Rows<T> base, Rows<T> x, accumulate_t<T> scale, std::uint32_t threshold,
+                             RandomStream random, Rows<T> y, bool vectors) {
   using Value = accumulate_t<T>;
   constexpr int n = kDrawn<T>;
   for_kept<n>(x.rows, x.cols, threshold, random, [&](std::int64_t row, std::int64_t col, int count, unsigned kept) {
     auto pack = load_pack<T, n>(x.row(row) + col, 1, count, vectors);
-    for (int i = 0; i < n; ++i)
-      pack.values[i] = T((kept >> i & 1) != 0 ? static_cast<Value>(pack.values[i]) * scale : Value(0));
+    const Pack<T, n> under =
+        base.data == nullptr ? Pack<T, n>{} : load_pack<T, n>(base.row(row) + col, 1, count, vectors);
+    for (int i = 0; i < n; ++i) {
+      const Value added = (kept >> i & 1) != 0 ? static_cast<Value>(pack.values[i]) : Value(0);
+      pack.values[i] = T(static_cast<Value>(under.values[i]) + added * scale);
+    }
     store_pack(y.row(row) + col, 1, count, vectors, pack);
   });
 }
@@ -62,14 +66,16 @@ LaunchShape shape_for(const Rows<T>& rows) {
   return {blocks_for(rows.rows * ((rows.cols + n - 1) / n), kThreads), kThreads};
 }
 
-void dropout(const Tensor& x, double p, const RandomStream& random, const Tensor& y) {
+void dropout(const Tensor& base, const Tensor& x, double p, const RandomStream& random, const Tensor& y) {
   if (y.numel() == 0) return;
-  const Tensor dense = rows_form(x);
+  const Tensor dense = rows_form(x), dense_base = base.defined() ? rows_form(base) : base;
   visit_floating("dropout", x.dtype(), [&]<class T>(Type<T>) {
     using Value = accumulate_t<T>;
+    constexpr int n = kDrawn<T>;
     const auto in = rows_of<T>(dense), out = rows_of<T>(y);
-    const bool vectors = rows_hold_packs_of<kDrawn<T>>(in) && rows_hold_packs_of<kDrawn<T>>(out);
-    launch<dropout_rows<T>>(shape_for(out), stream_of(y.device()), in, static_cast<Value>(1 / (1 - p)),
+    const auto under = base.defined() ? rows_of<T>(dense_base) : Rows<T>{};
+    const bool vectors = rows_hold_packs_of<n>(in) && rows_hold_packs_of<n>(out) && rows_hold_packs_of<n>(under);
+    launch<dropout_rows<T>>(shape_for(out), stream_of(y.device()), under, in, static_cast<Value>(1 / (1 - p)),
                             cpu::keep_threshold(p), random, out, vectors);
   });
 }

@@ -10,11 +10,17 @@
 
 namespace weir {
 
+constexpr double kEps = 1e-5;  // of every layer norm
+
 LayerNorm::LayerNorm(ParameterSet& parameters, const std::string& name, std::int64_t d_model)
     : weight_(parameters.add(name + ".weight", {d_model}, initialise::constant(1))),
       bias_(parameters.add(name + ".bias", {d_model}, initialise::constant(0))) {}
 
-Tensor LayerNorm::operator()(const Tensor& x) const { return layer_norm(x, weight_.value, bias_.value, 1e-5); }
+Tensor LayerNorm::operator()(const Tensor& x) const { return layer_norm(x, weight_.value, bias_.value, kEps); }
+
+ResidualLayerNorm LayerNorm::of_sum(const Tensor& x, const Tensor& branch, double p, const RandomStream& random) const {
+  return residual_layer_norm(x, branch, weight_.value, bias_.value, kEps, p, random);
+}
 
 Embedding::Embedding(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary, std::int64_t d_model)
     : weight_(parameters.add(name, {vocabulary, d_model},

@@ -3,6 +3,7 @@
 
 #include "models/forward_context.h"
 #include "models/parameter.h"
+#include "ops/residual_layer_norm.h"
 
 namespace weir {
 
@@ -11,6 +12,8 @@ class LayerNorm {
  public:
   LayerNorm(ParameterSet& parameters, const std::string& name, std::int64_t d_model);
   Tensor operator()(const Tensor& x) const;
+  // Of x + dropout(branch, p, random), which comes along.
+  ResidualLayerNorm of_sum(const Tensor& x, const Tensor& branch, double p, const RandomStream& random) const;
 
  private:
   const Parameter &weight_, &bias_;

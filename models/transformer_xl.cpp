@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "ops/add.h"
 #include "ops/concatenate.h"
+#include "ops/dropout.h"
 
 namespace weir {
 namespace {
@@ -84,13 +85,14 @@ TransformerXl::LayerOutput TransformerXl::run_layer(std::size_t index, const Ten
   const Tensor normed = layer.norm1(seen);
   LayerOutput out;
   out.attention = (*layer.attention)(normed, peri ? seen : normed, x.size(1), here);
-  const Tensor attended = std::exchange(out.attention.y, {});  // [B, T, D]
-  const Tensor middle =
-      x + dropout_if_training(attended, config_.dropout, context, RandomPlace::attention_output, number);
-  out.feedforward = peri ? layer.feedforward->routed(middle, layer.norm2(middle), here)
-                         : (*layer.feedforward)(layer.norm2(middle), here);
+  const double p = context.training ? config_.dropout : 0;
+  const auto [middle, middle_normed] =  // [B, T, D]
+      layer.norm2.of_sum(x, std::exchange(out.attention.y, {}), p,
+                         context.random(RandomPlace::attention_output, number));
+  out.feedforward =
+      peri ? layer.feedforward->routed(middle, middle_normed, here) : (*layer.feedforward)(middle_normed, here);
   Tensor& y = out.feedforward.y;
-  y = middle + dropout_if_training(y, config_.dropout, context, RandomPlace::feedforward_output, number);
+  y = add_dropout(middle, y, p, context.random(RandomPlace::feedforward_output, number));
   return out;
 }
 

@@ -36,11 +36,12 @@ void adamw_update_cpu(const Tensor& values, const Tensor& gradients, const AdamW
   ++updates;
   visit_floating("adamw_update", values.dtype(), [&]<class T>(Type<T>) {
     using Value = accumulate_t<T>;
-    const auto beta1 = Value(settings.beta1), beta2 = Value(settings.beta2), eps = Value(settings.eps);
-    const auto keep = Value(c.keep), rate = Value(c.rate), root = Value(c.root), times = Value(c.factor);
     T *const p = values.data<T>(), *const m = state.first_moment.data<T>(), *const v = state.second_moment.data<T>();
     const T* const gradient = gradients.data<T>();
     parallel_for(values.numel(), kChunk, [&](std::int64_t begin, std::int64_t end) {
+      // Copies: what a loop finds through references, its own stores might change, so that it would not be vectorised.
+      const auto beta1 = Value(settings.beta1), beta2 = Value(settings.beta2), eps = Value(settings.eps);
+      const auto keep = Value(c.keep), rate = Value(c.rate), root = Value(c.root), times = Value(c.factor);
       for (std::int64_t i = begin; i < end; ++i) {
         const Value g = static_cast<Value>(gradient[i]) * times;
         const Value m_new = beta1 * static_cast<Value>(m[i]) + (1 - beta1) * g;

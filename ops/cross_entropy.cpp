@@ -79,13 +79,13 @@ void cross_entropy_backward_cpu(const Tensor& logits, const Tensor& targets, con
     const Value scale = *dloss.data<Value>() / static_cast<Value>(x.rows);
     parallel_for(x.rows, grain_for(16 * x.cols), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
-        const T* const row = x.row(r);
         T* const out = dx.row(r);
-        const Value shift = kept[r];
-        // The target's element apart, so that it is rounded once; read first, for `out` may be `row`.
+        if (out != x.row(r)) std::copy_n(x.row(r), x.cols, out);
+        const Value shift = kept[r], factor = scale;
+        // The target's element apart, so that it is rounded once.
         const std::int64_t target = chosen[static_cast<std::size_t>(r)];
-        const T of_target((cpu::exp(static_cast<Value>(row[target]) - shift) - 1) * scale);
-        for (std::int64_t c = 0; c < x.cols; ++c) out[c] = T(cpu::exp(static_cast<Value>(row[c]) - shift) * scale);
+        const T of_target((cpu::exp(static_cast<Value>(out[target]) - shift) - 1) * factor);
+        for (std::int64_t c = 0; c < x.cols; ++c) out[c] = T(cpu::exp(static_cast<Value>(out[c]) - shift) * factor);
         out[target] = of_target;
       }
     });

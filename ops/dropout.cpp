@@ -1,13 +1,11 @@
 #include "ops/dropout.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "autograd/backward.h"
-#include "core/error.h"
 #include "core/parallel.h"
+#include "ops/add.h"
 #include "ops/cpu/keep.h"
 #include "ops/multiply.h"
 #include "ops/support/check.h"
@@ -15,26 +13,32 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, double, const RandomStream&, const Tensor&)> dropout_kernel{"dropout"};
+constinit Kernel<void(const Tensor&, const Tensor&, double, const RandomStream&, const Tensor&)> dropout_kernel{
+    "dropout"};
 constinit Kernel<void(double, const RandomStream&, const Tensor&)> keep_mask_kernel{"keep_mask"};
-
-namespace {
-
-void check_probability(const char* op, double p) {
-  if (!(p >= 0 && p < 1))
-    throw ArgumentError(fmt::format("{}: expected a probability p of 0 or more and below 1, got {}", op, p));
-}
-
-}  // namespace
 
 Tensor dropout(const Tensor& x, double p, const RandomStream& random) {
   check_floating("dropout", "x", x);
   check_probability("dropout", p);
   if (p == 0) return x;
   const Tensor y = Tensor::empty_like(x);
-  dropout_kernel(x.device(), x, p, random, y);
+  dropout_kernel(x.device(), Tensor(), x, p, random, y);
   Backward back("dropout", {x}, {y});
   back.input(0, [p, random](const Tensor& dy) { return dropout(dy, p, random); });
+  return y;
+}
+
+Tensor add_dropout(const Tensor& base, const Tensor& x, double p, const RandomStream& random) {
+  check_floating("add_dropout", "x", x);
+  check_shape("add_dropout", "base", base, x.shape());
+  check_same_dtype("add_dropout", base, x);
+  check_probability("add_dropout", p);
+  if (p == 0) return base + x;
+  const Tensor y = Tensor::empty_like(x);
+  dropout_kernel(x.device(), base, x, p, random, y);
+  Backward back("add_dropout", {base, x}, {y});
+  back.input(0, [](const Tensor& dy) { return dy; });
+  back.input(1, [p, random](const Tensor& dy) { return dropout(dy, p, random); });
   return y;
 }
 
@@ -71,18 +75,18 @@ void for_kept(std::int64_t rows, std::int64_t cols, double p, const RandomStream
   });
 }
 
-void dropout_cpu(const Tensor& x, double p, const RandomStream& random, const Tensor& y) {
-  const Tensor dense = rows_form(x);
+void dropout_cpu(const Tensor& base, const Tensor& x, double p, const RandomStream& random, const Tensor& y) {
+  const Tensor dense = rows_form(x), dense_base = base.defined() ? rows_form(base) : base;
   visit_floating("dropout", x.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
     const auto in = rows_of<T>(dense), out = rows_of<T>(y);
-    const auto scale = static_cast<Value>(1 / (1 - p));
+    const auto under = base.defined() ? rows_of<T>(dense_base) : Rows<T>{};
+    const auto scale = static_cast<accumulate_t<T>>(1 / (1 - p));
     for_kept(out.rows, out.cols, p, random,
              [&](std::int64_t row, std::int64_t col, std::int64_t n, const std::uint32_t* keep) {
-               const T* const from = in.row(row) + col;
-               T* const to = out.row(row) + col;
-               for (std::int64_t i = 0; i < n; ++i)
-                 to[i] = T(keep[i] != 0 ? static_cast<Value>(from[i]) * scale : Value(0));
+               if (base.defined())
+                 cpu::add_scaled_kept(n, keep, scale, under.row(row) + col, in.row(row) + col, out.row(row) + col);
+               else
+                 cpu::scale_kept(n, keep, scale, in.row(row) + col, out.row(row) + col);
              });
   });
 }
@@ -118,6 +122,21 @@ Sample dropout_sample(const std::string& name, const Shape& shape, double p,
           reference(p, random, 1 / (1 - p))};
 }
 
+// base + dropout(x).
+Sample add_sample(const std::string& name, const Shape& shape, double p) {
+  const RandomStream random{91, 2, 1u << 30};
+  return {name,
+          {random_tensor(shape, 63), random_tensor(shape, 64)},
+          [p, random](std::span<const Tensor> in) { return std::vector{add_dropout(in[0], in[1], p, random)}; },
+          [p, random](std::span<const Tensor> in) {
+            std::vector<double> y = in[0].values();
+            const std::vector<double> x = in[1].values();
+            for (std::size_t i = 0; i < y.size(); ++i)
+              if (static_cast<double>(random.uniform(i)) >= p) y[i] += x[i] / (1 - p);
+            return std::vector{Tensor::from_values(in[0].shape(), y)};
+          }};
+}
+
 // x times its mask.
 Sample mask_sample(const std::string& name, const Shape& shape, double p) {
   const RandomStream random{77, 1u << 31, 4};
@@ -132,8 +151,9 @@ Sample mask_sample(const std::string& name, const Shape& shape, double p) {
 const OpRegistration registration{{
     .name = "dropout",
     .source = __FILE__,
-    .signature = "dropout(x, p, random), keep_mask(shape, p, random, dtype)",
-    .summary = "x / (1 - p) where the element's random number is p or more, else 0; the mask is never stored",
+    .signature = "dropout(x, p, random), add_dropout(base, x, p, random), keep_mask(shape, p, random, dtype)",
+    .summary = "x / (1 - p) where the element's random number is p or more, else 0, or base plus that; the mask is "
+               "never stored",
     .samples =
         [] {
           std::vector<Sample> samples;
@@ -142,6 +162,9 @@ const OpRegistration registration{{
           samples.push_back(dropout_sample("most dropped", {5, 99}, 0.9));
           samples.push_back(dropout_sample("half, narrow rows", {129, 1, 3}, 0.5));
           samples.push_back(dropout_sample("tiny p", {40, 41}, 1e-9, {1, 0, 0}));
+          samples.push_back(add_sample("added", {3, 5, 29}, 0.3));
+          samples.push_back(add_sample("added, zero rows", {0, 4}, 0.3));
+          samples.push_back(add_sample("added, none dropped", {3, 5}, 0));
           samples.push_back(mask_sample("mask", {7, 33}, 0.4));
           samples.push_back(mask_sample("mask that keeps all", {3, 5}, 0));
           return samples;
@@ -154,6 +177,14 @@ const OpRegistration registration{{
               {"negative p", call(-0.1, DType::float32), "dropout: expected a probability p of 0 or more"},
               {"p not a number", call(std::nan(""), DType::float32), "dropout: expected a probability p"},
               {"integers", call(0.5, DType::int32), "dropout: expected x of a floating dtype, got int32"},
+              {"base's shape",
+               [] { add_dropout(Tensor::zeros({2}, DType::bf16), Tensor::zeros({3}, DType::bf16), 0, {}); },
+               "add_dropout: expected base of shape [3], got [2]"},
+              {"base's dtype",
+               [] { add_dropout(Tensor::zeros({2}, DType::bf16), Tensor::zeros({2}, DType::float32), 0, {}); },
+               "add_dropout: expected one dtype on both sides, got bf16 and float32"},
+              {"added", [] { add_dropout(Tensor::zeros({2}, DType::bf16), Tensor::zeros({2}, DType::bf16), 1, {}); },
+               "add_dropout: expected a probability p of 0 or more and below 1, got 1"},
               {"mask", [] { keep_mask({2}, 1.5, {}, DType::float32); }, "keep_mask: expected a probability p"},
           };
         },

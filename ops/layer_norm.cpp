@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "autograd/backward.h"
 #include "core/error.h"
-#include "ops/cpu/reduce.h"
+#include "ops/cpu/layer_norm.h"
 #include "ops/support/check.h"
 #include "ops/support/parameters.h"
 #include "ops/support/samples.h"
@@ -20,27 +19,27 @@ constinit Kernel<void(const Tensor&, const Tensor&, const RowStatistics&, const 
                       const Tensor&)>
     layer_norm_backward_kernel{"layer_norm backward"};
 
-namespace {
-
-void check(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  check_floating("layer_norm", "x", x);
-  if (x.rank() == 0) throw ArgumentError("layer_norm: expected x with one axis or more, got shape []");
-  check_shape("layer_norm", "weight", weight, {x.size(-1)});
-  check_shape("layer_norm", "bias", bias, {x.size(-1)});
-  check_parameter("layer_norm", "weight", weight, x.dtype());
-  check_same_dtype("layer_norm", weight, bias);
-  if (!(eps >= 0) || !std::isfinite(eps))
-    throw ArgumentError(fmt::format("layer_norm: expected eps of 0 or more, got {}", eps));
-}
-
-}  // namespace
-
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  check(x, weight, bias, eps);
-  const Tensor y = Tensor::empty_like(x);
+RowStatistics empty_row_statistics(const Tensor& x) {
   const Shape rows{x.shape().without(-1).product()};
   const DType precise = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
-  const RowStatistics statistics{Tensor::empty(rows, precise, x.device()), Tensor::empty(rows, precise, x.device())};
+  return {Tensor::empty(rows, precise, x.device()), Tensor::empty(rows, precise, x.device())};
+}
+
+void check_layer_norm(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  check_floating(op, "x", x);
+  if (x.rank() == 0) throw ArgumentError(fmt::format("{}: expected x with one axis or more, got shape []", op));
+  check_shape(op, "weight", weight, {x.size(-1)});
+  check_shape(op, "bias", bias, {x.size(-1)});
+  check_parameter(op, "weight", weight, x.dtype());
+  check_same_dtype(op, weight, bias);
+  if (!(eps >= 0) || !std::isfinite(eps))
+    throw ArgumentError(fmt::format("{}: expected eps of 0 or more, got {}", op, eps));
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  check_layer_norm("layer_norm", x, weight, bias, eps);
+  const Tensor y = Tensor::empty_like(x);
+  const RowStatistics statistics = empty_row_statistics(x);
   layer_norm_kernel(x.device(), x, weight, bias, eps, y, statistics);
   Backward back("layer_norm", {x, weight, bias}, {y});
   back.once_differentiable([x = back.keep(x), weight = back.keep(weight), statistics,
@@ -55,94 +54,43 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 
 namespace {
 
-template <class To, class From>
-std::vector<To> dense(const Tensor& t) {
-  const Tensor row = rows_form(t);
-  const From* const data = rows_of<From>(row).data;
-  std::vector<To> result(static_cast<std::size_t>(t.numel()));
-  for (std::size_t i = 0; i < result.size(); ++i) result[i] = static_cast<To>(data[i]);
-  return result;
-}
-
-template <class T, class P>
-void forward_typed(const Rows<T>& x, const Tensor& weight, const Tensor& bias, double eps, const Rows<T>& y,
-                   accumulate_t<T>* means, accumulate_t<T>* scales) {
-  using Value = accumulate_t<T>;
-  const auto w_values = dense<Value, P>(weight), b_values = dense<Value, P>(bias);
-  const auto D = static_cast<Value>(x.cols);
-  parallel_for(x.rows, grain_for(8 * x.cols), [&](std::int64_t begin, std::int64_t end) {
-    const Value *const w = w_values.data(), *const b = b_values.data();
-    for (std::int64_t r = begin; r < end; ++r) {
-      const T* const in = x.row(r);
-      T* const out = y.row(r);
-      const auto value = [in](std::int64_t c) { return static_cast<Value>(in[c]); };
-      const Value mean = cpu::sum_over<Value>(x.cols, value) / D;
-      // The second walk over the row finds it in cache, and does not cancel as E[x^2] - mean^2 would.
-      const Value variance = cpu::sum_over<Value>(x.cols,
-                                                  [&](std::int64_t c) {
-                                                    const Value d = value(c) - mean;
-                                                    return d * d;
-                                                  }) /
-                             D;
-      const Value scale = 1 / std::sqrt(variance + static_cast<Value>(eps));
-      for (std::int64_t c = 0; c < x.cols; ++c) out[c] = T((value(c) - mean) * scale * w[c] + b[c]);
-      means[r] = mean, scales[r] = scale;
-    }
-  });
-}
-
 void layer_norm_cpu(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, const Tensor& y,
                     const RowStatistics& statistics) {
-  const Tensor in = rows_form(x);
+  if (x.numel() == 0) return;
+  const Tensor dense = rows_form(x);
   visit_with_parameters("layer_norm", x.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
     using Value = accumulate_t<T>;
-    if (x.numel() == 0) return;
-    forward_typed<T, P>(rows_of<T>(in), weight, bias, eps, rows_of<T>(y), statistics.mean.data<Value>(),
-                        statistics.scale.data<Value>());
+    const auto in = rows_of<T>(dense), out = rows_of<T>(y);
+    const auto w = cpu::parameter_values<Value, P>(weight), b = cpu::parameter_values<Value, P>(bias);
+    Value *const means = statistics.mean.data<Value>(), *const scales = statistics.scale.data<Value>();
+    parallel_for(in.rows, grain_for(8 * in.cols), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const auto row = cpu::normalise_row<T>(in.cols, in.row(r), w.data(), b.data(), eps, out.row(r));
+        means[r] = row.mean, scales[r] = row.scale;
+      }
+    });
   });
-}
-
-// With n = (x - mean) * scale and g = dy * weight:
-//   dx = scale * (g - mean(g) - n * mean(g * n)),  dweight = sum of dy * n over rows,  dbias = sum of dy over rows.
-// `sums` holds dweight, then dbias.
-template <class T>
-void backward_row(std::int64_t D, const T* x, const T* dy, const accumulate_t<T>* w, accumulate_t<T> mean,
-                  accumulate_t<T> scale, T* dx, accumulate_t<T>* sums) {
-  using Value = accumulate_t<T>;
-  const auto n = [=](std::int64_t c) { return (static_cast<Value>(x[c]) - mean) * scale; };
-  const auto g = [=](std::int64_t c) { return static_cast<Value>(dy[c]) * w[c]; };
-  Value* const dbias = sums + D;
-  for (std::int64_t c = 0; c < D; ++c) {
-    sums[c] += static_cast<Value>(dy[c]) * n(c);
-    dbias[c] += static_cast<Value>(dy[c]);
-  }
-  if (dx == nullptr) return;
-  const Value mean_g = cpu::sum_over<Value>(D, g) / static_cast<Value>(D);
-  const Value mean_gn = cpu::sum_over<Value>(D, [&](std::int64_t c) { return g(c) * n(c); }) / static_cast<Value>(D);
-  for (std::int64_t c = 0; c < D; ++c) dx[c] = T(scale * (g(c) - mean_g - n(c) * mean_gn));
 }
 
 void layer_norm_backward_cpu(const Tensor& x, const Tensor& weight, const RowStatistics& statistics, const Tensor& dy,
                              const Tensor& dx, const Tensor& dweight, const Tensor& dbias) {
-  const Tensor in = rows_form(x), dy_rows = rows_form(dy);
+  if (x.numel() == 0) {
+    fill(dweight, 0);
+    fill(dbias, 0);
+    return;
+  }
+  const Tensor dense = rows_form(x), dy_rows = rows_form(dy);
   visit_with_parameters("layer_norm", x.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
     using Value = accumulate_t<T>;
-    if (x.numel() == 0) {
-      fill(dweight, 0);
-      fill(dbias, 0);
-      return;
-    }
-    const auto rows = rows_of<T>(in), d = rows_of<T>(dy_rows);
+    const auto in = rows_of<T>(dense), d = rows_of<T>(dy_rows);
     const auto target = dx.defined() ? rows_of<T>(dx) : Rows<T>{};
-    const auto w = dense<Value, P>(weight);
+    const auto w = cpu::parameter_values<Value, P>(weight);
     const Value *const means = statistics.mean.data<Value>(), *const scales = statistics.scale.data<Value>();
-    const auto sums = cpu::sum_of_rows<Value>(rows.rows, 2 * rows.cols, [&](std::int64_t r, Value* into) {
-      backward_row<T>(rows.cols, rows.row(r), d.row(r), w.data(), means[r], scales[r],
-                      dx.defined() ? target.row(r) : nullptr, into);
+    const auto sums = cpu::sum_of_rows<Value>(in.rows, 2 * in.cols, [&](std::int64_t r, Value* into) {
+      cpu::normalise_row_backward<T>(in.cols, in.row(r), d.row(r), w.data(), {means[r], scales[r]}, nullptr,
+                                     dx.defined() ? target.row(r) : nullptr, into);
     });
-    const auto stored = [](Value v) { return P(v); };
-    std::transform(sums.begin(), sums.begin() + rows.cols, dweight.data<P>(), stored);
-    std::transform(sums.begin() + rows.cols, sums.end(), dbias.data<P>(), stored);
+    cpu::store_parameter_gradients<P>(sums, dweight, dbias);
   });
 }
 

@@ -14,6 +14,12 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 struct RowStatistics {
   Tensor mean, scale;
 };
+// For the rows of x, not filled in.
+RowStatistics empty_row_statistics(const Tensor& x);
+
+// Throws ArgumentError, with the op's name, where a layer norm cannot have these arguments.
+void check_layer_norm(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+
 extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, const Tensor& y,
                    const RowStatistics& statistics)>
     layer_norm_kernel;

@@ -104,13 +104,7 @@ void rectify(T* h, std::int64_t cols, std::uint64_t first, const ExpertOptions& 
     const auto v = static_cast<Sum>(h[c]);
     h[c] = T(v > 0 ? v : (v != v ? v : Sum(0)));
   }
-  if (options.dropout == 0) return;
-  const auto scale = static_cast<Sum>(1 / (1 - options.dropout));
-  cpu::for_kept_run(first, cols, options.dropout, options.random,
-                    [&](std::int64_t begin, std::int64_t n, const std::uint32_t* keep) {
-                      for (std::int64_t i = 0; i < n; ++i)
-                        h[begin + i] = T(keep[i] != 0 ? static_cast<Sum>(h[begin + i]) * scale : Sum(0));
-                    });
+  if (options.dropout > 0) cpu::dropout_row(cols, first, options.dropout, options.random, h, h);
 }
 
 // Integers in the order of the values, so that a partition of them is safe with NaN.

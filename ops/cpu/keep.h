@@ -5,16 +5,19 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/dtype.h"
 #include "core/philox.h"
 
 namespace weir::cpu {
 
-inline constexpr int kPhiloxLanes = 16;                // Philox blocks computed side by side, one per vector lane
+inline constexpr int kPhiloxLanes = 32;                // Philox blocks computed side by side, one per vector lane
 inline constexpr int kPhiloxGroup = 4 * kPhiloxLanes;  // the values they give
 
-// The upper 24 bits of values first .. first + 63; `first` is a multiple of 4.
+// The upper 24 bits of kPhiloxGroup values from `first` on, which is a multiple of 4. Without `simd` the compiler takes
+// the short loops apart before it looks for vectors in them.
 inline void philox_group(const RandomStream& random, std::uint64_t first, std::uint32_t* bits) {
   std::uint32_t x[kPhiloxLanes], y[kPhiloxLanes], z[kPhiloxLanes], w[kPhiloxLanes];
+#pragma omp simd
   for (int l = 0; l < kPhiloxLanes; ++l) {
     const std::uint64_t block = first / 4 + static_cast<std::uint64_t>(l);
     x[l] = static_cast<std::uint32_t>(block), y[l] = static_cast<std::uint32_t>(block >> 32);
@@ -22,6 +25,7 @@ inline void philox_group(const RandomStream& random, std::uint64_t first, std::u
   }
   auto key_lo = static_cast<std::uint32_t>(random.seed), key_hi = static_cast<std::uint32_t>(random.seed >> 32);
   for (int round = 0; round < 10; ++round) {
+#pragma omp simd
     for (int l = 0; l < kPhiloxLanes; ++l) {
       const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[l], p1 = std::uint64_t{0xCD9E8D57u} * z[l];
       x[l] = static_cast<std::uint32_t>(p1 >> 32) ^ y[l] ^ key_lo;
@@ -32,6 +36,7 @@ inline void philox_group(const RandomStream& random, std::uint64_t first, std::u
     key_lo += 0x9E3779B9u;
     key_hi += 0xBB67AE85u;
   }
+#pragma omp simd
   for (int l = 0; l < kPhiloxLanes; ++l) {
     bits[4 * l] = x[l] >> 8, bits[4 * l + 1] = y[l] >> 8;
     bits[4 * l + 2] = z[l] >> 8, bits[4 * l + 3] = w[l] >> 8;
@@ -55,6 +60,56 @@ void for_kept_run(std::uint64_t first, std::int64_t count, double p, const Rando
     piece(begin, n, bits + skip);
     begin += n;
   }
+}
+
+// to[i] = from[i] * scale where keep[i] != 0, else 0; `to` may be `from`.
+template <class T>
+void scale_kept(std::int64_t n, const std::uint32_t* keep, accumulate_t<T> scale, const T* from, T* to) {
+  using Value = accumulate_t<T>;
+  const auto chosen = [scale](T value, std::uint32_t kept) {
+    const Value scaled = static_cast<Value>(value) * scale;
+    return T(kept != 0 ? scaled : Value(0));
+  };
+  if (to == from)  // a loop of its own: vectorised loops ask whether their pointers may overlap
+    for (std::int64_t i = 0; i < n; ++i) to[i] = chosen(to[i], keep[i]);
+  else
+    for (std::int64_t i = 0; i < n; ++i) to[i] = chosen(from[i], keep[i]);
+}
+
+// to[i] = base[i] + from[i] * scale where keep[i] != 0, else base[i]. What is dropped is chosen ahead of the product,
+// so that product and sum may be one instruction, wherever in a row the element stands.
+template <class T>
+void add_scaled_kept(std::int64_t n, const std::uint32_t* keep, accumulate_t<T> scale, const T* base, const T* from,
+                     T* to) {
+  using Value = accumulate_t<T>;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto added = static_cast<Value>(from[i]);
+    to[i] = T(static_cast<Value>(base[i]) + (keep[i] != 0 ? added : Value(0)) * scale);
+  }
+}
+
+// Dropout of a row that is elements first .. first + cols - 1 of the stream; p above 0; `to` may be `from`.
+template <class T>
+void dropout_row(std::int64_t cols, std::uint64_t first, double p, const RandomStream& random, const T* from, T* to) {
+  const auto scale = static_cast<accumulate_t<T>>(1 / (1 - p));
+  for_kept_run(first, cols, p, random, [=](std::int64_t begin, std::int64_t n, const std::uint32_t* keep) {
+    scale_kept(n, keep, scale, from + begin, to + begin);
+  });
+}
+
+// base plus that; p may be 0.
+template <class T>
+void add_dropout_row(std::int64_t cols, std::uint64_t first, double p, const RandomStream& random, const T* base,
+                     const T* from, T* to) {
+  using Value = accumulate_t<T>;
+  if (p == 0) {
+    for (std::int64_t c = 0; c < cols; ++c) to[c] = T(static_cast<Value>(base[c]) + static_cast<Value>(from[c]));
+    return;
+  }
+  const auto scale = static_cast<Value>(1 / (1 - p));
+  for_kept_run(first, cols, p, random, [=](std::int64_t begin, std::int64_t n, const std::uint32_t* keep) {
+    add_scaled_kept(n, keep, scale, base + begin, from + begin, to + begin);
+  });
 }
 
 }  // namespace weir::cpu

@@ -29,4 +29,9 @@ void check_floating(const char* op, const char* argument, const Tensor& t) {
         fmt::format("{}: expected {} of a floating dtype, got {}", op, argument, dtype_name(t.dtype())));
 }
 
+void check_probability(const char* op, double p) {
+  if (!(p >= 0 && p < 1))
+    throw ArgumentError(fmt::format("{}: expected a probability p of 0 or more and below 1, got {}", op, p));
+}
+
 }  // namespace weir

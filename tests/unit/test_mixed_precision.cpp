@@ -10,6 +10,7 @@
 #include "ops/gather_sum.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
+#include "ops/residual_layer_norm.h"
 #include "ops/support/samples.h"
 
 using namespace weir;
@@ -76,6 +77,15 @@ TEST_CASE("mixed precision: linear with relu") {
 TEST_CASE("mixed precision: layer_norm") {
   const auto op = [](std::span<const Tensor> in) { return std::vector{layer_norm(in[0], in[1], in[2])}; };
   check_mixed(op, {random_tensor({300, 41}, 1), random_tensor({41}, 2), random_tensor({41}, 3)}, 1, 1e-5);
+}
+
+TEST_CASE("mixed precision: residual_layer_norm") {
+  const auto op = [](std::span<const Tensor> in) {
+    return std::vector{residual_layer_norm(in[0], in[1], in[2], in[3], 1e-5, 0, {}).normed};
+  };
+  check_mixed(
+      op, {random_tensor({300, 41}, 1), random_tensor({300, 41}, 2), random_tensor({41}, 3), random_tensor({41}, 4)}, 2,
+      1e-2);
 }
 
 TEST_CASE("mixed precision: embedding") {

@@ -56,3 +56,34 @@ TEST_CASE("blocks are reused and absurd requests are refused") {
   CHECK_THROWS_AS(Tensor::empty({-1}, DType::float64), ArgumentError);
   CHECK_THROWS_AS(Tensor::empty({std::int64_t{1} << 40, 1 << 20}, DType::float64), ArgumentError);
 }
+
+TEST_CASE("copies and fills of long rows reach every element and no pad") {
+  constexpr std::int64_t kRows = 3, kCols = 9001;  // more than one piece of work each
+  std::vector<double> values(kRows * kCols);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i % 251);
+  const auto at = [&](std::int64_t r, std::int64_t c) { return values[static_cast<std::size_t>(r * kCols + c)]; };
+  for (const DType dtype : {DType::float64, DType::float32, DType::bf16, DType::int32}) {
+    CAPTURE(dtype_size(dtype));
+    const Tensor t = Tensor::from_values({kRows, kCols}, values, dtype);
+    CHECK(t.values() == values);
+    const auto turned = converted(clone(transpose_view(t, 0, 1)), DType::float32).values();
+    std::size_t wrong = 0;
+    for (std::int64_t c = 0; c < kCols; ++c)
+      for (std::int64_t r = 0; r < kRows; ++r) wrong += turned[static_cast<std::size_t>(c * kRows + r)] != at(r, c);
+    CHECK(wrong == 0);
+    fill(slice_view(transpose_view(t, 0, 1), 1, 1, 2), 77);  // a row, as a column
+    fill(slice_view(t, 1, kCols - 1, kCols), 99);
+    const auto filled = t.values();
+    for (std::int64_t r = 0; r < kRows; ++r)
+      for (std::int64_t c = 0; c < kCols; ++c)
+        wrong += filled[static_cast<std::size_t>(r * kCols + c)] != (c == kCols - 1 ? 99 : r == 1 ? 77 : at(r, c));
+    CHECK(wrong == 0);
+    fill(t, 5);
+    const std::int64_t padded = padded_cols(kCols, dtype);
+    REQUIRE(padded > kCols);
+    const auto whole = t.strided({kRows, padded}, padded_strides({kRows, padded}, dtype)).values();
+    for (std::size_t i = 0; i < whole.size(); ++i)
+      wrong += whole[i] != (static_cast<std::int64_t>(i) % padded < kCols ? 5 : 0);
+    CHECK(wrong == 0);
+  }
+}
