@@ -105,13 +105,13 @@ __global__ void __launch_bounds__(detail::kGemmThreads, 2)
     multiply_activations(Pairs pairs, Rows<bf16> values, Rows<bf16> y) {
   const std::int64_t across = (y.cols + kGemmTile - 1) / kGemmTile, first_row = blockIdx.x / across * kGemmTile,
                      first_col = blockIdx.x % across * kGemmTile;
-  gemm_tile(values.rows, ActivationTiles<true>(pairs, first_row, y.rows, 0),
-            tile_copies<false>([&](std::int64_t k) { return values.row(k); }, values.data, first_col, y.cols,
-                               values.rows),
-            [&](int row, int col, float(&sums)[kChunk]) {
-              const int count = first_row + row < y.rows ? columns_left(y.cols, first_col + col) : 0;
-              if (count > 0) store_sums(y.row(first_row + row) + first_col + col, count, sums);
-            });
+  gemm_tile(
+      values.rows, ActivationTiles<true>(pairs, first_row, y.rows, 0),
+      tile_copies<false>([&](std::int64_t k) { return values.row(k); }, values.data, first_col, y.cols, values.rows),
+      [&](int row, int col, float(&sums)[kChunk]) {
+        const int count = first_row + row < y.rows ? columns_left(y.cols, first_col + col) : 0;
+        if (count > 0) store_sums(y.row(first_row + row) + first_col + col, count, sums);
+      });
 }
 
 // parts[unit][pair, d] = the sum over a unit's rows of activation times dy; parts: [units padded-pairs, D].
@@ -121,13 +121,13 @@ __global__ void __launch_bounds__(detail::kGemmThreads, 2)
                      across = (dy.cols + kGemmTile - 1) / kGemmTile, unit = blockIdx.x / (down * across),
                      first_pair = blockIdx.x / across % down * kGemmTile, first_col = blockIdx.x % across * kGemmTile,
                      begin = unit * unit_rows, end = begin + unit_rows < dy.rows ? begin + unit_rows : dy.rows;
-  gemm_tile(end - begin, ActivationTiles<false>(pairs, begin, end, first_pair),
-            tile_copies<false>([&](std::int64_t r) { return dy.row(begin + r); }, dy.data, first_col, dy.cols,
-                               end - begin),
-            [&](int row, int col, float(&sums)[kChunk]) {
-              const int count = first_pair + row < height ? columns_left(dy.cols, first_col + col) : 0;
-              if (count > 0) store_sums(parts.row(unit * height + first_pair + row) + first_col + col, count, sums);
-            });
+  gemm_tile(
+      end - begin, ActivationTiles<false>(pairs, begin, end, first_pair),
+      tile_copies<false>([&](std::int64_t r) { return dy.row(begin + r); }, dy.data, first_col, dy.cols, end - begin),
+      [&](int row, int col, float(&sums)[kChunk]) {
+        const int count = first_pair + row < height ? columns_left(dy.cols, first_col + col) : 0;
+        if (count > 0) store_sums(parts.row(unit * height + first_pair + row) + first_col + col, count, sums);
+      });
 }
 
 // The epilogue of dy valuesᵀ: what relu lets pass stays in shared memory, its sums over j are added to da.
@@ -179,7 +179,8 @@ __global__ void __launch_bounds__(detail::kGemmThreads, 2)
       __syncthreads();
       const float* const staged = dynamic_shared<float>();
       for (int q = 0; q < kGemmTile / kRowsAtOnce; ++q)
-        for (int i = 0; i < kTileI; ++i) sums[q] += staged[(thread / kTileJ + q * kRowsAtOnce) * kSumPitch + i * kTileJ + j];
+        for (int i = 0; i < kTileI; ++i)
+          sums[q] += staged[(thread / kTileJ + q * kRowsAtOnce) * kSumPitch + i * kTileJ + j];
       __syncthreads();  // before the next tile is staged
     }
     for (int q = 0; q < kGemmTile / kRowsAtOnce; ++q) {
@@ -284,7 +285,10 @@ template <class T>
 class Blocks {
  public:
   Blocks(const Tensor& a, const Tensor& b, std::int64_t rows)
-      : a_(flat(a)), b_(flat(b)), pairs_(a.size(-1) * b.size(-1)), rows_(rows),
+      : a_(flat(a)),
+        b_(flat(b)),
+        pairs_(a.size(-1) * b.size(-1)),
+        rows_(rows),
         each_(std::clamp<std::int64_t>(kBytes / static_cast<std::int64_t>(sizeof(T)) / pairs_, 1, rows)),
         memory_(Tensor::empty({each_, pairs_}, a.dtype(), a.device())) {}
 
@@ -299,9 +303,8 @@ class Blocks {
                      activations);
   }
   void pass(std::int64_t begin, const Tensor& dactivations, const Tensor& da, const Tensor& db) const {
-    outer_sum_backward_kernel(a_.device(), cut(a_, begin, dactivations), cut(b_, begin, dactivations),
-                              Activation::relu, dactivations, cut(flat(da), begin, dactivations),
-                              cut(flat(db), begin, dactivations));
+    outer_sum_backward_kernel(a_.device(), cut(a_, begin, dactivations), cut(b_, begin, dactivations), Activation::relu,
+                              dactivations, cut(flat(da), begin, dactivations), cut(flat(db), begin, dactivations));
   }
 
  private:
@@ -323,7 +326,14 @@ class Blocks {
 
 template <class T>
 MatrixProduct product_of(std::int64_t k, ProductOperand a, ProductOperand b, const Rows<T>& c) {
-  return {.m = c.rows, .n = c.cols, .k = k, .in = dtype_of<T>(), .out = dtype_of<T>(), .a = a, .b = b, .c = c.data,
+  return {.m = c.rows,
+          .n = c.cols,
+          .k = k,
+          .in = dtype_of<T>(),
+          .out = dtype_of<T>(),
+          .a = a,
+          .b = b,
+          .c = c.data,
           .c_stride = c.stride};
 }
 
@@ -355,8 +365,8 @@ void backward_by_blocks(const Tensor& a, const Tensor& b, const Tensor& values, 
     }
     if (!wanted.dvalues.defined()) return;
     blocks.activate(begin, memory);
-    MatrixProduct product = product_of(w.rows, {w.data, w.stride, true}, {d.row(begin), d.stride},
-                                       rows_of<T>(wanted.dvalues));
+    MatrixProduct product =
+        product_of(w.rows, {w.data, w.stride, true}, {d.row(begin), d.stride}, rows_of<T>(wanted.dvalues));
     product.beta = begin == 0 ? 0 : 1;
     matrix_product(device, product);
   });

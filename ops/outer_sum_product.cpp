@@ -295,11 +295,16 @@ const OpRegistration registration{{
     .samples =
         [] {
           return std::vector<Sample>{
-              product_sample("usual", {4}, 8, 8, 16),        product_sample("odd", {3, 5}, 7, 9, 11),
-              product_sample("several tiles", {150}, 19, 21, 140), product_sample("wide", {2}, 3, 601, 5),
-              product_sample("no outer axis", {}, 3, 5, 2),  product_sample("size one", {1}, 1, 1, 1),
-              product_sample("zero rows", {0}, 4, 3, 2),     product_sample("zero left", {3}, 0, 2, 4),
-              product_sample("zero right", {3}, 2, 0, 4),    product_sample("zero width", {3}, 2, 2, 0),
+              product_sample("usual", {4}, 8, 8, 16),
+              product_sample("odd", {3, 5}, 7, 9, 11),
+              product_sample("several tiles", {150}, 19, 21, 140),
+              product_sample("wide", {2}, 3, 601, 5),
+              product_sample("no outer axis", {}, 3, 5, 2),
+              product_sample("size one", {1}, 1, 1, 1),
+              product_sample("zero rows", {0}, 4, 3, 2),
+              product_sample("zero left", {3}, 0, 2, 4),
+              product_sample("zero right", {3}, 2, 0, 4),
+              product_sample("zero width", {3}, 2, 2, 0),
           };
         },
     .bad_samples =

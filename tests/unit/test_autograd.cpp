@@ -1,6 +1,7 @@
 // The recorded graph and its reverse walk, beyond what every op's own gradient check covers.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "ops/relu.h"
 #include "ops/scale.h"
 #include "ops/softmax.h"
+#include "ops/square.h"
 #include "ops/sum.h"
 #include "ops/support/samples.h"
 #include "tensor_checks.h"
@@ -218,6 +220,47 @@ TEST_CASE("a gradient that is added to its leaf in place is the one that is retu
   const Tensor factor = require_gradient(Tensor::scalar(1, DType::float64));
   backward(checkpoint(block, std::span(&factor, 1))[0]);
   CHECK(max_difference(buffer, whole) < 1e-14);
+}
+
+// Weights used once or twice by ops that write to a zero gradient in place (linear), add to it (gather_sum) and hand
+// one over (multiply), in whatever memory was there before.
+TEST_CASE("a gradient made zero is overwritten by what arrives first and added to by the rest") {
+  const Tensor x = random_tensor({5, 4}, 1), weight = require_gradient(random_tensor({6, 4}, 2)),
+               unused = require_gradient(random_tensor({3}, 3)), factor = require_gradient(random_tensor({5, 6}, 4));
+  const Tensor rows = Tensor::from_values({5, 1}, std::vector<double>{0, 3, 3, 5, 1}, DType::int32);
+  const auto loss = [&] {
+    const Tensor once = linear(x, weight) * factor;
+    return sum(once * once) + sum(square(linear(x, weight))) +
+           sum(square(gather_sum(random_tensor({5, 1}, 5), rows, weight)));
+  };
+  backward(loss());
+  const std::vector<double> expected = gradient(weight).values(), of_factor = gradient(factor).values();
+  for (const Tensor& t : {weight, unused, factor}) {
+    set_gradient_buffer(t, Tensor::full(t.shape(), std::nan(""), DType::float64));
+    zero_gradient(t);
+  }
+  SUBCASE("one walk") {
+    backward(loss());
+    CHECK(max_difference(gradient(weight), Tensor::from_values({6, 4}, expected)) < 1e-12);
+    CHECK(gradient(factor).values() == of_factor);
+  }
+  SUBCASE("a second walk adds") {
+    backward(loss());
+    backward(loss());
+    CHECK(max_difference(scale(gradient(weight), 0.5), Tensor::from_values({6, 4}, expected)) < 1e-12);
+  }
+  SUBCASE("zero again") {
+    backward(loss());
+    zero_gradient(weight);
+    CHECK(gradient(weight).values() == std::vector<double>(24, 0.0));
+  }
+  SUBCASE("returned gradients leave it alone") {
+    const Tensor returned =
+        gradients(std::vector{loss()}, std::vector{weight}, std::vector{Tensor::scalar(1, DType::float64)})[0];
+    CHECK(max_difference(returned, Tensor::from_values({6, 4}, expected)) < 1e-12);
+    CHECK(gradient(weight).values() == std::vector<double>(24, 0.0));
+  }
+  CHECK(gradient(unused).values() == std::vector<double>(3, 0.0));
 }
 
 TEST_CASE("grad_check notices a planted mistake") {
