@@ -53,8 +53,8 @@ void check_arguments(const Tensor& logits, std::int64_t k, double dropout) {
     throw ArgumentError(fmt::format("route_top_k: k must be between 1 and the number of experts in shape {}, got {}",
                                     logits.shape().str(), k));
   if (!(dropout >= 0 && dropout < 1))
-    throw ArgumentError(fmt::format(
-        "route_top_k: expected a probability of dropout of 0 or more and below 1, got {}", dropout));
+    throw ArgumentError(
+        fmt::format("route_top_k: expected a probability of dropout of 0 or more and below 1, got {}", dropout));
 }
 
 }  // namespace
@@ -222,7 +222,9 @@ Sample route_sample(const std::string& name, const Shape& shape, std::int64_t k,
             const auto experts = static_cast<std::size_t>(in[0].size(-1));
             std::vector<double> gates, indices;
             for (std::size_t start = 0; start < z.size(); start += experts) {
-              const auto kept = [&](std::size_t e) { return static_cast<double>(random.uniform(start + e)) >= dropout; };
+              const auto kept = [&](std::size_t e) {
+                return static_cast<double>(random.uniform(start + e)) >= dropout;
+              };
               std::vector<std::size_t> order(experts);
               std::iota(order.begin(), order.end(), std::size_t{0});
               std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -242,7 +244,8 @@ const OpRegistration registration{{
     .name = "route_top_k",
     .source = __FILE__,
     .signature = "route_top_k(logits, k, dropout, random)",
-    .summary = "the places of the k largest logits of each row and their sigmoids; barred experts rank last, with gate 0",
+    .summary =
+        "the places of the k largest logits of each row and their sigmoids; barred experts rank last, with gate 0",
     .samples =
         [] {
           return std::vector<Sample>{
