@@ -53,9 +53,8 @@ __device__ void log_sum_columns(std::int64_t begin, std::int64_t end, std::int64
 
 // sums: [batches, chunks, E]
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    log_sums_of_chunks(Rows<T> x, std::int64_t rows, std::int64_t chunks, int width, LogSum<accumulate_t<T>>* sums,
-                       bool vectors) {
+__global__ void __launch_bounds__(kThreads) log_sums_of_chunks(Rows<T> x, std::int64_t rows, std::int64_t chunks,
+                                                               int width, LogSum<accumulate_t<T>>* sums, bool vectors) {
   using Value = accumulate_t<T>;
   struct Shared {
     ExpRow<Value> rows[kChunk];  // with the logarithm of the sum
@@ -81,8 +80,8 @@ __global__ void __launch_bounds__(kThreads)
 
 // Blocks: batches x tiles of kJoinWidth columns.
 template <class T>
-__global__ void __launch_bounds__(kThreads) join_log_sums(const LogSum<accumulate_t<T>>* sums, std::int64_t chunks,
-                                                          accumulate_t<T> log_rows, Rows<T> y) {
+__global__ void __launch_bounds__(kThreads)
+    join_log_sums(const LogSum<accumulate_t<T>>* sums, std::int64_t chunks, accumulate_t<T> log_rows, Rows<T> y) {
   using Value = accumulate_t<T>;
   const std::int64_t tiles = (y.cols + kJoinWidth - 1) / kJoinWidth, batch = blockIdx.x / tiles;
   log_sum_columns<Value>(
@@ -157,9 +156,9 @@ void log_mean_softmax_backward(const Tensor& x, const Tensor& y, const Tensor& d
   visit_floating("log_mean_softmax", x.dtype(), [&]<class T>(Type<T>) {
     const auto in = rows_of<T>(dense), mean = rows_of<T>(means), slope = rows_of<T>(slopes), out = rows_of<T>(dx);
     with_team<T>(in.cols, [&]<class Team>(Type<Team>) {
-      launch<log_mean_softmax_backward_rows<T, Team>>(
-          team_shape<Team>(in.rows), stream_of(x.device()), in, mean, slope, x.size(-2),
-          static_cast<accumulate_t<T>>(log_rows_of(x)), out, rows_hold_packs(in, mean, slope, out));
+      launch<log_mean_softmax_backward_rows<T, Team>>(team_shape<Team>(in.rows), stream_of(x.device()), in, mean, slope,
+                                                      x.size(-2), static_cast<accumulate_t<T>>(log_rows_of(x)), out,
+                                                      rows_hold_packs(in, mean, slope, out));
     });
   });
 }

@@ -69,8 +69,8 @@ void enlarge(Value* largest, const Value* row, std::int64_t cols) {
   for (std::int64_t c = 0; c < cols; ++c) largest[c] = row[c] > largest[c] ? row[c] : largest[c];
 }
 
-// Of each column of the log-softmax of rows begin .. end - 1: its largest value, and the sum of exp(value - shift of the
-// largest). `logs` has room for one row more.
+// Of each column of the log-softmax of rows begin .. end - 1: its largest value, and the sum of exp(value - shift of
+// the largest). `logs` has room for one row more.
 template <class T, class Value>
 void column_log_sums(const Rows<T>& x, std::int64_t begin, std::int64_t end, std::vector<Value>& logs, Value* largest,
                      Value* sum) {
@@ -140,7 +140,8 @@ void backward_row(const T* x, const Value* log_scale, const T* dy, T* dx, std::v
   const cpu::ExpRow<Value> all = cpu::exp_row(x, cols, p.data());
   for (std::size_t c = 0; c < p.size(); ++c)
     w[c] = static_cast<Value>(dy[c]) * cpu::exp((static_cast<Value>(x[c]) - all.shift) - log_scale[c]);
-  const Value part = 1 / all.sum, sum = part * cpu::sum_over<Value>(cols, [v = w.data()](std::int64_t c) { return v[c]; });
+  const Value part = 1 / all.sum,
+              sum = part * cpu::sum_over<Value>(cols, [v = w.data()](std::int64_t c) { return v[c]; });
   for (std::size_t c = 0; c < p.size(); ++c) dx[c] = T(part * (w[c] - p[c] * sum));
 }
 
@@ -195,21 +196,27 @@ const OpRegistration registration{{
     .samples =
         [] {
           return std::vector<Sample>{
-              mean_sample("usual", {40, 16}),      mean_sample("sequences", {3, 70, 5}),
-              mean_sample("odd", {2, 3, 5, 7}),    mean_sample("many rows", {1031, 9}),
-              mean_sample("long row", {3, 4133}),  mean_sample("far apart", {37, 6}, 200),
-              mean_sample("one row", {1, 5}),      mean_sample("size one", {1, 1}),
+              mean_sample("usual", {40, 16}),       mean_sample("sequences", {3, 70, 5}),
+              mean_sample("odd", {2, 3, 5, 7}),     mean_sample("many rows", {1031, 9}),
+              mean_sample("long row", {3, 4133}),   mean_sample("far apart", {37, 6}, 200),
+              mean_sample("one row", {1, 5}),       mean_sample("size one", {1, 1}),
               mean_sample("no batches", {0, 3, 4}), mean_sample("zero columns", {3, 0}),
           };
         },
     .bad_samples =
         [] {
-          return std::vector<BadSample>{
-              {"one axis", [] { log_mean_softmax(Tensor::zeros({3}, DType::float32)); },
-               "log_mean_softmax: expected x [..., N, E] with N of 1 or more, got shape [3]"},
-              {"no rows", [] { log_mean_softmax(Tensor::zeros({0, 3}, DType::float32)); }, "got shape [0, 3]"},
-              {"integers", [] { log_mean_softmax(Tensor::zeros({2, 3}, DType::int32)); },
-               "log_mean_softmax: expected x of a floating dtype, got int32"}};
+          return std::vector<BadSample>{{"one axis", [] { log_mean_softmax(Tensor::zeros({3}, DType::float32)); },
+                                         "log_mean_softmax: expected x [..., N, E] with N of 1 or more, got shape [3]"},
+                                        {"no rows",
+                                         [] {
+                                           log_mean_softmax(Tensor::zeros({0, 3}, DType::float32));
+                                         },
+                                         "got shape [0, 3]"},
+                                        {"integers",
+                                         [] {
+                                           log_mean_softmax(Tensor::zeros({2, 3}, DType::int32));
+                                         },
+                                         "log_mean_softmax: expected x of a floating dtype, got int32"}};
         },
     .cost = elementwise_cost(40),
 }};
