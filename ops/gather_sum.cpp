@@ -55,12 +55,32 @@ Tensor gather_sum(const Tensor& weight, const Tensor& index, const Tensor& value
 
 namespace {
 
-constexpr std::int64_t kAhead = 4;  // rows asked of memory before they are needed
+constexpr std::size_t kTogether = 4;  // rows added up side by side, while as many next ones are asked of memory
+
+template <class T>
+inline constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(T));  // elements of a cache line
 
 template <class T>
 void prefetch_row(const T* row, std::int64_t n) {
-  constexpr auto kLine = static_cast<std::int64_t>(64 / sizeof(T));
-  for (std::int64_t c = 0; c < n; c += kLine) __builtin_prefetch(row + c);
+  for (std::int64_t c = 0; c < n; c += kLine<T>) __builtin_prefetch(row + c, 0, 2);
+}
+
+// into[d] += the sum over Rows of weight[q] * from[q][d], in that order, asking for next[q][d] meanwhile. To the
+// second-level cache: the first has too few places for lines under way.
+template <std::size_t Rows, class P, class Sum>
+void add_rows(const P* const* from, const Sum* weight, const P* const* next, std::int64_t D, Sum* into) {
+  const auto add = [&](std::int64_t d) {
+    Sum sum = into[d];
+    for (std::size_t q = 0; q < Rows; ++q) sum += weight[q] * static_cast<Sum>(from[q][d]);
+    into[d] = sum;
+  };
+  std::int64_t line = 0;
+  for (; line + kLine<P> <= D; line += kLine<P>) {
+    for (std::size_t q = 0; q < Rows; ++q) __builtin_prefetch(next[q] + line, 0, 2);
+#pragma omp simd
+    for (std::int64_t d = line; d < line + kLine<P>; ++d) add(d);
+  }
+  for (; line < D; ++line) add(line);
 }
 
 // Row-major copy of rows [begin, end) of an index, checked.
@@ -82,23 +102,26 @@ template <class T, class P, class Index>
 void sum_gathered(const Rows<T>& weight, const Rows<Index>& index, const Rows<P>& values, const Rows<T>& y) {
   using Sum = accumulate_t<T>;
   const std::int64_t K = weight.cols, D = values.cols;
-  // Several rows at a time, so that the values of the next one are under way while the last one is added up.
+  // Many rows of y per task, so that the values of the next ones are nearly always under way.
   parallel_for(y.rows, std::max<std::int64_t>(8, grain_for(K * D)), [&](std::int64_t begin, std::int64_t end) {
     std::vector<std::int32_t> chosen;
     std::vector<Sum> sums(static_cast<std::size_t>(D));
     read_index(index, begin, end, values.rows, chosen);
-    const auto value_row = [&](std::size_t slot) { return values.row(chosen[slot]); };
-    for (std::size_t slot = 0; slot < std::min<std::size_t>(kAhead, chosen.size()); ++slot)
-      prefetch_row(value_row(slot), D);
+    const auto value_row = [&](std::size_t slot) { return values.row(chosen[std::min(slot, chosen.size() - 1)]); };
+    for (std::size_t slot = 0; slot < std::min(kTogether, chosen.size()); ++slot) prefetch_row(value_row(slot), D);
     std::size_t slot = 0;
     for (std::int64_t r = begin; r < end; ++r) {
       std::fill(sums.begin(), sums.end(), Sum(0));
-      Sum* const into = sums.data();
-      for (std::int64_t k = 0; k < K; ++k, ++slot) {
-        if (slot + kAhead < chosen.size()) prefetch_row(value_row(slot + kAhead), D);
-        const auto w = static_cast<Sum>(weight.row(r)[k]);
-        const P* const from = value_row(slot);
-        for (std::int64_t d = 0; d < D; ++d) into[d] += w * static_cast<Sum>(from[d]);
+      const P *from[kTogether], *next[kTogether];
+      Sum w[kTogether];
+      for (std::int64_t k = 0; k < K;) {
+        const std::size_t n = K - k >= static_cast<std::int64_t>(kTogether) ? kTogether : 1;
+        for (std::size_t q = 0; q < n; ++q, ++slot, ++k) {
+          from[q] = value_row(slot);
+          next[q] = value_row(slot + kTogether);
+          w[q] = static_cast<Sum>(weight.row(r)[k]);
+        }
+        n == 1 ? add_rows<1>(from, w, next, D, sums.data()) : add_rows<kTogether>(from, w, next, D, sums.data());
       }
       std::transform(sums.begin(), sums.end(), y.row(r), [](Sum v) { return T(v); });
     }
@@ -206,7 +229,7 @@ struct SegmentSums {
     std::fill_n(sums, D, Sum(0));
     for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
       const std::int64_t token = slots[i] / K, k = slots[i] % K;
-      if (i + kAhead < slots.size()) prefetch_row(dy.row(slots[i + kAhead] / K), D);
+      if (i + kTogether < slots.size()) prefetch_row(dy.row(slots[i + kTogether] / K), D);
       const T* const d = dy.row(token);
       if (wants_weight) {
         Sum dot = 0;

@@ -83,11 +83,13 @@ def pkm(a):
 SMALL = dict(d_model=256, layers=4, heads=4, head_size=64, segment=128, batch=8, experts=8, k=2, d_ff=1032)
 ENWIK8 = dict(d_model=512, layers=12, heads=8, head_size=64, segment=512, batch=2, experts=16, k=4, d_ff=2053)
 
+MODELS = dict(small=("4 layers of 256, batch 8", SMALL), enwik8=("enwik8, 12 layers of 512, batch 2", ENWIK8))
+
 
 def step_commands(a, sizes, kind, precision):
     s = sizes
     ours = [a.weir, "bench", "step", "--preset", "quickstart" if kind == "moe" else "quickstart-dense", "--json", "--runs",
-            10, "--threads", a.threads, f"model.precision={precision}", f"model.d_model={s['d_model']}",
+            a.runs, "--threads", a.threads, f"model.precision={precision}", f"model.d_model={s['d_model']}",
             f"model.layers={s['layers']}", f"model.heads={s['heads']}", f"model.head_size={s['head_size']}",
             f"model.segment={s['segment']}", f"model.memory={s['segment']}", "model.dropout=0.1",
             f"train.batch_size={s['batch']}"]
@@ -95,7 +97,7 @@ def step_commands(a, sizes, kind, precision):
         ours += [f"feedforward.experts={s['experts']}", "feedforward.expert_size=128", f"feedforward.k={s['k']}"]
     else:
         ours += [f"feedforward.d_ff={s['d_ff']}"]
-    peer = [a.python, HERE / "torch_transformer_xl.py", "--ff", kind, "--threads", a.threads]
+    peer = [a.python, HERE / "torch_transformer_xl.py", "--ff", kind, "--threads", a.threads, "--runs", a.runs]
     for name, value in s.items():
         peer += ["--" + name.replace("_", "-"), value]
     if precision == "bf16":
@@ -108,7 +110,8 @@ def step(a):
     print("| model | feedforward | precision | weir, tokens/s | PyTorch, tokens/s | faster by | weir, peak MiB "
           "| PyTorch, peak MiB | share |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, sizes in (("4 layers of 256", SMALL), ("enwik8, 12 layers of 512, batch 2", ENWIK8)):
+    for model in a.models:
+        name, sizes = MODELS[model]
         for kind in ("moe", "dense"):
             for precision in a.precisions:
                 ours, peer = step_commands(a, sizes, kind, precision)
@@ -130,6 +133,8 @@ def main():
     p.add_argument("--python", required=True)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--runs", type=int, default=10, help="measured steps of a round")
+    p.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     p.add_argument("--only", nargs="+", choices=["step", "pkm", "feedforward"], default=["step", "pkm", "feedforward"])
     p.add_argument("--dtype", choices=["float32", "bf16"], default="float32", help="of the feedforward")
     p.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=["float32", "bf16"])
