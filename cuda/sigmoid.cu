@@ -1,25 +1,10 @@
 #include "ops/sigmoid.h"
 
-#include <cmath>
-
 #include "cuda/elementwise.cuh"
+#include "cuda/formulas.cuh"
 
 namespace weir::cuda {
 namespace {
-
-struct Sigmoid {
-  template <class Value>
-  __device__ Value operator()(Value x) const {
-    return 1 / (1 + std::exp(-x));
-  }
-};
-
-struct SigmoidBackward {
-  template <class Value>
-  __device__ Value operator()(Value y, Value dy) const {
-    return dy * y * (1 - y);
-  }
-};
 
 void sigmoid(const Tensor& x, const Tensor& y) {
   visit_floating("sigmoid", x.dtype(), [&]<class T>(Type<T>) { elementwise<T, T>(y, Sigmoid{}, x); });

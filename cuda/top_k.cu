@@ -3,18 +3,10 @@
 #include "cuda/row_scatter.cuh"
 #include "cuda/take_in_rows.cuh"
 #include "cuda/warp_top_k.cuh"
-#include "ops/cpu/kth_largest.h"
+#include "ops/cpu/rank_key.h"
 
 namespace weir::cuda {
 namespace {
-
-// NaN below everything, both zeros alike.
-template <class T>
-__device__ cpu::OrderKey<T> rank_key(T value) {
-  const auto number = static_cast<accumulate_t<T>>(value);
-  if (number != number) return 0;
-  return cpu::order_key(number == 0 ? T{} : value);
-}
 
 template <class T>
 __global__ void top_k_rows(Rows<T> x, Rows<T> values, Rows<std::int32_t> indices, WarpScratch scratch) {
@@ -25,7 +17,7 @@ __global__ void top_k_rows(Rows<T> x, Rows<T> values, Rows<std::int32_t> indices
        r += std::int64_t{gridDim.x} * scratch.warps) {
     const T* const row = x.row(r);
     warp_collect<Key>(
-        static_cast<int>(x.cols), k, [&](int i) { return rank_key(row[i]); }, list);
+        static_cast<int>(x.cols), k, [&](int i) { return cpu::rank_key(row[i]); }, list);
     warp_rank(list, k, k, [&](int rank, const Candidate<Key>& chosen) {
       values.row(r)[rank] = row[chosen.id];
       indices.row(r)[rank] = chosen.id;

@@ -34,6 +34,33 @@ __device__ int warp_count(int n, Holds&& holds) {
   return __reduce_add_sync(kAllLanes, count);
 }
 
+// The largest of the lanes' keys; all lanes get it.
+template <class Key>
+__device__ Key warp_largest(Key key) {
+  if constexpr (sizeof(Key) == 8) {
+    const auto upper = static_cast<unsigned>(key >> 32), top = __reduce_max_sync(kAllLanes, upper);
+    const unsigned lower = __reduce_max_sync(kAllLanes, upper == top ? static_cast<unsigned>(key) : 0u);
+    return static_cast<Key>(top) << 32 | lower;
+  } else {
+    return static_cast<Key>(__reduce_max_sync(kAllLanes, static_cast<unsigned>(key)));
+  }
+}
+
+// The place of the largest of keys [n], of equal ones the first, which is set to 0: the next call finds the next one.
+// Keys are above 0.
+template <class Key>
+__device__ int warp_take_largest(Key* keys, int n) {
+  Key mine = 0;
+  int place = 0x7fffffff;
+  for (int i = warp_lane(); i < n; i += kWarp)
+    if (keys[i] > mine) mine = keys[i], place = i;
+  const Key largest = warp_largest(mine);
+  place = __reduce_min_sync(kAllLanes, mine == largest ? place : 0x7fffffff);
+  if (place % kWarp == warp_lane()) keys[place] = 0;
+  __syncwarp();
+  return place;
+}
+
 // A key that exactly k of key_at(0) .. key_at(n - 1) reach, or, where the k-th largest has equals among the rest, that
 // one. 1 <= k <= n.
 template <class Key, class KeyAt>

@@ -147,21 +147,9 @@ const bool on_cpu = top_k_kernel.add(DeviceKind::cpu, top_k_cpu) &&
                     top_k_scatter_kernel.add(DeviceKind::cpu, top_k_scatter_cpu) &&
                     top_k_gather_kernel.add(DeviceKind::cpu, top_k_gather_cpu);
 
-// Distinct values, at least 4 / numel apart, in scrambled order.
-Tensor separated_values(const Shape& shape) {
-  const std::int64_t count = shape.product();
-  std::vector<double> values(static_cast<std::size_t>(count));
-  std::iota(values.begin(), values.end(), 0.0);
-  const std::vector<double> keys = random_tensor(shape, 17).values();
-  std::sort(values.begin(), values.end(),
-            [&](double a, double b) { return keys[static_cast<std::size_t>(a)] < keys[static_cast<std::size_t>(b)]; });
-  for (double& v : values) v = 4 * v / static_cast<double>(count) - 2;
-  return Tensor::from_values(shape, values);
-}
-
 Sample top_k_sample(const std::string& name, const Shape& shape, std::int64_t k) {
   return {name,
-          {separated_values(shape)},
+          {separated_values(shape, 17)},
           [k](std::span<const Tensor> in) {
             TopK top = top_k(in[0], k);
             return std::vector{top.values, top.indices};

@@ -6,6 +6,7 @@
 #include "ops/dropout.h"
 #include "ops/multiply.h"
 #include "ops/reshape.h"
+#include "ops/route_top_k.h"
 #include "ops/scale.h"
 #include "ops/take_along.h"
 
@@ -31,6 +32,7 @@ Router::Router(ParameterSet& parameters, const std::string& name, std::int64_t l
       k_(config.k),
       expert_dropout_(config.expert_dropout),
       regulariser_weight_(config.regulariser_weight),
+      fused_(config.selection == "top-k" && config.gate == "sigmoid"),
       selection_(find_part<Selection>(config.selection)),
       gate_(find_part<Gate>(config.gate)),
       regulariser_(find_part<Regulariser>(config.regulariser)) {
@@ -41,17 +43,22 @@ Router::Router(ParameterSet& parameters, const std::string& name, std::int64_t l
 
 Routed Router::operator()(const Tensor& x, std::int64_t sequences, const ForwardContext& context) const {
   const Call call{context, layer_, sequences, k_};
-  Scored scored{scores_(x, call), {}};
-  if (context.training && expert_dropout_ > 0)
-    scored.keep = keep_mask(scored.logits.shape(), expert_dropout_, call.random(RandomPlace::expert_mask),
-                            scored.logits.dtype(), scored.logits.device());
+  const double dropout = context.training ? expert_dropout_ : 0;
+  const RandomStream random = call.random(RandomPlace::expert_mask);
+  const Tensor logits = scores_(x, call);
+  if (fused_) {
+    const Routing routing = route_top_k(logits, k_, dropout, random);
+    return {logits, routing.index, routing.gate, sequences};
+  }
+  Scored scored{logits, {}};
+  if (dropout > 0) scored.keep = keep_mask(logits.shape(), dropout, random, logits.dtype(), logits.device());
   Tensor index;
   {
     const NoGradient guard;
-    index = selection_({scored.logits.detach(), scored.keep}, call);
+    index = selection_({logits.detach(), scored.keep}, call);
   }
   const Tensor gate = gate_(scored, index);
-  return {scored.logits, index, scored.keep.defined() ? gate * take_along(scored.keep, index) : gate, sequences};
+  return {logits, index, scored.keep.defined() ? gate * take_along(scored.keep, index) : gate, sequences};
 }
 
 Tensor Router::auxiliary_loss(const Routed& routed) const {

@@ -22,6 +22,7 @@ class Router {
  private:
   std::int64_t layer_, k_, parameter_count_ = 0;
   double expert_dropout_, regulariser_weight_;
+  bool fused_;  // one op does the work of selection and gate
   Scores::Logits scores_;
   Selection::Function selection_;
   Gate::Function gate_;

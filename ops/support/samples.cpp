@@ -1,6 +1,7 @@
 #include "ops/support/samples.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/philox.h"
 
@@ -17,6 +18,17 @@ Tensor random_tensor(const Shape& shape, std::uint64_t seed, double low, double 
 Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap) {
   std::vector<double> values = random_tensor(shape, seed).values();
   for (double& v : values) v = v < 0 ? std::min(v, -gap) : std::max(v, gap);
+  return Tensor::from_values(shape, values);
+}
+
+Tensor separated_values(const Shape& shape, std::uint64_t seed) {
+  const std::int64_t count = shape.product();
+  std::vector<double> values(static_cast<std::size_t>(count));
+  std::iota(values.begin(), values.end(), 0.0);
+  const std::vector<double> keys = random_tensor(shape, seed).values();
+  std::sort(values.begin(), values.end(),
+            [&](double a, double b) { return keys[static_cast<std::size_t>(a)] < keys[static_cast<std::size_t>(b)]; });
+  for (double& v : values) v = 4 * v / static_cast<double>(count) - 2;
   return Tensor::from_values(shape, values);
 }
 

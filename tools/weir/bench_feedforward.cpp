@@ -10,9 +10,7 @@
 #include "ops/cast.h"
 #include "ops/expert_feedforward.h"
 #include "ops/linear.h"
-#include "ops/sigmoid.h"
-#include "ops/take_along.h"
-#include "ops/top_k.h"
+#include "ops/route_top_k.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/device_option.h"
 
@@ -68,8 +66,8 @@ Case time_sigma_moe(const Arguments& a) {
   const Tensor w2 = leaf(a, {a.experts, a.expert_size, a.d_model}, a.hidden(), DType::float32, 4);
   const Timing timing = time_block(a, std::vector{x, router, w1, w2}, [&] {
     const Tensor logits = linear(cast(x, DType::float32), router);  // [tokens, experts]
-    const Tensor index = top_k(logits.detach(), a.k).indices;
-    return expert_feedforward(x, take_along(sigmoid(logits), index), index, w1, w2);
+    const Routing routing = route_top_k(logits, a.k);
+    return expert_feedforward(x, routing.gate, routing.index, w1, w2);
   });
   return {"sigma-moe", timing, a.flops(a.k * a.expert_size) / timing.seconds / 1e9};
 }
