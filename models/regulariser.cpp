@@ -1,6 +1,5 @@
 #include "models/regulariser.h"
 
-#include <cmath>
 #include <vector>
 
 #include "models/routing/part.h"
@@ -8,10 +7,10 @@
 #include "ops/concatenate.h"
 #include "ops/divide.h"
 #include "ops/exp.h"
-#include "ops/log_softmax.h"
-#include "ops/logsumexp.h"
+#include "ops/log_mean_softmax.h"
 #include "ops/mean.h"
 #include "ops/multiply.h"
+#include "ops/permute.h"
 #include "ops/reshape.h"
 #include "ops/scale.h"
 #include "ops/scatter_add_rows.h"
@@ -35,14 +34,13 @@ RegulariserInputs join_calls(std::span<const RegulariserInputs> calls) {
 }
 
 Tensor entropy_regulariser(const Tensor& logits) {
-  const double log_tokens = std::log(static_cast<double>(logits.size(0)));
-  const Tensor log_mean = add_scalar(logsumexp(log_softmax(logits), 0), -log_tokens);  // [E]
+  const Tensor log_mean = log_mean_softmax(logits);  // [E]
   return sum(exp(log_mean) * log_mean);
 }
 
 Tensor sequence_entropy_regulariser(const Tensor& logits) {
-  const double log_tokens = std::log(static_cast<double>(logits.size(1)));
-  const Tensor log_mean = add_scalar(logsumexp(log_softmax(logits), 1), -log_tokens);  // [B, E] or [B, H, E]
+  const Tensor by_head = logits.rank() == 4 ? transpose(logits, 1, 2) : logits;  // [B, T, E] or [B, H, T, E]
+  const Tensor log_mean = log_mean_softmax(by_head);                             // [B, E] or [B, H, E]
   const double means = static_cast<double>(log_mean.numel() / log_mean.size(-1));
   return scale(sum(exp(log_mean) * log_mean), 1 / means);
 }

@@ -13,11 +13,13 @@
 #include "ops/cpu/math.h"
 #include "ops/cross_entropy.h"
 #include "ops/keep_top_k.h"
+#include "ops/log_mean_softmax.h"
 #include "ops/log_softmax.h"
 #include "ops/logsumexp.h"
 #include "ops/softmax.h"
 #include "ops/support/samples.h"
 #include "ops/take_along.h"
+#include "tensor_checks.h"
 
 using namespace weir;
 
@@ -122,6 +124,28 @@ TEST_CASE("basic ops: logsumexp of infinities and NaN") {
     std::vector<double> falls_and_rises(100, -kInfinity);
     falls_and_rises[40] = -500, falls_and_rises[90] = 500;
     CHECK(logsumexp(make(falls_and_rises), 0).item() == 500);
+  });
+}
+
+TEST_CASE("basic ops: log_mean_softmax is what its parts give, also of probabilities too small for their type") {
+  std::vector<double> z = random_tensor({2, 150, 5}, 12, -3, 3).values();
+  for (std::size_t i = 4; i < z.size(); i += 5) z[i] -= 400;
+  for (std::size_t i = 3; i < 500; i += 5) z[i] -= 400;  // 100 rows of a column that rises afterwards
+  for (const Device device : available_devices())
+    for (const auto& [dtype, tolerance] : {std::pair{DType::float64, 1e-12}, std::pair{DType::float32, 1e-4}}) {
+      INFO(device_name(device), ", ", dtype_name(dtype));
+      const Tensor x = require_gradient(Tensor::from_values({2, 150, 5}, z, dtype, device));
+      const Tensor dy = Tensor::from_values({2, 5}, random_tensor({2, 5}, 13).values(), dtype, device);
+      const Tensor y = log_mean_softmax(x), expected = log_mean_softmax_composed(x);
+      CHECK(y.values()[4] < -300);
+      CHECK(std::isfinite(y.values()[4]));
+      CHECK(max_difference(y, expected) < tolerance);
+      CHECK(max_difference(gradient_of(y, x, dy), gradient_of(expected, x, dy)) < tolerance);
+    }
+  everywhere([](const auto& make) {
+    const auto means = log_mean_softmax(reshaped(make({0, -kInfinity, 0, -kInfinity}), {2, 2})).values();
+    CHECK(means == std::vector{0.0, -kInfinity});
+    CHECK(std::isnan(log_mean_softmax(reshaped(make({0, 1, NAN, 1}), {2, 2})).values()[0]));
   });
 }
 
