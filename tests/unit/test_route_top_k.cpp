@@ -66,36 +66,42 @@ TEST_CASE("routing: the fused op gives the composed one's bits, ties, NaN and ba
           }
 }
 
-TEST_CASE("routing: top-k with sigmoid gates is the fused op, and what these two parts give") {
-  FeedforwardConfig config{.kind = "moe", .experts = 9, .expert_size = 5, .k = 3, .regulariser = "none"};
-  const Tensor x = converted(random_tensor({40, 6}, 3), DType::float32);
-  const Tensor dgate = converted(random_tensor({40, 3}, 4), DType::float32);
-  for (const double dropout : {0.0, 0.4})
-    for (const ForwardContext& context : {ForwardContext{.training = true, .seed = 4, .step = 3}, ForwardContext{}}) {
-      CAPTURE(dropout);
-      CAPTURE(context.training);
-      config.expert_dropout = dropout;
-      ParameterSet parameters;
-      const Router router(parameters, "ff", 2, 6, config, initialise::normal(1));
-      parameters.allocate(DType::float32, 5);
-      const Tensor weight = parameters.at("ff.router").value;
+TEST_CASE("routing: a router gives what its selection and its gate give, fused or not") {
+  struct Combination {
+    const char *selection, *gate;
+  };
+  FeedforwardConfig config{.kind = "moe", .experts = 9, .expert_size = 5, .k = 6, .regulariser = "none"};
+  for (const DType dtype : {DType::float64, DType::float32})
+    for (const Combination& parts : {Combination{"top-k", "sigmoid"}, {"top-k", "softmax"}, {"sinkhorn", "sigmoid"}})
+      for (const double dropout : {0.0, 0.4})
+        for (const bool training : {true, false}) {
+          CAPTURE(parts.selection);
+          CAPTURE(parts.gate);
+          CAPTURE(dropout);
+          CAPTURE(training);
+          const ForwardContext context{.training = training, .seed = 4, .step = 3};
+          config.expert_dropout = dropout, config.selection = parts.selection, config.gate = parts.gate;
+          ParameterSet parameters;
+          const Router router(parameters, "ff", 2, 6, config, initialise::normal(1));
+          parameters.allocate(dtype, 5);
+          const Tensor weight = parameters.at("ff.router").value;
+          const Tensor x = converted(random_tensor({40, 6}, 3), dtype),
+                       dgate = converted(random_tensor({40, 6}, 4), dtype);
+          const Routed routed = router(x, 1, context);
+          backward(std::vector{routed.gate}, std::vector{dgate});
 
-      const Routed routed = router(x, 1, context);
-      backward(std::vector{routed.gate}, std::vector{dgate});
-      const Tensor fused_gradient = clone(parameters.at("ff.router").gradient);
+          const Tensor leaf = require_gradient(clone(weight.detach()));
+          const Call call{context, 2, 1, 6};
+          Scored scored{linear(x, leaf), {}};
+          if (training && dropout > 0)
+            scored.keep = keep_mask({40, 9}, dropout, call.random(RandomPlace::expert_mask), dtype);
+          const Tensor index = find_part<Selection>(parts.selection)({scored.logits.detach(), scored.keep}, call);
+          Tensor gate = find_part<Gate>(parts.gate)(scored, index);
+          if (scored.keep.defined()) gate = gate * take_along(scored.keep, index);
+          backward(std::vector{gate}, std::vector{dgate});
 
-      const Tensor leaf = require_gradient(clone(weight.detach()));
-      const Call call{context, 2, 1, 3};
-      Scored scored{linear(x, leaf), {}};
-      if (context.training && dropout > 0)
-        scored.keep = keep_mask({40, 9}, dropout, call.random(RandomPlace::expert_mask), DType::float32);
-      const Tensor index = find_part<Selection>("top-k")({scored.logits.detach(), scored.keep}, call);
-      Tensor gate = find_part<Gate>("sigmoid")(scored, index);
-      if (scored.keep.defined()) gate = gate * take_along(scored.keep, index);
-      backward(std::vector{gate}, std::vector{dgate});
-
-      CHECK(same_bits(routed.index, index));
-      CHECK(same_bits(routed.gate.detach(), gate.detach()));
-      CHECK(same_bits(fused_gradient, gradient(leaf)));
-    }
+          CHECK(same_bits(routed.index, index));
+          CHECK(same_bits(routed.gate.detach(), gate.detach()));
+          CHECK(same_bits(parameters.at("ff.router").gradient, gradient(leaf)));
+        }
 }
