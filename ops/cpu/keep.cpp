@@ -1,5 +1,5 @@
-// Philox for many blocks at a time. Without `simd` the compiler takes the short loops apart before it looks for vectors in
-// them.
+// Philox for many blocks at a time. Without `simd` the compiler takes the short loops apart before it looks for vectors
+// in them.
 #include "ops/cpu/keep.h"
 
 namespace weir::cpu {
