@@ -15,7 +15,8 @@ const Tensor& require_gradient(const Tensor& t);
 bool requires_gradient(const Tensor& t);
 // The accumulated gradient of a leaf; undefined if none has arrived.
 Tensor gradient(const Tensor& leaf);
-// Gives a leaf a place to accumulate into (a view of the model's gradient arena). It is added to, never overwritten.
+// Gives a leaf a place to accumulate into (a view of the model's gradient arena). It is added to,
+// never overwritten but after zero_gradient().
 void set_gradient_buffer(const Tensor& leaf, const Tensor& buffer);
 // Makes the gradient zero without touching its memory: what arrives first is written there, not added, and gradient()
 // fills it with zeros where nothing has arrived. Other views of the buffer show its old values until then.

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <utility>
-
 #include "core/error.h"
 
 namespace weir {
@@ -48,12 +46,7 @@ Saved Backward::keep(const Tensor& t) const {
   return saved;
 }
 
-Tensor LeafSum::get() const {
-  if (!adds()) return {};
-  Node& leaf = *edge_.node;
-  if (std::exchange(leaf.gradient_is_zero, false)) fill(leaf.leaf_gradient, 0);
-  return leaf.leaf_gradient;
-}
+Tensor LeafSum::get() const { return adds() ? edge_.node->settled_gradient() : Tensor(); }
 
 Tensor LeafSum::to_overwrite(DType dtype) const {
   if (!adds()) return {};

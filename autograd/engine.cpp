@@ -157,11 +157,7 @@ const Tensor& require_gradient(const Tensor& t) {
 }
 
 bool requires_gradient(const Tensor& t) { return static_cast<bool>(edge_of(t)); }
-Tensor gradient(const Tensor& leaf) {
-  Node& node = leaf_of("gradient", leaf);
-  if (std::exchange(node.gradient_is_zero, false)) fill(node.leaf_gradient, 0);
-  return node.leaf_gradient;
-}
+Tensor gradient(const Tensor& leaf) { return leaf_of("gradient", leaf).settled_gradient(); }
 
 void zero_gradient(const Tensor& leaf) {
   Node& node = leaf_of("zero_gradient", leaf);

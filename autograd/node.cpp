@@ -1,6 +1,7 @@
 #include "autograd/node.h"
 
 #include <atomic>
+#include <utility>
 
 namespace weir {
 
@@ -23,6 +24,11 @@ Node::~Node() {
     doomed.pop_back();
     if (node.use_count() == 1) take_inputs(*node);
   }
+}
+
+const Tensor& Node::settled_gradient() {
+  if (std::exchange(gradient_is_zero, false)) fill(leaf_gradient, 0);
+  return leaf_gradient;
 }
 
 Edge edge_of(const Tensor& t) {

@@ -47,6 +47,9 @@ struct Node {
   bool is_leaf = false;
   Tensor leaf_gradient;           // a leaf's accumulated gradient; undefined until the first backward
   bool gradient_is_zero = false;  // it counts as zeros, whatever its memory holds until it is written
+
+  // The leaf's gradient, its zeros written where it only counted as such.
+  const Tensor& settled_gradient();
 };
 
 // What autograd hangs on a tensor.

@@ -39,9 +39,8 @@ struct TileChunks {
   __device__ static int row(int i) { return (static_cast<int>(threadIdx.x) + i * kGemmThreads) / kPerRow; }
 };
 
-// Copies an operand's tiles. Row i of the operand begins at row(i), at a multiple of 16
-// bytes, or is zeros where that is null. Along the inner extent, rows are the tile's `outers` and columns its `inner`;
-// across it, the reverse.
+// Copies an operand's tiles. Row i of the operand begins at row(i), at a multiple of 16 bytes, or is zeros where that
+// is null. Along the inner extent, rows are the tile's `outers` and columns its `inner`; across it, the reverse.
 template <bool along_inner, class Row>
 class TileCopies {
  public:

@@ -85,7 +85,6 @@ struct StoreResidual {
 
 void forward(const Tensor& x, const Tensor& branch, const Tensor& weight, const Tensor& bias, double eps, double p,
              const RandomStream& random, const ResidualLayerNorm& out, const RowStatistics& statistics) {
-  if (x.numel() == 0) return;
   const Tensor in = rows_form(x), added = rows_form(branch), weights = rows_form(weight), biases = rows_form(bias);
   visit_with_parameters("residual_layer_norm", x.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
     using Value = accumulate_t<T>;
@@ -105,11 +104,6 @@ void forward(const Tensor& x, const Tensor& branch, const Tensor& weight, const 
 void backward(const Tensor& sum, const Tensor& weight, const RowStatistics& statistics, const Tensor& dsum,
               const Tensor& dnormed, double p, const RandomStream& random, const Tensor& dx, const Tensor& dbranch,
               const Tensor& dweight, const Tensor& dbias) {
-  if (sum.numel() == 0) {
-    fill(dweight, 0);
-    fill(dbias, 0);
-    return;
-  }
   const Tensor gradients = rows_form(dnormed), straight = dsum.defined() ? rows_form(dsum) : dsum;
   visit_with_parameters("residual_layer_norm", sum.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
     const auto in = rows_of<T>(sum);

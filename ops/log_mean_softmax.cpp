@@ -57,12 +57,6 @@ namespace {
 
 constexpr std::int64_t kChunk = 64;  // rows whose log-softmax is in memory at a time
 
-// An infinite maximum is not subtracted from itself.
-template <class Value>
-Value shift_of(Value largest) {
-  return largest - largest == 0 ? largest : Value(0);
-}
-
 // largest[c] = the larger of itself and row[c]
 template <class Value>
 void enlarge(Value* largest, const Value* row, std::int64_t cols) {
@@ -86,7 +80,7 @@ void column_log_sums(const Rows<T>& x, std::int64_t begin, std::int64_t end, std
     for (std::int64_t c = 0; c < cols; ++c) row[c] = (static_cast<Value>(from[c]) - all.shift) - total;
     enlarge(largest, row, cols);
   }
-  for (std::int64_t c = 0; c < cols; ++c) shift[c] = shift_of(largest[c]);
+  for (std::int64_t c = 0; c < cols; ++c) shift[c] = cpu::shift_of(largest[c]);
   for (std::int64_t r = 0; r < end - begin; ++r) {
     const Value* const row = logs.data() + r * cols;
     for (std::int64_t c = 0; c < cols; ++c) sum[c] += cpu::exp(row[c] - shift[c]);
@@ -99,7 +93,7 @@ template <class Value>
 std::vector<Value> join_log_sums(const Value* sums, std::int64_t chunks, std::int64_t cols) {
   std::vector<Value> shift(sums, sums + cols), total(shift.size());
   for (std::int64_t i = 1; i < chunks; ++i) enlarge(shift.data(), sums + 2 * i * cols, cols);
-  for (Value& s : shift) s = shift_of(s);
+  for (Value& s : shift) s = cpu::shift_of(s);
   for (std::int64_t i = 0; i < chunks; ++i) {
     const Value *const largest = sums + 2 * i * cols, *const sum = largest + cols;
     for (std::size_t c = 0; c < total.size(); ++c) total[c] += sum[c] * cpu::exp(largest[c] - shift[c]);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "autograd/backward.h"
@@ -128,13 +127,8 @@ Sample outer_sample(const std::string& name, const Shape& outer, std::int64_t i,
   a.push_back(i);
   b.push_back(j);
   // Two grids half a step apart: no sum comes near the kink of relu.
-  const auto on_grid = [](Tensor t, double offset) {
-    std::vector<double> values = t.values();
-    for (double& v : values) v = std::floor(v * 8) / 8 + offset;
-    return Tensor::from_values(t.shape(), values);
-  };
   return {name,
-          {on_grid(random_tensor(a, 81), 0), on_grid(random_tensor(b, 82), 1.0 / 16)},
+          {random_on_grid(a, 81, 0), random_on_grid(b, 82, 1.0 / 16)},
           [activation](std::span<const Tensor> in) { return std::vector{outer_sum(in[0], in[1], activation)}; },
           [activation](std::span<const Tensor> in) { return reference(in, activation); }};
 }

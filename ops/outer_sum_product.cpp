@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -275,13 +274,8 @@ Sample product_sample(const std::string& name, const Shape& outer, std::int64_t 
   a.push_back(i);
   b.push_back(j);
   // Two grids half a step apart: no sum comes near the kink of relu.
-  const auto on_grid = [](Tensor t, double offset) {
-    std::vector<double> values = t.values();
-    for (double& v : values) v = std::floor(v * 8) / 8 + offset;
-    return Tensor::from_values(t.shape(), values);
-  };
   return {name,
-          {on_grid(random_tensor(a, 181), 0), on_grid(random_tensor(b, 182), 1.0 / 16), random_tensor({i * j, d}, 183)},
+          {random_on_grid(a, 181, 0), random_on_grid(b, 182, 1.0 / 16), random_tensor({i * j, d}, 183)},
           [](std::span<const Tensor> in) { return std::vector{outer_sum_product(in[0], in[1], in[2])}; },
           reference};
 }

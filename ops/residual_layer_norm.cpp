@@ -27,7 +27,7 @@ ResidualLayerNorm residual_layer_norm(const Tensor& x, const Tensor& branch, con
   check_probability("residual_layer_norm", p);
   const ResidualLayerNorm out{Tensor::empty_like(x), Tensor::empty_like(x)};
   const RowStatistics statistics = empty_row_statistics(x);
-  residual_layer_norm_kernel(x.device(), x, branch, weight, bias, eps, p, random, out, statistics);
+  if (x.numel() > 0) residual_layer_norm_kernel(x.device(), x, branch, weight, bias, eps, p, random, out, statistics);
   Backward back("residual_layer_norm", {x, branch, weight, bias}, {out.sum, out.normed});
   back.once_differentiable([sum = back.keep(out.sum), weight = back.keep(weight), statistics, p, random,
                             need_dbranch = back.needed(1)](std::span<const Tensor> dys) {
@@ -37,8 +37,13 @@ ResidualLayerNorm residual_layer_norm(const Tensor& x, const Tensor& branch, con
     const Tensor in = sum.get(), w = weight.get(), dx = Tensor::empty_like(in), dweight = Tensor::empty_like(w),
                  dbias = Tensor::empty_like(w);
     const Tensor dbranch = need_dbranch && p > 0 ? Tensor::empty_like(in) : Tensor();
-    residual_layer_norm_backward_kernel(in.device(), in, w, statistics, dsum, dnormed, p, random, dx, dbranch, dweight,
-                                        dbias);
+    if (in.numel() > 0) {
+      residual_layer_norm_backward_kernel(in.device(), in, w, statistics, dsum, dnormed, p, random, dx, dbranch,
+                                          dweight, dbias);
+    } else {
+      fill(dweight, 0);
+      fill(dbias, 0);
+    }
     return std::vector{dx, p > 0 ? dbranch : dx, dweight, dbias};
   });
   return out;
@@ -54,7 +59,6 @@ namespace {
 
 void forward_cpu(const Tensor& x, const Tensor& branch, const Tensor& weight, const Tensor& bias, double eps, double p,
                  const RandomStream& random, const ResidualLayerNorm& out, const RowStatistics& statistics) {
-  if (x.numel() == 0) return;
   const Tensor dense = rows_form(x), dense_branch = rows_form(branch);
   visit_with_parameters("residual_layer_norm", x.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
     using Value = accumulate_t<T>;
@@ -76,11 +80,6 @@ void forward_cpu(const Tensor& x, const Tensor& branch, const Tensor& weight, co
 void backward_cpu(const Tensor& sum, const Tensor& weight, const RowStatistics& statistics, const Tensor& dsum,
                   const Tensor& dnormed, double p, const RandomStream& random, const Tensor& dx, const Tensor& dbranch,
                   const Tensor& dweight, const Tensor& dbias) {
-  if (sum.numel() == 0) {
-    fill(dweight, 0);
-    fill(dbias, 0);
-    return;
-  }
   const Tensor dense_dnormed = rows_form(dnormed), dense_dsum = dsum.defined() ? rows_form(dsum) : dsum;
   visit_with_parameters("residual_layer_norm", sum.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
     using Value = accumulate_t<T>;

@@ -52,9 +52,7 @@ void check_arguments(const Tensor& logits, std::int64_t k, double dropout) {
   if (k < 1 || k > logits.size(-1))
     throw ArgumentError(fmt::format("route_top_k: k must be between 1 and the number of experts in shape {}, got {}",
                                     logits.shape().str(), k));
-  if (!(dropout >= 0 && dropout < 1))
-    throw ArgumentError(
-        fmt::format("route_top_k: expected a probability of dropout of 0 or more and below 1, got {}", dropout));
+  check_probability("route_top_k", dropout);
 }
 
 }  // namespace
@@ -273,7 +271,7 @@ const OpRegistration registration{{
               {"k above", call({2, 3}, DType::float32, 4, 0), "shape [2, 3], got 4"},
               {"rank 0", call({}, DType::float32, 1, 0), "route_top_k: expected at least 1 axis"},
               {"dropout of 1", call({2, 3}, DType::float32, 1, 1),
-               "route_top_k: expected a probability of dropout of 0 or more and below 1, got 1"},
+               "route_top_k: expected a probability p of 0 or more and below 1, got 1"},
               {"integers", call({3}, DType::int32, 1, 0),
                "route_top_k: expected logits of a floating dtype, got int32"}};
         },

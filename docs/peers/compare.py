@@ -8,33 +8,26 @@ is the median of the rounds' ratios, so that a machine whose speed drifts does n
 """
 import argparse
 import json
+import os
 import pathlib
-import statistics
 import subprocess
+import tempfile
+from statistics import median
 
 HERE = pathlib.Path(__file__).parent
 
 
 def run(command):
-    """The JSON objects a command prints."""
-    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
-        out, err = p.communicate()
-        if p.returncode != 0:
-            raise SystemExit(f"{' '.join(map(str, command))}: exit status {p.returncode}\n{err}")
-    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-
-
-def median(values):
-    return statistics.median(values)
-
-
-def peak_mib(command):
-    """Peak resident memory of a command run in a process of its own."""
-    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL,"
-            " stderr=subprocess.DEVNULL, check=True);"
-            " print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
-    out = subprocess.run(["python3", "-c", code, *map(str, command)], capture_output=True, text=True, check=True)
-    return int(out.stdout) / 1024
+    """The JSON objects a command prints, and its peak resident memory in MiB."""
+    words = [str(word) for word in command]
+    with tempfile.TemporaryFile() as errors, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors) as process:
+        out = process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(words)}: exit status {process.returncode}\n{errors.read().decode()}")
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")], usage.ru_maxrss / 1024
 
 
 def feedforward(a):
@@ -49,10 +42,10 @@ def feedforward(a):
                 sizes = ["--tokens", tokens, "--d-model", d_model, "--experts", experts, "--threads", a.threads]
                 rounds = []
                 for _ in range(a.rounds):
-                    dense, moe = run([a.weir, "bench", "feedforward", *sizes, "--runs", 5, "--warm-up", 1, "--dtype",
-                                      a.dtype, "--json"])
-                    peer, = run([a.python, HERE / "torch_feedforward.py", *sizes, "--runs", 5, "--dtype", torch_dtype,
-                                 "--only-moe"])
+                    (dense, moe), _ = run([a.weir, "bench", "feedforward", *sizes, "--runs", 5, "--warm-up", 1, "--dtype",
+                                           a.dtype, "--json"])
+                    (peer,), _ = run([a.python, HERE / "torch_feedforward.py", *sizes, "--runs", 5, "--dtype",
+                                      torch_dtype, "--only-moe"])
                     rounds.append((dense["gflops"], moe["gflops"], moe["gflops"] / dense["gflops"],
                                    dense["seconds"] / moe["seconds"], peer["moe_gflops"],
                                    peer["moe_s"] / moe["seconds"]))
@@ -67,9 +60,9 @@ def pkm(a):
     print("|---|---|---|---|")
     rounds = []
     for _ in range(a.rounds):
-        cases = {c["case"]: c for c in run([a.weir, "bench", "pkm", "--tokens", 1024, "--runs", 7, "--threads", a.threads,
-                                            "--json"])}
-        peer, = run([a.python, HERE / "torch_pkm.py", "--threads", a.threads])
+        printed, _ = run([a.weir, "bench", "pkm", "--tokens", 1024, "--runs", 7, "--threads", a.threads, "--json"])
+        cases = {c["case"]: c for c in printed}
+        (peer,), _ = run([a.python, HERE / "torch_pkm.py", "--threads", a.threads])
         step, forward = cases["forward and backward"]["seconds"], cases["forward"]["seconds"]
         rounds.append((step, peer["step_s"], peer["step_s"] / step, forward, peer["forward_s"],
                        peer["forward_s"] / forward, cases["gather-sum"]["gigabytes_per_second"],
@@ -117,14 +110,14 @@ def step(a):
                 ours, peer = step_commands(a, sizes, kind, precision)
                 rounds = []
                 for _ in range(a.rounds):
-                    own, = run(ours)
-                    other, = run(peer)
+                    (own,), own_peak = run(ours)
+                    (other,), other_peak = run(peer)
                     rounds.append((own["tokens_per_second"], other["tokens_per_s"],
-                                   own["tokens_per_second"] / other["tokens_per_s"]))
+                                   own["tokens_per_second"] / other["tokens_per_s"], own_peak, other_peak,
+                                   own_peak / other_peak))
                 cells = [median(column) for column in zip(*rounds)]
-                own_peak, peer_peak = peak_mib(ours), peak_mib(peer)
                 print(f"| {name} | {kind} | {precision} | {cells[0]:.0f} | {cells[1]:.0f} | {cells[2]:.2f} | "
-                      f"{own_peak:.0f} | {peer_peak:.0f} | {own_peak / peer_peak:.2f} |", flush=True)
+                      f"{cells[3]:.0f} | {cells[4]:.0f} | {cells[5]:.2f} |", flush=True)
 
 
 def main():

@@ -1,7 +1,6 @@
 // What softmax and its relatives do to a row first.
 #pragma once
 
-#include <cmath>
 #include <span>
 #include <vector>
 
@@ -17,13 +16,19 @@ struct ExpRow {
   Value shift, sum;
 };
 
+// What is subtracted from values whose largest is this: an infinite maximum is not subtracted from itself.
+template <class Value>
+Value shift_of(Value largest) {
+  return largest - largest == 0 ? largest : Value(0);
+}
+
 // e[c] = exp(row[c] - shift), where the shift is the row's largest value, and their sum. An infinite maximum is not
 // subtracted from itself: the shift then is 0.
 template <class T>
 ExpRow<accumulate_t<T>> exp_row(const T* row, std::int64_t n, accumulate_t<T>* e) {
   using Value = accumulate_t<T>;
   const Value largest = max_over<Value>(n, [row](std::int64_t c) { return static_cast<Value>(row[c]); });
-  const Value shift = std::isfinite(largest) ? largest : Value(0);
+  const Value shift = shift_of(largest);
   for (std::int64_t c = 0; c < n; ++c) e[c] = cpu::exp(static_cast<Value>(row[c]) - shift);
   return {shift, sum_over<Value>(n, [e](std::int64_t c) { return e[c]; })};
 }

@@ -1,6 +1,7 @@
 #include "ops/support/samples.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "core/philox.h"
@@ -18,6 +19,12 @@ Tensor random_tensor(const Shape& shape, std::uint64_t seed, double low, double 
 Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap) {
   std::vector<double> values = random_tensor(shape, seed).values();
   for (double& v : values) v = v < 0 ? std::min(v, -gap) : std::max(v, gap);
+  return Tensor::from_values(shape, values);
+}
+
+Tensor random_on_grid(const Shape& shape, std::uint64_t seed, double offset) {
+  std::vector<double> values = random_tensor(shape, seed).values();
+  for (double& v : values) v = std::floor(v * 8) / 8 + offset;
   return Tensor::from_values(shape, values);
 }
 

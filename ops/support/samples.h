@@ -14,6 +14,8 @@ namespace weir {
 Tensor random_tensor(const Shape& shape, std::uint64_t seed, double low = -1, double high = 1);
 // Random values whose distance from zero is at least `gap`: clear of the kink of ReLU and the like.
 Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap = 0.05);
+// Random multiples of 1/8 in [-1, 1), plus an offset.
+Tensor random_on_grid(const Shape& shape, std::uint64_t seed, double offset);
 // Distinct values in [-2, 2), at least 4 / numel apart, in scrambled order: clear of ties.
 Tensor separated_values(const Shape& shape, std::uint64_t seed);
 // Uniform integers in [0, bound).

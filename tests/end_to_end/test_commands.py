@@ -248,6 +248,7 @@ def check_breakdown(weir):
     fields = {"step": [*ARITHMETIC, "tokens_per_second", "peak_bytes"]}
     case, = check_cases(weir, "step", fields, *settings)
     check("breakdown" not in case, "bench step breaks down without being asked")
+    weir.succeed("bench", "step", *settings, "model.precision=tf32", "--runs", 1, "--json")
     check_share(case, "gflops", "roof_gflops")
     case, = check_cases(weir, "step", fields, *settings, "--breakdown")
     b = case["breakdown"]
