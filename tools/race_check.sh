@@ -61,8 +61,8 @@ if [ -f "$build/build.ninja" ]; then set -- --reconfigure; else set --; fi
 compiler=clang++
 if command -v ccache >/dev/null; then compiler='ccache clang++'; fi
 # No oneDNN: its threads are nothing to look at. Little optimisation, for compiling takes longer than running.
-CXX=${RACE_CXX:-$compiler} meson setup "$build" "$@" -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized \
-  -Doptimization=1 -Db_ndebug=false -Dnative=false -Dcuda=emulated -Dtests=enabled -Donednn=disabled \
+CXX=${RACE_CXX:-$compiler} meson setup "$build" "$@" -Db_sanitize=thread -Db_lundef=false -Dbuildtype=plain \
+  -Doptimization=1 -Dcpp_args=-g1 -Db_ndebug=false -Dnative=false -Dcuda=emulated -Dtests=enabled -Donednn=disabled \
   >"$probe/setup.log" 2>&1 || { cat "$probe/setup.log"; note FAIL 'configuring'; finish; }
 ninja -C "$build" ${JOBS:+-j "$JOBS"} tests/races tests/emulator_tests tests/kernel_races >"$probe/build.log" 2>&1 || {
   tail -40 "$probe/build.log"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the build folder given into a temporary prefix and uses Weir from outside: every public header alone, and
 # main.cpp through pkg-config and through CMake. Prints a line per check and `N passed, N failed, N skipped` at the end.
+# Of a build with sanitizers it leaves out the headers, which are the same.
 #
 #   tests/consumer/run.sh BUILD_DIR
 set -eu
@@ -72,6 +73,7 @@ with_cmake() {
 
 (cd "$prefix/include/weir" && find . -name '*.h' | sed 's|^\./||' | sort) >"$work/headers"
 [ -s "$work/headers" ] || { echo "no header was installed"; exit 1; }
+[ "$sanitizers" = none ] || : >"$work/headers"
 while read -r header; do
   check "$header" header_stands_alone "$header"
 done <"$work/headers"
