@@ -4,14 +4,11 @@
 
 #include "core/error.h"
 #include "tests/unit/op_suite.h"
-#include "tests/unit/quick.h"
 
 using namespace weir;
 using namespace weir::tests;
 
 namespace {
-
-int repetitions() { return quick() ? 1 : 2; }
 
 template <class F>
 void for_each_run(F&& f) {
@@ -39,7 +36,7 @@ void check_same_bits(const std::vector<Tensor>& got, const std::vector<Tensor>& 
 TEST_CASE("repeat: every run of an op gives the same bits") {
   for_each_run([](const OpRecord& record, const Sample& sample, Device, const std::vector<Tensor>& inputs) {
     const std::vector<Tensor> once = forward_and_gradients(sample, inputs, record.differentiable);
-    for (int run = 0; run < repetitions(); ++run)
+    for (int run = 0; run < 2; ++run)
       check_same_bits(forward_and_gradients(sample, inputs, record.differentiable), once);
   });
 }
@@ -49,7 +46,7 @@ TEST_CASE("repeat: the replay of a recorded op gives the same bits") {
     const std::vector<Tensor> eager = forward_and_gradients(sample, inputs, op.differentiable);
     std::vector<Tensor> recorded;
     const auto work = record(device, [&] { recorded = forward_and_gradients(sample, inputs, op.differentiable); });
-    for (int replay = 0; replay < repetitions(); ++replay) {
+    for (int replay = 0; replay < 2; ++replay) {
       work->replay();
       check_same_bits(recorded, eager);
     }
