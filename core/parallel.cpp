@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/float32_products.h"
 
 namespace weir {
 namespace {
@@ -31,8 +32,10 @@ struct Loop {
   std::atomic<std::int64_t> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr failure = nullptr;
+  const Float32Products products = float32_products();
 
   void work() {
+    const Float32ProductsScope scope(products);
     inside_loop = true;
     for (std::int64_t chunk; (chunk = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
       if (failed.load(std::memory_order_relaxed)) continue;

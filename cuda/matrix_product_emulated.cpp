@@ -2,6 +2,7 @@
 #include <bit>
 #include <vector>
 
+#include "core/float32_products.h"
 #include "cuda/emulator/device_memory.h"
 #include "cuda/matrix_product.h"
 #include "cuda/runtime.h"
@@ -30,6 +31,7 @@ bool has_epilogue(const MatrixProduct& p) { return p.bias != nullptr || p.relu; 
 template <class In, class Out>
 void multiply(const MatrixProduct& p) {
   using Sum = accumulate_t<In>;
+  const Float32ProductsScope exact(Float32Products::ieee);  // what is to be rounded is rounded here
   std::vector<Sum> sums(static_cast<std::size_t>(p.m * p.n));
   std::vector<float> left, right;
   const auto alpha = static_cast<Sum>(p.alpha), beta = static_cast<Sum>(p.beta);

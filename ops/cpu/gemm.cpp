@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/float32_products.h"
 #include "core/parallel.h"
 #include "core/profile_range.h"
 
 namespace weir::cpu {
 namespace {
-
-constinit GemmBackend backend{nullptr, nullptr};
 
 // Row by row: c[i, :] = sum over p of a[i, p] * b[p, :], the inner loop over a row of b. A transposed b is unrolled
 // into rows first.
@@ -69,12 +68,16 @@ Tile tile_for(std::int64_t m, std::int64_t n, std::int64_t batch) {
   return tile;
 }
 
-}  // namespace
-
-bool set_gemm_backend(GemmBackend chosen) {
-  backend = chosen;
-  return true;
+GemmBackend::F32* float32_function() {
+  if (float32_products() == Float32Products::tf32 && matrix_unit_backend.tf32 != nullptr)
+    return matrix_unit_backend.tf32;
+  return library_backend.f32;
 }
+GemmBackend::Bf16* bf16_function() {
+  return matrix_unit_backend.bf16 != nullptr ? matrix_unit_backend.bf16 : library_backend.bf16;
+}
+
+}  // namespace
 
 template <class In, class Out>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c, std::int64_t c_stride,
@@ -87,9 +90,9 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<I
   }
   const ProfileRange range("matrix product", 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
   if constexpr (std::is_same_v<In, float>) {
-    if (backend.f32 != nullptr) return backend.f32(m, n, k, a, b, c, c_stride, mode);
+    if (const auto multiply = float32_function()) return multiply(m, n, k, a, b, c, c_stride, mode);
   } else if constexpr (std::is_same_v<In, weir::bf16>) {
-    if (backend.bf16 != nullptr) return backend.bf16(m, n, k, a, b, c, dtype_of<Out>(), c_stride, mode);
+    if (const auto multiply = bf16_function()) return multiply(m, n, k, a, b, c, dtype_of<Out>(), c_stride, mode);
   }
   plain_gemm(m, n, k, a, b, c, c_stride, mode);
 }

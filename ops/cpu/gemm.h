@@ -40,14 +40,18 @@ template <class In, class Out>
 void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
                    std::int64_t c_stride, GemmMode mode = GemmMode::overwrite, GemmBatch batch = {});
 
-// What a faster library offers; empty entries fall back to the plain loop.
+// Functions that multiply faster than the plain loop.
 struct GemmBackend {
-  void (*f32)(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<float> a, Matrix<float> b, float* c,
-              std::int64_t c_stride, GemmMode mode);
-  // `c` is float or bf16, as c_dtype says.
-  void (*bf16)(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<weir::bf16> a, Matrix<weir::bf16> b, void* c,
-               DType c_dtype, std::int64_t c_stride, GemmMode mode);
+  using F32 = void(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<float> a, Matrix<float> b, float* c,
+                   std::int64_t c_stride, GemmMode mode);
+  using Bf16 = void(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<weir::bf16> a, Matrix<weir::bf16> b, void* c,
+                    DType c_dtype, std::int64_t c_stride, GemmMode mode);
+
+  F32* f32 = nullptr;
+  F32* tf32 = nullptr;   // taken where Float32Products::tf32 is asked for
+  Bf16* bf16 = nullptr;  // `c` is float or bf16, as c_dtype says
 };
-bool set_gemm_backend(GemmBackend backend);
+// A library's functions, and those of this processor's matrix unit, which go first.
+inline constinit GemmBackend library_backend{}, matrix_unit_backend{};
 
 }  // namespace weir::cpu

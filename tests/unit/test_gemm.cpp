@@ -2,9 +2,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <utility>
 #include <vector>
 
+#include "core/float32_products.h"
 #include "core/parallel.h"
 #include "core/philox.h"
 #include "ops/cpu/gemm.h"
@@ -38,6 +41,18 @@ struct Case {
   std::int64_t extra;
   cpu::GemmMode mode;
   bool parallel;
+};
+
+// Until the end of the scope, products go where they would on a processor without a matrix unit.
+class WithoutMatrixUnit {
+ public:
+  WithoutMatrixUnit() : before_(std::exchange(cpu::matrix_unit_backend, {})) {}
+  ~WithoutMatrixUnit() { cpu::matrix_unit_backend = before_; }
+  WithoutMatrixUnit(const WithoutMatrixUnit&) = delete;
+  WithoutMatrixUnit& operator=(const WithoutMatrixUnit&) = delete;
+
+ private:
+  cpu::GemmBackend before_;
 };
 
 // Largest distance from the naive product; infinite where something outside the product was written.
@@ -92,6 +107,27 @@ void check_everything(double tolerance) {
       }
 }
 
+// More terms than are packed at a time.
+template <class In, class Out>
+void check_long_sums(double tolerance) {
+  for (const std::int64_t k : {768, 800, 1600, 3100})
+    for (int bits = 0; bits < 8; ++bits) {
+      INFO("k ", k, " variant ", bits);
+      CHECK(worst_error<In, Out>({37, 70, k, (bits & 1) != 0, (bits & 2) != 0, 3,
+                                  bits & 4 ? cpu::GemmMode::accumulate : cpu::GemmMode::overwrite, false}) <=
+            tolerance);
+    }
+}
+
+// One element of a product of n equal terms.
+template <class T>
+float sum_of_products(T a, T b, std::int64_t n) {
+  const std::vector<T> left(static_cast<std::size_t>(n), a), right(static_cast<std::size_t>(n), b);
+  float sum = 0;
+  cpu::gemm<T, float>(1, 1, n, {left.data(), n}, {right.data(), 1}, &sum, 1);
+  return sum;
+}
+
 template <class In, class Out>
 std::vector<Out> product(int threads) {
   constexpr std::int64_t m = 300, n = 257, k = 190;
@@ -115,8 +151,41 @@ bool threads_agree() {
 
 TEST_CASE("gemm: float64 agrees with the naive product") { check_everything<double, double>(1e-13); }
 TEST_CASE("gemm: float32 agrees with the naive product") { check_everything<float, float>(2e-6); }
-TEST_CASE("gemm: bf16 into float32 agrees with the naive product") { check_everything<bf16, float>(2e-6); }
-TEST_CASE("gemm: bf16 agrees with the naive product") { check_everything<bf16, bf16>(4e-3); }
+TEST_CASE("gemm: bf16 agrees with the naive product, with a matrix unit and without") {
+  const auto check = [] {
+    check_everything<bf16, float>(2e-6);
+    check_everything<bf16, bf16>(4e-3);
+    check_long_sums<bf16, float>(2e-5);
+    check_long_sums<bf16, bf16>(4e-3);
+  };
+  check();
+  if (cpu::matrix_unit_backend.bf16 == nullptr) return;
+  const WithoutMatrixUnit scope;
+  check();
+}
+
+TEST_CASE("gemm: tf32 keeps at least 16 bits of the factors") {
+  const Float32ProductsScope scope(Float32Products::tf32);
+  check_everything<float, float>(2e-5);
+  check_long_sums<float, float>(2e-4);
+  const bool exact = cpu::matrix_unit_backend.tf32 == nullptr;
+  const float coarse = 1 + 0x1p-9f, fine = coarse + 0x1p-20f, expected = exact ? fine : coarse;
+  CHECK(sum_of_products(fine, 1.0f, 1) == expected);
+  CHECK(sum_of_products(1.0f, fine, 1) == expected);
+  CHECK(sum_of_products(coarse + 0x1p-15f, 1.0f, 1) == coarse + 0x1p-15f);
+}
+
+TEST_CASE("gemm: not-a-number stays what it is") {
+  for (const auto products : {Float32Products::ieee, Float32Products::tf32}) {
+    const Float32ProductsScope scope(products);
+    for (const std::uint32_t bits : {0x7fc00000u, 0x7fffffffu, 0xffffffffu, 0x7f800001u}) {
+      const auto nan = std::bit_cast<float>(bits);
+      CHECK(std::isnan(sum_of_products(nan, 0.0f, 40)));
+      CHECK(std::isnan(sum_of_products(2.0f, nan, 1)));
+      CHECK(std::isnan(sum_of_products(bf16(nan), bf16(0.0f), 40)));
+    }
+  }
+}
 
 TEST_CASE("gemm: a batch is its products one by one") {
   constexpr std::int64_t m = 5, n = 7, k = 3, count = 4;
@@ -135,4 +204,6 @@ TEST_CASE("gemm: one and two threads give the same bits") {
   CHECK(threads_agree<float, float>());
   CHECK(threads_agree<bf16, float>());
   CHECK(threads_agree<bf16, bf16>());
+  const Float32ProductsScope scope(Float32Products::tf32);
+  CHECK(threads_agree<float, float>());
 }
