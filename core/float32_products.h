@@ -1,4 +1,4 @@
-// How exact dense products of float32 matrices have to be.
+// How exact products of float32 matrices have to be, dense ones and those with a matrix per group.
 #pragma once
 
 namespace weir {

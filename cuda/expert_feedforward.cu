@@ -23,9 +23,6 @@ namespace {
 
 constexpr int kThreads = 256;
 
-template <class T>
-using Tiles = FastTiles<T>;
-
 // A number for each pair, n * slots + k: [N, slots].
 template <class Sum>
 struct OfPairs {
@@ -91,7 +88,7 @@ struct ThroughGate {
     Sum product = 0;
     if (count > 0) {
       const Sum gate = gates[pairs[row]], factor = gate * kept_scale;
-      const auto h = load_pack<T, n>(hidden.row(row) + col, 1, count, n == kPack<T>);
+      const auto h = load_neighbours<n>(hidden.row(row) + col, count);
       Sum after[n];
       for (int i = 0; i < n; ++i) {
         const auto value = i < count ? static_cast<Sum>(h.values[i]) : Sum(0);
@@ -197,7 +194,7 @@ void combine(const Tensor& expanded, const ExpertFeedforwardState& state, std::i
                            rows);
 }
 
-template <class T>
+template <class Tiles, class T>
 void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, const Tensor& y,
              ExpertFeedforwardState& state) {
   using Sum = accumulate_t<T>;
@@ -209,8 +206,8 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
   const auto hidden = rows_of<T>(state.hidden);
   const std::int32_t* const pair_of_row = state.pair_of_row.data<std::int32_t>();
   const OfPairs<Sum> gates{rows_of<Sum>(gate_rows)};
-  const RowTiles tiles(state.offsets, pairs, Tiles<T>::kRows, 0);
-  multiply_rows<Tiles<T>, false>(
+  const RowTiles tiles(state.offsets, pairs, Tiles::kRows, 0);
+  multiply_rows<Tiles, false>(
       device, tokens_of<T>(token_rows, state, slots), matrices<T>(state.w1), tiles,
       Rectify<T>{hidden, pair_of_row, options.dropout > 0 ? cpu::keep_threshold(options.dropout) : 0,
                  static_cast<Sum>(state.kept_scale), options.random});
@@ -219,8 +216,8 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
     launch<keep_largest<T>>(warps.shape, stream_of(device), hidden, state.row_of_pair.data<std::int32_t>(), gates,
                             static_cast<int>(options.hidden_k), warps.scratch.warps);
   }
-  multiply_rows<Tiles<T>, false, T>(device, {hidden}, matrices<T>(state.w2), tiles,
-                                    Gate<T>{rows_of<T>(expanded), pair_of_row, gates});
+  multiply_rows<Tiles, false, T>(device, {hidden}, matrices<T>(state.w2), tiles,
+                                 Gate<T>{rows_of<T>(expanded), pair_of_row, gates});
   combine<T>(expanded, state, slots, y);
 }
 
@@ -231,11 +228,11 @@ void expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index
     state.w1 = aligned_rows<T>(converted(w1, x.dtype())).detach();
     state.w2 = aligned_rows<T>(converted(w2, x.dtype())).detach();
     state.kept_scale = 1 / (1 - options.dropout);
-    forward<T>(x, gate, options, y, state);
+    with_tiles<T>([&]<class Tiles>(Type<Tiles>) { forward<Tiles, T>(x, gate, options, y, state); });
   });
 }
 
-template <class T>
+template <class Tiles, class T>
 void backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,
               ExpertFeedforwardGradients& gradients) {
   using Sum = accumulate_t<T>;
@@ -248,34 +245,35 @@ void backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState&
   if (!gradients.w2.defined()) gradients.w2 = Tensor::empty(state.w2.shape(), sum, device);
   const Tensor gate_rows = rows_form(converted(gate, sum)), x_rows = aligned_rows<T>(x), dy_rows = aligned_rows<T>(dy);
   const Tensor gated = Tensor::empty_like(state.hidden), dhidden = Tensor::empty_like(state.hidden);
-  const Tensor products = Tensor::empty({(units + Tiles<T>::kCols - 1) / Tiles<T>::kCols, pairs}, sum, device);
+  const Tensor products = Tensor::empty({(units + Tiles::kCols - 1) / Tiles::kCols, pairs}, sum, device);
   const std::int32_t* const pair_of_row = state.pair_of_row.data<std::int32_t>();
-  const RowTiles tiles(state.offsets, pairs, Tiles<T>::kRows, 0);
-  multiply_rows<Tiles<T>, true>(device, tokens_of<T>(dy_rows, state, slots), matrices<T>(state.w2), tiles,
-                                ThroughGate<T>{rows_of<T>(state.hidden),
-                                               rows_of<T>(gated),
-                                               rows_of<T>(dhidden),
-                                               pair_of_row,
-                                               {rows_of<Sum>(gate_rows)},
-                                               static_cast<Sum>(state.kept_scale),
-                                               rows_of<Sum>(products),
-                                               Tiles<T>::kCols});
+  const RowTiles tiles(state.offsets, pairs, Tiles::kRows, 0);
+  multiply_rows<Tiles, true>(device, tokens_of<T>(dy_rows, state, slots), matrices<T>(state.w2), tiles,
+                             ThroughGate<T>{rows_of<T>(state.hidden),
+                                            rows_of<T>(gated),
+                                            rows_of<T>(dhidden),
+                                            pair_of_row,
+                                            {rows_of<Sum>(gate_rows)},
+                                            static_cast<Sum>(state.kept_scale),
+                                            rows_of<Sum>(products),
+                                            Tiles::kCols});
   launch<add_gate_products<Sum>>({blocks_for(pairs, kThreads), kThreads}, stream_of(device), rows_of<Sum>(products),
                                  pair_of_row, OfPairs<Sum>{rows_of<Sum>(gradients.gate)});
-  multiply_groups<Tiles<T>, T>({rows_of<T>(gated)}, tokens_of<T>(dy_rows, state, slots), state.offsets, pairs,
-                               gradients.w2);
-  multiply_groups<Tiles<T>, T>(tokens_of<T>(x_rows, state, slots), {rows_of<T>(dhidden)}, state.offsets, pairs,
-                               gradients.w1);
+  multiply_groups<Tiles, T>({rows_of<T>(gated)}, tokens_of<T>(dy_rows, state, slots), state.offsets, pairs,
+                            gradients.w2);
+  multiply_groups<Tiles, T>(tokens_of<T>(x_rows, state, slots), {rows_of<T>(dhidden)}, state.offsets, pairs,
+                            gradients.w1);
   const Tensor expanded = Tensor::empty({pairs, x.size(1)}, x.dtype(), device);
-  multiply_rows<Tiles<T>, true, T>(device, {rows_of<T>(dhidden)}, matrices<T>(state.w1), tiles,
-                                   Store<T>{rows_of<T>(expanded)});
+  multiply_rows<Tiles, true, T>(device, {rows_of<T>(dhidden)}, matrices<T>(state.w1), tiles,
+                                Store<T>{rows_of<T>(expanded)});
   combine<T>(expanded, state, slots, gradients.x);
 }
 
 void expert_feedforward_backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state,
                                  const Tensor& dy, ExpertFeedforwardGradients& gradients) {
-  visit_floating("expert_feedforward", x.dtype(),
-                 [&]<class T>(Type<T>) { backward<T>(x, gate, state, dy, gradients); });
+  visit_floating("expert_feedforward", x.dtype(), [&]<class T>(Type<T>) {
+    with_tiles<T>([&]<class Tiles>(Type<Tiles>) { backward<Tiles, T>(x, gate, state, dy, gradients); });
+  });
 }
 
 const bool registered = expert_feedforward_kernel.add(DeviceKind::cuda, expert_feedforward) &&

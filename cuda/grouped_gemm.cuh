@@ -1,110 +1,147 @@
-// Grouped products by tensor cores, for bf16: the engine TensorCoreTiles of grouped_product.cuh.
+// Grouped products by tensor cores, for bf16 and tf32: the engine TensorCoreTiles of grouped_product.cuh.
 //
 // A block computes 128 x 128 sums, each of its 8 warps 64 x 32 of them in registers. Operands stream through shared
-// memory in steps of 32 along the inner extent, four steps at a time: while one is multiplied, asynchronous copies of
-// 16 bytes fetch the next three, gathering rows as they go and filling with zeros what lies outside. An operand may lie
-// along the inner extent (128 rows of 32) or across it (32 rows of 128); ldmatrix turns the latter round, so nothing is
-// ever transposed in memory. At the end the sums pass through shared memory once more, so that an epilogue sees eight
-// neighbours of a row and memory 16 bytes.
+// memory in steps of 64 bytes along the inner extent, 32 bf16 or 16 floats, four steps at a time: while one is
+// multiplied, asynchronous copies of 16 bytes, called chunks here, fetch the next three, gathering rows as they go and
+// filling with zeros what lies outside. An operand may lie along the inner extent (128 rows of 64 bytes) or across it
+// (32 rows of 128 bf16, 16 of 128 floats); the latter is turned round as it is read, so nothing is ever transposed in
+// memory. At the end the sums pass through shared memory once more, so that an epilogue sees eight neighbours of a row
+// and memory 16 bytes.
 #pragma once
 
+#include <bit>
+
+#include "core/float32_products.h"
 #include "cuda/grouped_product.cuh"
 
 namespace weir::cuda {
 namespace detail {
 
-inline constexpr int kGemmTile = 128, kGemmDepth = 32, kGemmStages = 4, kGemmThreads = 256;
-inline constexpr int kChunk = 8;                             // elements in 16 bytes
-inline constexpr int kOperandTile = kGemmTile * kGemmDepth;  // elements
-inline constexpr int kSumPitch = kGemmTile + 8;              // floats; 8 lanes' pairs of a column meet 32 banks
+inline constexpr int kGemmTile = 128, kGemmStepBytes = 64, kGemmStages = 4, kGemmThreads = 256;
+inline constexpr int kNeighbours = 8;            // sums of a row that an epilogue sees at once
+inline constexpr int kSumPitch = kGemmTile + 8;  // floats; 8 lanes' pairs of a column meet 32 banks
 inline constexpr std::size_t kGemmSharedBytes = sizeof(float) * kGemmTile * kSumPitch;
-static_assert(kGemmSharedBytes >= sizeof(bf16) * 2 * kGemmStages * kOperandTile);
+inline constexpr int kOperandBytes = kGemmSharedBytes / (2 * kGemmStages);  // 512 more than a tile without gaps
 
-// Where chunk `chunk` of row `row` lies in a tile. Chunks of a row are exchanged such that the eight rows that ldmatrix
-// reads at once lie in different banks.
-template <bool along_inner>
-__device__ int place_in_tile(int row, int chunk) {
-  if constexpr (along_inner)
-    return (row * (kGemmDepth / kChunk) + (chunk ^ (row / 2 % 4))) * kChunk;
-  else
-    return (row * (kGemmTile / kChunk) + (chunk ^ (row % 8))) * kChunk;
-}
+template <class T>
+inline constexpr int kChunk = kPack<T>;  // elements
+template <class T>
+inline constexpr int kGemmDepth = kGemmStepBytes / static_cast<int>(sizeof(T));  // elements of a step
 
 // Which two chunks of an operand's tile a thread brings: chunk(), of rows row(0) and row(1).
-template <bool along_inner>
+template <bool along_inner, class T>
 struct TileChunks {
-  static constexpr int kPerRow = (along_inner ? kGemmDepth : kGemmTile) / kChunk;
+  static constexpr int kPerRow = (along_inner ? kGemmDepth<T> : kGemmTile) / kChunk<T>;
 
   __device__ static int chunk() { return static_cast<int>(threadIdx.x) % kPerRow; }
   __device__ static int row(int i) { return (static_cast<int>(threadIdx.x) + i * kGemmThreads) / kPerRow; }
 };
 
+// How tensor cores take a type of elements. across(row, chunk): where a chunk of a row across the inner extent lies in
+// a tile, such that what is read at once lies in different banks.
+template <class T>
+struct Factors;
+
+template <>
+struct Factors<bf16> {
+  // ldmatrix reads a chunk of eight rows.
+  __device__ static int across(int row, int chunk) { return row * kGemmTile + (chunk ^ (row % 8)) * kChunk<bf16>; }
+  __device__ static void round(FragmentA&) {}
+  __device__ static void multiply(FragmentC& c, const FragmentA& a, const FragmentB& b) { mma_m16n8k16<bf16>(c, a, b); }
+};
+
+template <>
+struct Factors<float> {
+  // A warp reads eight neighbours of four rows.
+  __device__ static int across(int row, int chunk) { return row * (kGemmTile + 8) + chunk * kChunk<float>; }
+  __device__ static void round(FragmentA& a) {
+    for (std::uint32_t& r : a.r) r = to_tf32(std::bit_cast<float>(r));
+  }
+  __device__ static void multiply(FragmentC& c, const FragmentA& a, const FragmentB& b) { mma_m16n8k8(c, a, b); }
+};
+static_assert(kGemmDepth<float> * (kGemmTile + 8) * sizeof(float) <= kOperandBytes);
+
+// Where a chunk of a row lies in a tile. Along the inner extent, chunks of a row are exchanged such that the eight rows
+// that ldmatrix reads at once lie in different banks.
+template <bool along_inner, class T>
+__device__ int place_in_tile(int row, int chunk) {
+  if constexpr (along_inner)
+    return row * kGemmDepth<T> + (chunk ^ (row / 2 % 4)) * kChunk<T>;
+  else
+    return Factors<T>::across(row, chunk);
+}
+
 // Copies an operand's tiles. Row i of the operand begins at row(i), at a multiple of 16 bytes, or is zeros where that
 // is null. Along the inner extent, rows are the tile's `outers` and columns its `inner`; across it, the reverse.
-template <bool along_inner, class Row>
+template <bool along_inner, class T, class Row>
 class TileCopies {
  public:
   static constexpr bool kAlongInner = along_inner;
 
   // `anywhere` is some aligned place in the operand's memory. The tile begins with row or column `first`.
-  __device__ TileCopies(const Row& row, const bf16* anywhere, std::int64_t first, std::int64_t outers,
-                        std::int64_t inner)
+  __device__ TileCopies(const Row& row, const T* anywhere, std::int64_t first, std::int64_t outers, std::int64_t inner)
       : row_(row), anywhere_(anywhere), first_(first), outers_(outers), inner_(inner) {
     find_rows(0);
   }
 
   // Step `step` of the inner extent; steps come in order.
-  __device__ void copy(bf16* tile, int step) {
+  __device__ void copy(T* tile, int step) {
     for (int i = 0; i < 2; ++i) {
-      const std::int64_t col = (along_inner ? std::int64_t{step} * kGemmDepth : first_) + Chunks::chunk() * kChunk,
+      const std::int64_t col =
+                             (along_inner ? std::int64_t{step} * kGemmDepth<T> : first_) + Chunks::chunk() * kChunk<T>,
                          left = places_[i] == nullptr ? 0 : (along_inner ? inner_ : outers_) - col;
-      const int bytes = left <= 0 ? 0 : left < kChunk ? static_cast<int>(left) * 2 : 16;
-      copy_16_async(tile + place_in_tile<along_inner>(Chunks::row(i), Chunks::chunk()),
+      const int bytes = left <= 0 ? 0 : left < kChunk<T> ? static_cast<int>(left * sizeof(T)) : 16;
+      copy_16_async(tile + place_in_tile<along_inner, T>(Chunks::row(i), Chunks::chunk()),
                     bytes > 0 ? places_[i] + col : anywhere_, bytes);
     }
     if constexpr (!along_inner) find_rows(step + 1);  // early, for the next call
   }
 
  private:
-  using Chunks = TileChunks<along_inner>;
+  using Chunks = TileChunks<along_inner, T>;
 
   __device__ void find_rows(int step) {
     for (int i = 0; i < 2; ++i) {
-      const std::int64_t r = (along_inner ? first_ : std::int64_t{step} * kGemmDepth) + Chunks::row(i);
+      const std::int64_t r = Chunks::row(i) + (along_inner ? first_ : std::int64_t{step} * kGemmDepth<T>);
       places_[i] = r < (along_inner ? outers_ : inner_) ? row_(r) : nullptr;
     }
   }
 
   Row row_;
-  const bf16* anywhere_;
+  const T* anywhere_;
   std::int64_t first_, outers_, inner_;
-  const bf16* places_[2];
+  const T* places_[2];
 };
-template <bool along_inner, class Row>
-__device__ TileCopies<along_inner, Row> tile_copies(const Row& row, const bf16* anywhere, std::int64_t first,
-                                                    std::int64_t outers, std::int64_t inner) {
+template <bool along_inner, class T, class Row>
+__device__ TileCopies<along_inner, T, Row> tile_copies(const Row& row, const T* anywhere, std::int64_t first,
+                                                       std::int64_t outers, std::int64_t inner) {
   return {row, anywhere, first, outers, inner};
 }
 
-// Rows m .. m + 15 of a, or columns n .. n + 15 of b as two fragments, at k .. k + 15 of the step.
-template <bool along_inner>
-__device__ FragmentA load_a(const bf16* tile, int m, int k) {
+// Four matrices, 8 of the outer extent by 16 bytes of the inner one, that make 16 by 32 bytes from (outer, k) on. The
+// first two lie beside each other along the inner extent if `inner_first`, else along the outer one. ldmatrix turns
+// round what lies across, but for 16-bit elements alone: floats are read one by one.
+template <bool along_inner, bool inner_first, class T>
+__device__ FragmentA load_matrices(const T* tile, int outer, int k) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  if constexpr (along_inner)
-    return ldmatrix_x4(tile + place_in_tile<true>(m + lane % 16, k / kChunk + lane / 16));
-  else
-    return ldmatrix_x4_trans(tile + place_in_tile<false>(k + lane / 16 * 8 + lane % 8, m / kChunk + lane / 8 % 2));
-}
-template <bool along_inner>
-__device__ void load_b(const bf16* tile, int n, int k, FragmentB& first, FragmentB& second) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  FragmentA both;
-  if constexpr (along_inner)
-    both = ldmatrix_x4(tile + place_in_tile<true>(n + lane / 16 * 8 + lane % 8, k / kChunk + lane / 8 % 2));
-  else
-    both = ldmatrix_x4_trans(tile + place_in_tile<false>(k + lane / 8 % 2 * 8 + lane % 8, n / kChunk + lane / 16));
-  first = {{both.r[0], both.r[1]}};
-  second = {{both.r[2], both.r[3]}};
+  const auto outer_half = [](int matrix) { return inner_first ? matrix / 2 : matrix % 2; };
+  const auto inner_half = [](int matrix) { return inner_first ? matrix % 2 : matrix / 2; };
+  FragmentA four;
+  if constexpr (along_inner) {
+    four = ldmatrix_x4(tile + place_in_tile<true, T>(outer + outer_half(lane / 8) * 8 + lane % 8,
+                                                     k / kChunk<T> + inner_half(lane / 8)));
+  } else if constexpr (sizeof(T) == 2) {
+    four = ldmatrix_x4_trans(tile + place_in_tile<false, T>(k + inner_half(lane / 8) * 8 + lane % 8,
+                                                            outer / kChunk<T> + outer_half(lane / 8)));
+  } else {
+    for (int i = 0; i < 4; ++i) {
+      const int row = k + inner_half(i) * 4 + lane % 4, col = outer + outer_half(i) * 8 + lane / 4;
+      const T* const chunk = tile + place_in_tile<false, T>(row, col / kChunk<T>);
+      four.r[i] = std::bit_cast<std::uint32_t>(chunk[col % kChunk<T>]);
+    }
+  }
+  Factors<T>::round(four);
+  return four;
 }
 
 // This warp's 64 x 32 sums.
@@ -114,20 +151,23 @@ struct WarpSums {
   __device__ static int row() { return static_cast<int>(threadIdx.x) / kWarp / 4 * 64; }
   __device__ static int col() { return static_cast<int>(threadIdx.x) / kWarp % 4 * 32; }
 
-  template <bool a_along, bool b_along>
-  __device__ void add_step(const bf16* a, const bf16* b) {
-#pragma unroll
-    for (int k = 0; k < kGemmDepth; k += 16) {
-      FragmentA left[4];
+  template <bool a_along, bool b_along, class T>
+  __device__ void add_step(const T* a, const T* b) {
+#pragma unroll(4 / sizeof(T))  // floats, which are rounded on the way, take too many registers to overlap two halves
+    for (int k = 0; k < kGemmDepth<T>; k += kGemmDepth<T> / 2) {
       FragmentB right[4];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) left[i] = load_a<a_along>(a, row() + 16 * i, k);
+      for (int j = 0; j < 4; j += 2) {
+        const FragmentA both = load_matrices<b_along, true>(b, col() + 8 * j, k);
+        right[j] = {{both.r[0], both.r[1]}};
+        right[j + 1] = {{both.r[2], both.r[3]}};
+      }
 #pragma unroll
-      for (int j = 0; j < 4; j += 2) load_b<b_along>(b, col() + 8 * j, k, right[j], right[j + 1]);
+      for (int i = 0; i < 4; ++i) {
+        const FragmentA left = load_matrices<a_along, false>(a, row() + 16 * i, k);
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int j = 0; j < 4; ++j) mma_m16n8k16<bf16>(c[i][j], left[i], right[j]);
+        for (int j = 0; j < 4; ++j) Factors<T>::multiply(c[i][j], left, right[j]);
+      }
     }
   }
 
@@ -147,10 +187,11 @@ struct WarpSums {
 
 // finish(row, col, values) for all of the tile's sums, eight neighbours at a time, half a warp to a row. The operands
 // are TileCopies, or what fills its tiles in the same way.
-template <class A, class B, class Finish>
+template <class T, class A, class B, class Finish>
 __device__ void gemm_tile(std::int64_t inner, A a, B b, const Finish& finish) {
-  bf16* const tiles = dynamic_shared<bf16>();
-  const int steps = static_cast<int>((inner + kGemmDepth - 1) / kGemmDepth);
+  constexpr int kOperandTile = kOperandBytes / static_cast<int>(sizeof(T));
+  T* const tiles = dynamic_shared<T>();
+  const int steps = static_cast<int>((inner + kGemmDepth<T> - 1) / kGemmDepth<T>);
   const auto stage = [tiles](int step) { return tiles + step % kGemmStages * 2 * kOperandTile; };
   const auto fetch = [&](int step) {
     if (step < steps) a.copy(stage(step), step), b.copy(stage(step) + kOperandTile, step);
@@ -162,37 +203,44 @@ __device__ void gemm_tile(std::int64_t inner, A a, B b, const Finish& finish) {
     wait_copies<kGemmStages - 2>();
     __syncthreads();  // this step has arrived, and the last one has been read
     fetch(step + kGemmStages - 1);
-    sums.add_step<A::kAlongInner, B::kAlongInner>(stage(step), stage(step) + kOperandTile);
+    sums.template add_step<A::kAlongInner, B::kAlongInner>(stage(step), stage(step) + kOperandTile);
   }
   wait_copies<0>();
   __syncthreads();
   float* const staged = dynamic_shared<float>();
   sums.write(staged);
   __syncthreads();
-  const int thread = static_cast<int>(threadIdx.x), col = thread % 16 * kChunk;
+  const int thread = static_cast<int>(threadIdx.x), col = thread % 16 * kNeighbours;
   for (int row = thread / 16; row < kGemmTile; row += kGemmThreads / 16) {
-    float values[kChunk];
-    for (int i = 0; i < kChunk; ++i) values[i] = staged[row * kSumPitch + col + i];
+    float values[kNeighbours];
+    for (int i = 0; i < kNeighbours; ++i) values[i] = staged[row * kSumPitch + col + i];
     finish(row, col, values);
   }
 }
 
-template <bool transposed, class Epilogue>
+// How many neighbours there are from column `col` on.
+__device__ inline int neighbours_left(std::int64_t cols, std::int64_t col) {
+  return static_cast<int>(cols <= col ? 0 : cols - col < kNeighbours ? cols - col : kNeighbours);
+}
+
+template <class T, bool transposed, class Epilogue>
 __global__ void __launch_bounds__(kGemmThreads, 2)
-    multiply_rows_tensor(GatheredRows<bf16> a, GroupedMatrices<bf16> weight, const RowTile* tiles, Epilogue epilogue) {
+    multiply_rows_tensor(GatheredRows<T> a, GroupedMatrices<T> weight, const RowTile* tiles, Epilogue epilogue) {
   const std::int64_t inner = transposed ? weight.rows.cols : weight.height,
-                     cols = transposed ? weight.height : weight.rows.cols, across = (cols + kGemmTile - 1) / kGemmTile,
-                     first_col = blockIdx.x % across * kGemmTile;
+                     cols = transposed ? weight.height : weight.rows.cols;
+  const auto across = static_cast<unsigned>((cols + kGemmTile - 1) / kGemmTile);
+  const int first_col = static_cast<int>(blockIdx.x % across) * kGemmTile;
   const RowTile tile = tiles[blockIdx.x / across];
   if (tile.group < 0) return;
+  const int rows = static_cast<int>(tile.end - tile.begin);
   const auto a_row = [&](std::int64_t i) { return a.row(tile.begin + i); };
   const auto b_row = [&](std::int64_t i) { return weight.row(tile.group, i); };
-  gemm_tile(inner, tile_copies<true>(a_row, a.rows.data, 0, tile.end - tile.begin, inner),
-            tile_copies<transposed>(b_row, weight.rows.data, first_col, cols, inner),
-            [&](int row, int col, float(&values)[kChunk]) {
-              const std::int64_t r = tile.begin + row, left = r < tile.end ? cols - first_col - col : 0;
-              epilogue(r, first_col + col, static_cast<int>(left < 0 ? 0 : left < kChunk ? left : kChunk), values);
-            });
+  gemm_tile<T>(inner, tile_copies<true>(a_row, a.rows.data, 0, rows, inner),
+               tile_copies<transposed>(b_row, weight.rows.data, first_col, cols, inner),
+               [&](int row, int col, float(&values)[kNeighbours]) {
+                 const int count = row < rows ? neighbours_left(cols, first_col + col) : 0;
+                 epilogue(tile.begin + row, first_col + col, count, values);
+               });
 }
 
 template <class T>
@@ -202,19 +250,19 @@ __global__ void __launch_bounds__(kGemmThreads, 2)
   const std::int64_t height = a.rows.cols, cols = b.rows.cols;
   const UnitTile place = unit_tile<kGemmTile>(units, height, cols);
   const RowTile unit = place.unit;
-  const std::int64_t number = place.number, first_row = place.first_row, first_col = place.first_col;
+  const int number = place.number, first_row = place.first_row, first_col = place.first_col;
   if (unit.group < 0) return;
   const std::int64_t inner = unit.end - unit.begin;
   const auto a_row = [&](std::int64_t k) { return a.row(unit.begin + k); };
   const auto b_row = [&](std::int64_t k) { return b.row(unit.begin + k); };
-  gemm_tile(inner, tile_copies<false>(a_row, a.rows.data, first_row, height, inner),
-            tile_copies<false>(b_row, b.rows.data, first_col, cols, inner),
-            [&](int row, int col, float(&values)[kChunk]) {
-              const std::int64_t left = cols - first_col - col;
-              if (first_row + row < height && left > 0)
-                store_sums(group_sums(out, further, unit, number, height).row(first_row + row) + first_col + col,
-                           static_cast<int>(left < kChunk ? left : kChunk), values);
-            });
+  gemm_tile<T>(inner, tile_copies<false>(a_row, a.rows.data, first_row, height, inner),
+               tile_copies<false>(b_row, b.rows.data, first_col, cols, inner),
+               [&](int row, int col, float(&values)[kNeighbours]) {
+                 const int count = first_row + row < height ? neighbours_left(cols, first_col + col) : 0;
+                 if (count > 0)
+                   store_sums(group_sums(out, further, unit, number, height).row(first_row + row) + first_col + col,
+                              count, values);
+               });
 }
 
 }  // namespace detail
@@ -225,8 +273,8 @@ struct TensorCoreTiles {
   template <class T, bool transposed, class Epilogue>
   static void multiply_rows(Device device, const GatheredRows<T>& a, const GroupedMatrices<T>& weight,
                             const RowTile* tiles, std::int64_t blocks, const Epilogue& epilogue) {
-    launch<detail::multiply_rows_tensor<transposed, Epilogue>>(shape(blocks), stream_of(device), a, weight, tiles,
-                                                               epilogue);
+    launch<detail::multiply_rows_tensor<T, transposed, Epilogue>>(shape(blocks), stream_of(device), a, weight, tiles,
+                                                                  epilogue);
   }
   template <class T>
   static void multiply_groups(Device device, const GatheredRows<T>& a, const GatheredRows<T>& b, const RowTile* units,
@@ -240,8 +288,16 @@ struct TensorCoreTiles {
   }
 };
 
-// The faster engine for that type.
-template <class T>
-using FastTiles = std::conditional_t<std::is_same_v<T, bf16>, TensorCoreTiles, PlainTiles>;
+// Calls work(Type<Tiles>) with the fastest engine that is as exact as the calling thread asks for.
+template <class T, class Work>
+void with_tiles(const Work& work) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    work(Type<TensorCoreTiles>{});
+  } else {
+    if constexpr (std::is_same_v<T, float>)
+      if (float32_products() == Float32Products::tf32) return work(Type<TensorCoreTiles>{});
+    work(Type<PlainTiles>{});
+  }
+}
 
 }  // namespace weir::cuda

@@ -8,14 +8,16 @@ namespace {
 void grouped_matmul(const Tensor& x, const Tensor& weight, const Tensor& offsets, bool transposed, const Tensor& y) {
   visit_floating("grouped_matmul", x.dtype(), [&]<class T>(Type<T>) {
     const Tensor rows = aligned_rows<T>(x), factors = aligned_rows<T>(converted(weight, x.dtype()));
-    const RowTiles tiles(rows_form(offsets), x.size(0), FastTiles<T>::kRows, 0);
     const GatheredRows<T> a{rows_of<T>(rows)};
     const GroupedMatrices<T> b{rows_of<T>(factors), weight.size(1)};
     const Store<T> store{rows_of<T>(y)};
-    if (transposed)
-      multiply_rows<FastTiles<T>, true>(x.device(), a, b, tiles, store);
-    else
-      multiply_rows<FastTiles<T>, false>(x.device(), a, b, tiles, store);
+    with_tiles<T>([&]<class Tiles>(Type<Tiles>) {
+      const RowTiles tiles(rows_form(offsets), x.size(0), Tiles::kRows, 0);
+      if (transposed)
+        multiply_rows<Tiles, true>(x.device(), a, b, tiles, store);
+      else
+        multiply_rows<Tiles, false>(x.device(), a, b, tiles, store);
+    });
   });
 }
 
@@ -24,7 +26,8 @@ void grouped_matmul_weight(const Tensor& x, const Tensor& dy, const Tensor& offs
     const DType sum = dtype_of<accumulate_t<T>>();
     const Tensor input = aligned_rows<T>(x), gradient = aligned_rows<T>(converted(dy, x.dtype()));
     const Tensor sums = dweight.dtype() == sum ? dweight : Tensor::empty(dweight.shape(), sum, dweight.device());
-    multiply_groups<FastTiles<T>, T>({rows_of<T>(input)}, {rows_of<T>(gradient)}, rows_form(offsets), x.size(0), sums);
+    const GatheredRows<T> a{rows_of<T>(input)}, b{rows_of<T>(gradient)};
+    with_tiles<T>([&]<class Tiles>(Type<Tiles>) { multiply_groups<Tiles>(a, b, rows_form(offsets), x.size(0), sums); });
     if (dweight.dtype() != sum) copy_into(sums, dweight);
   });
 }

@@ -4,7 +4,8 @@
 //   multiply_groups   out[g] = a_gᵀ b_g
 //
 // Rows may be gathered on the way: row i of an operand is then row pairs[i] / slots of its memory. Two engines cut the
-// work into tiles; each says how: PlainTiles, here, for every type, and TensorCoreTiles, in grouped_gemm.cuh, for bf16.
+// work into tiles; each says how: PlainTiles, here, for every type, and TensorCoreTiles, in grouped_gemm.cuh, for bf16
+// and, where factors may be rounded to tf32, float32.
 //
 // An epilogue is a functor, epilogue(row, col, count, values): the sums values[0 .. count - 1] of c[row, col ..]. Half
 // a warp shares a row and calls together, with count 0 where there is nothing, so it may shuffle.
@@ -44,7 +45,20 @@ Tensor aligned_rows(const Tensor& t) {
   return t.numel() == 0 || rows_hold_packs(rows_of<T>(rows)) ? rows : clone(rows);
 }
 
-// Writes neighbours of a row of a fresh tensor.
+// Neighbours of a row of a fresh tensor, zeros behind the `count` that are there.
+template <int n, class T>
+__device__ Pack<T, n> load_neighbours(const T* place, int count) {
+  constexpr bool kVectors = n % kPack<T> == 0;
+  constexpr int kPart = kVectors ? kPack<T> : n;
+  Pack<T, n> all;
+  for (int first = 0; first < n; first += kPart) {
+    const auto part = load_pack<T, kPart>(place + first, 1, count - first < kPart ? count - first : kPart, kVectors);
+    for (int i = 0; i < kPart; ++i) all.values[first + i] = part.values[i];
+  }
+  return all;
+}
+
+// The reverse.
 template <class T, class Sum, int n>
 __device__ void store_sums(T* place, int count, const Sum (&values)[n]) {
   constexpr int kPart = kPack<T>;
@@ -149,13 +163,14 @@ __global__ void __launch_bounds__(kPlainThreads)
 // What a block of multiply_groups makes: a tile of a unit's product [height, cols].
 struct UnitTile {
   RowTile unit;
-  std::int64_t number, first_row, first_col;  // of the unit; of the tile
+  int number, first_row, first_col;  // of the unit; of the tile
 };
 template <int tile>
 __device__ UnitTile unit_tile(const RowTile* units, std::int64_t height, std::int64_t cols) {
-  const std::int64_t down = (height + tile - 1) / tile, across = (cols + tile - 1) / tile,
-                     number = blockIdx.x / (down * across);
-  return {units[number], number, blockIdx.x / across % down * tile, blockIdx.x % across * tile};
+  const auto down = static_cast<unsigned>((height + tile - 1) / tile),
+             across = static_cast<unsigned>((cols + tile - 1) / tile), number = blockIdx.x / (down * across);
+  return {units[number], static_cast<int>(number), static_cast<int>(blockIdx.x / across % down) * tile,
+          static_cast<int>(blockIdx.x % across) * tile};
 }
 
 // Where the sums of a unit go: a group's first into the result, others among the further ones, in their order.

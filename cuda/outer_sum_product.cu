@@ -21,10 +21,11 @@
 namespace weir::cuda {
 namespace {
 
-using detail::gemm_tile, detail::kChunk, detail::kGemmDepth, detail::kGemmTile, detail::kSumPitch, detail::tile_copies;
+using detail::gemm_tile, detail::kGemmTile, detail::kSumPitch, detail::neighbours_left, detail::tile_copies;
 
 constexpr int kTileI = 16, kTileJ = kGemmTile / kTileI, kRowsAtOnce = detail::kGemmThreads / kTileJ;
-static_assert(kTileJ == kChunk);
+constexpr int kChunk = detail::kChunk<bf16>, kGemmDepth = detail::kGemmDepth<bf16>;
+static_assert(kTileJ == kChunk && kChunk == detail::kNeighbours);
 
 // --- activations as an operand -------------------------------------------------------------------------------------
 
@@ -65,7 +66,8 @@ class ActivationTiles {
       Pack<bf16> made;
       for (int e = 0; e < kChunk; ++e)
         made.values[e] = bf16(e < there ? Relu{}(lefts_[n] + static_cast<float>(rights_[n].values[e])) : 0.0f);
-      *reinterpret_cast<Pack<bf16>*>(tile + detail::place_in_tile<along_inner>(Chunks::row(n), Chunks::chunk())) = made;
+      *reinterpret_cast<Pack<bf16>*>(tile + detail::place_in_tile<along_inner, bf16>(Chunks::row(n), Chunks::chunk())) =
+          made;
     }
     if constexpr (along_inner)
       for (j_ += kGemmDepth; j_ >= pairs_.padded; j_ -= pairs_.padded) ++i_;
@@ -73,7 +75,7 @@ class ActivationTiles {
   }
 
  private:
-  using Chunks = detail::TileChunks<along_inner>;
+  using Chunks = detail::TileChunks<along_inner, bf16>;
 
   __device__ int count() const { return i_ < pairs_.a.cols ? pairs_.count(j_) : 0; }
 
@@ -94,10 +96,6 @@ class ActivationTiles {
   Pack<bf16> rights_[2];
 };
 
-__device__ int columns_left(std::int64_t cols, std::int64_t col) {
-  return static_cast<int>(cols <= col ? 0 : cols - col < kChunk ? cols - col : kChunk);
-}
-
 // --- kernels -------------------------------------------------------------------------------------------------------
 
 // values: [I padded, D], zeros where j is none.
@@ -105,11 +103,11 @@ __global__ void __launch_bounds__(detail::kGemmThreads, 2)
     multiply_activations(Pairs pairs, Rows<bf16> values, Rows<bf16> y) {
   const std::int64_t across = (y.cols + kGemmTile - 1) / kGemmTile, first_row = blockIdx.x / across * kGemmTile,
                      first_col = blockIdx.x % across * kGemmTile;
-  gemm_tile(
+  gemm_tile<bf16>(
       values.rows, ActivationTiles<true>(pairs, first_row, y.rows, 0),
       tile_copies<false>([&](std::int64_t k) { return values.row(k); }, values.data, first_col, y.cols, values.rows),
       [&](int row, int col, float(&sums)[kChunk]) {
-        const int count = first_row + row < y.rows ? columns_left(y.cols, first_col + col) : 0;
+        const int count = first_row + row < y.rows ? neighbours_left(y.cols, first_col + col) : 0;
         if (count > 0) store_sums(y.row(first_row + row) + first_col + col, count, sums);
       });
 }
@@ -121,11 +119,11 @@ __global__ void __launch_bounds__(detail::kGemmThreads, 2)
                      across = (dy.cols + kGemmTile - 1) / kGemmTile, unit = blockIdx.x / (down * across),
                      first_pair = blockIdx.x / across % down * kGemmTile, first_col = blockIdx.x % across * kGemmTile,
                      begin = unit * unit_rows, end = begin + unit_rows < dy.rows ? begin + unit_rows : dy.rows;
-  gemm_tile(
+  gemm_tile<bf16>(
       end - begin, ActivationTiles<false>(pairs, begin, end, first_pair),
       tile_copies<false>([&](std::int64_t r) { return dy.row(begin + r); }, dy.data, first_col, dy.cols, end - begin),
       [&](int row, int col, float(&sums)[kChunk]) {
-        const int count = first_pair + row < height ? columns_left(dy.cols, first_col + col) : 0;
+        const int count = first_pair + row < height ? neighbours_left(dy.cols, first_col + col) : 0;
         if (count > 0) store_sums(parts.row(unit * height + first_pair + row) + first_col + col, count, sums);
       });
 }
@@ -172,10 +170,10 @@ __global__ void __launch_bounds__(detail::kGemmThreads, 2)
         const std::int64_t i = first_i + c / kTileJ;
         return i < pairs.a.cols ? values.row(i * pairs.padded + first_j + c % kTileJ) : nullptr;
       };
-      gemm_tile(dy.cols,
-                tile_copies<true>([&](std::int64_t r) { return dy.row(first_row + r); }, dy.data, 0, rows, dy.cols),
-                tile_copies<true>(value, values.data, 0, kGemmTile, dy.cols),
-                PassThrough{pairs, first_row, first_i, first_j, da, share * dy.rows, tile == 0});
+      gemm_tile<bf16>(
+          dy.cols, tile_copies<true>([&](std::int64_t r) { return dy.row(first_row + r); }, dy.data, 0, rows, dy.cols),
+          tile_copies<true>(value, values.data, 0, kGemmTile, dy.cols),
+          PassThrough{pairs, first_row, first_i, first_j, da, share * dy.rows, tile == 0});
       __syncthreads();
       const float* const staged = dynamic_shared<float>();
       for (int q = 0; q < kGemmTile / kRowsAtOnce; ++q)

@@ -72,7 +72,7 @@ struct ModelConfig {
     v.field(
         "precision", precision, {"float32", "tf32", "bf16"},
         "type of activations; weights and reductions stay in float32. tf32: float32, but a GPU may round the factors "
-        "of dense products to 11 bits, for speed; the CPU does not");
+        "of dense products and of experts' to 11 bits, for speed; the CPU does not");
   }
   bool operator==(const ModelConfig&) const = default;
 };
