@@ -71,8 +71,8 @@ struct ModelConfig {
             "compute each layer again in the backward pass instead of keeping its activations: less memory, more time");
     v.field(
         "precision", precision, {"float32", "tf32", "bf16"},
-        "type of activations; weights and reductions stay in float32. tf32: float32, but a GPU may round the factors "
-        "of dense products and of experts' to 11 bits, for speed; the CPU does not");
+        "type of activations; weights and reductions stay in float32. tf32: float32, but for speed a GPU may round the "
+        "factors of dense products and of experts' to 11 bits, and a CPU's matrix unit those of all products to 16");
   }
   bool operator==(const ModelConfig&) const = default;
 };
