@@ -3,8 +3,8 @@
 
 namespace weir {
 
-// ieee: factors keep their 24 bits. tf32: a device may round them to 11 or more, which tensor cores, or the matrix unit of
-// a CPU, multiply several times faster; sums stay in float32. A device without such products computes in ieee.
+// ieee: factors keep their 24 bits. tf32: a device may round them to 11 or more, which tensor cores, or the matrix unit
+// of a CPU, multiply several times faster; sums stay in float32. A device without such products computes in ieee.
 enum class Float32Products { ieee, tf32 };
 
 // What is asked for on the calling thread: ieee where nobody said otherwise. Gradients are computed as their op was.

@@ -68,6 +68,36 @@ Tile tile_for(std::int64_t m, std::int64_t n, std::int64_t batch) {
   return tile;
 }
 
+// Whether the bits of an element are the same in every cut.
+template <class In>
+bool cut_is_free() {
+  if constexpr (std::is_same_v<In, float>)
+    return float32_products() == Float32Products::tf32 && matrix_unit_backend.tf32 != nullptr;
+  else
+    return std::is_same_v<In, weir::bf16> && matrix_unit_backend.bf16 != nullptr;
+}
+
+// Tiles of about 512 x 512, halved until all threads have as many.
+Tile tile_for_threads(std::int64_t m, std::int64_t n, std::int64_t batch) {
+  const auto share = [](std::int64_t extent, std::int64_t parts) {
+    return ((extent + parts - 1) / parts + 31) / 32 * 32;
+  };
+  const auto nearest = [&](std::int64_t extent) {
+    return share(extent, std::max<std::int64_t>(1, (extent + 256) / 512));
+  };
+  const std::int64_t threads = thread_count();
+  Tile tile{nearest(m), nearest(n)};
+  const auto uneven = [&] {
+    const std::int64_t count = batch * ((m + tile.rows - 1) / tile.rows) * ((n + tile.cols - 1) / tile.cols);
+    return count % threads != 0 && count < 4 * threads;
+  };
+  while (uneven() && tile.rows * tile.cols > 64 * 64) {
+    std::int64_t& extent = tile.rows >= tile.cols ? tile.rows : tile.cols;
+    extent = share(extent, 2);
+  }
+  return tile;
+}
+
 GemmBackend::F32* float32_function() {
   if (float32_products() == Float32Products::tf32 && matrix_unit_backend.tf32 != nullptr)
     return matrix_unit_backend.tf32;
@@ -101,7 +131,7 @@ template <class In, class Out>
 void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
                    std::int64_t c_stride, GemmMode mode, GemmBatch batch) {
   if (m == 0 || n == 0 || batch.count == 0) return;
-  const Tile tile = tile_for(m, n, batch.count);
+  const Tile tile = cut_is_free<In>() ? tile_for_threads(m, n, batch.count) : tile_for(m, n, batch.count);
   const std::int64_t down = (m + tile.rows - 1) / tile.rows, across = (n + tile.cols - 1) / tile.cols;
   parallel_for(batch.count * down * across, 1, [&](std::int64_t item, std::int64_t) {
     const std::int64_t index = item / (down * across), row = item / across % down * tile.rows,

@@ -33,7 +33,7 @@ constexpr std::int64_t kLines = 16;                  // rows of the left factor,
 constexpr std::int64_t kDepth = 32;                  // terms of the sums in a tile
 constexpr std::int64_t kBlock = 2 * kLines;          // four tiles of sums are made at a time
 constexpr std::int64_t kElements = kLines * kDepth;  // of a tile, 1 KiB
-constexpr std::int64_t kPackedDepth = 1536;          // terms packed at a time, over all pieces
+constexpr std::int64_t kPackedDepth = 1024;          // terms packed at a time, over all pieces
 constexpr std::int64_t kPackedCols = 64;             // columns of the right factor packed at a time
 
 std::int64_t blocks(std::int64_t extent, std::int64_t block) { return (extent + block - 1) / block; }
