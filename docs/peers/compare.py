@@ -95,6 +95,8 @@ def step_commands(a, sizes, kind, precision):
         peer += ["--" + name.replace("_", "-"), value]
     if precision == "bf16":
         peer += ["--autocast", "bfloat16"]
+    if precision == "tf32":
+        peer += ["--tf32"]
     return ours, peer
 
 
@@ -130,7 +132,8 @@ def main():
     p.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     p.add_argument("--only", nargs="+", choices=["step", "pkm", "feedforward"], default=["step", "pkm", "feedforward"])
     p.add_argument("--dtype", choices=["float32", "bf16"], default="float32", help="of the feedforward")
-    p.add_argument("--precisions", nargs="+", choices=["float32", "bf16"], default=["float32", "bf16"])
+    p.add_argument("--precisions", nargs="+", choices=["float32", "tf32", "bf16"],
+                   default=["float32", "tf32", "bf16"])
     p.add_argument("--tokens", type=int, nargs="+", default=[2048, 8192])
     p.add_argument("--d-model", type=int, nargs="+", default=[412, 512, 1024])
     p.add_argument("--experts", type=int, nargs="+", default=[16, 32, 128])
