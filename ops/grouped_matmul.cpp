@@ -82,7 +82,7 @@ std::vector<std::int64_t> checked_offsets(const Tensor& offsets, std::int64_t ro
 // Rows begin .. begin + rows - 1 followed by zero rows up to the granule; in place where none are needed.
 template <class T>
 Tensor padded_rows(const Rows<T>& from, std::int64_t begin, std::int64_t rows) {
-  const Tensor padded = Tensor::zeros({cpu::rounded_up(rows, cpu::kRowGranule<T>), from.cols}, dtype_of<T>());
+  const Tensor padded = Tensor::zeros({cpu::rounded_up(rows, cpu::row_granule<T>()), from.cols}, dtype_of<T>());
   const auto to = rows_of<T>(padded);
   for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from.row(begin + r), from.cols, to.row(r));
   return padded;
@@ -91,7 +91,7 @@ Tensor padded_rows(const Rows<T>& from, std::int64_t begin, std::int64_t rows) {
 template <class T>
 void tile_product(const cpu::RowTile& tile, const Rows<T>& x, cpu::Matrix<T> weight, const Rows<T>& y) {
   const std::int64_t rows = tile.rows(), inner = x.cols, cols = y.cols;
-  if (rows % cpu::kRowGranule<T> == 0) {
+  if (rows % cpu::row_granule<T>() == 0) {
     cpu::gemm(rows, cols, inner, cpu::Matrix<T>{x.row(tile.begin), x.stride}, weight, y.row(tile.begin), y.stride);
     return;
   }
@@ -124,7 +124,7 @@ void weight_block(std::int64_t begin, std::int64_t end, const Rows<T>& x, const 
     cpu::Matrix<T> a{x.row(row) + first, x.stride, true}, b{dy.row(row), dy.stride};
     Tensor a_rows, b_rows;
     std::int64_t inner = rows;
-    if (rows % cpu::kRowGranule<T> != 0) {
+    if (rows % cpu::row_granule<T>() != 0) {
       a_rows = padded_rows(Rows<T>{x.data + first, x.rows, out.rows, x.stride}, row, rows);
       b_rows = padded_rows(dy, row, rows);
       a = {a_rows.data<T>(), rows_of<T>(a_rows).stride, true};

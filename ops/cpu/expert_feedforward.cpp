@@ -184,7 +184,7 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
 void forward_cpu(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
                  const ExpertOptions& options, const Tensor& y, ExpertFeedforwardState& state) {
   visit_floating("expert_feedforward", x.dtype(), [&]<class T>(Type<T>) {
-    sort_pairs(index, w1.size(0), cpu::kRowGranule<T>, state);
+    sort_pairs(index, w1.size(0), cpu::row_granule<T>(), state);
     state.w1 = rows_form(converted(w1, x.dtype())).detach();
     state.w2 = rows_form(converted(w2, x.dtype())).detach();
     state.kept_scale = 1 / (1 - options.dropout);

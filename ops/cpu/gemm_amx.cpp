@@ -5,6 +5,8 @@
 // its first 16 or 17 bits, and a product that of three: the product of the lower pieces, 2^-16 of the result, is left
 // out. The two smaller ones are summed first, before the sums are as large as the result and round them away.
 //
+// The unit takes subnormal numbers for zeros. Infinite factors give NaN in tf32, since infinity has no second piece.
+//
 // Both factors are packed beforehand: cut into pieces, and laid out tile by tile in the order in which they are read.
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"  // g++ 12 sees one in its own intrinsics

@@ -8,13 +8,16 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "ops/cpu/gemm.h"
 
 namespace weir::cpu {
 
-// Row counts of bf16 products are rounded up to multiples of this with zero rows, because oneDNN prepares a kernel for
-// every shape it meets.
+// Row counts of bf16 products are rounded up to multiples of this with zero rows where oneDNN multiplies, because it
+// prepares a kernel for every shape it meets.
 template <class T>
-inline constexpr std::int64_t kRowGranule = std::is_same_v<T, bf16> ? 32 : 1;
+std::int64_t row_granule() {
+  return std::is_same_v<T, bf16> && matrix_unit_backend.bf16 == nullptr ? 32 : 1;
+}
 
 inline std::int64_t rounded_up(std::int64_t rows, std::int64_t granule) {
   return (rows + granule - 1) / granule * granule;
