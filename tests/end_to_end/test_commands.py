@@ -226,16 +226,45 @@ def check_gemm(weir):
             check_share(case, "gflops", "roof_gflops")
 
 
+MEMORY = ["gigabytes_per_second", "roof_gigabytes_per_second", "roof_share"]
+
+
+def check_memory(weir):
+    # Tensors of [rows, d_model], [rows, vocabulary], [parameters] float32 and [copy MiB], read or written by each case.
+    rows, d_model, vocabulary, parameters, copy = 48, 24, 40, 1000, 2
+    sizes = ["--rows", rows, "--d-model", d_model, "--vocabulary", vocabulary, "--parameters", parameters,
+             "--copy", copy]
+    for dtype, width in (("float32", 4), ("bf16", 2)):
+        for dropout in (0, 0.5):
+            norm, logits = width * rows * d_model, width * rows * vocabulary
+            expected = {"copy": 2 * copy * 2**20, "layer_norm": 2 * norm, "layer_norm backward": 3 * norm,
+                        "residual_layer_norm": 4 * norm,
+                        "residual_layer_norm backward": (5 if dropout else 4) * norm,
+                        "adamw_update": 7 * 4 * parameters, "cross_entropy": logits,
+                        "cross_entropy backward": 2 * logits}
+            cases = check_cases(weir, "memory", dict.fromkeys(expected, MEMORY), *sizes, "--dtype", dtype,
+                                "--dropout", dropout)
+            for case in cases:
+                count = case["gigabytes_per_second"] * 1e9 * case["seconds"]
+                check(math.isclose(count, expected[case["case"]], rel_tol=1e-6), f"{count} bytes counted in {case}")
+                check((case["rows"], case["dtype"], case["dropout"]) == (rows, dtype, dropout), f"the flags of {case}")
+                check_share(case, "gigabytes_per_second", "roof_gigabytes_per_second")
+            check(math.isclose(cases[0]["roof_share"], 1), f"a copy is not its own roof: {cases[0]}")
+    table = weir.succeed("bench", "memory", *sizes)
+    found = re.findall(r"^(\w+(?: backward)?) +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%$", table, re.M)
+    check(found == list(expected) and "as the copy reaches" in table, f"bench memory prints {table}")
+
+
 def check_bench(weir):
     check_gemm(weir)
+    check_memory(weir)
     feedforward = ["--tokens", 64, "--d-model", 32, "--experts", 4, "--expert-size", 16, "--k", 2]
     attention = ["--batch", 2, "--segment", 16, "--memory", 8, "--heads", 2, "--head-size", 8]
     for case in (check_cases(weir, "feedforward", dict.fromkeys(("dense", "sigma-moe"), ARITHMETIC), *feedforward) +
                  check_cases(weir, "attention", dict.fromkeys(("forward", "forward and backward"), ARITHMETIC),
                              *attention)):
         check_share(case, "gflops", "roof_gflops")
-    memory = ["gigabytes_per_second", "roof_gigabytes_per_second", "roof_share"]
-    fields = dict.fromkeys(("read", "gather-sum", "search"), memory)
+    fields = dict.fromkeys(("read", "gather-sum", "search"), MEMORY)
     fields |= dict.fromkeys(("forward", "forward and backward"), ["tokens_per_second"])
     for case in check_cases(weir, "pkm", fields, "--tokens", 16, "--d-model", 32, "--sub-keys", 64, "--k", 4)[:3]:
         check_share(case, "gigabytes_per_second", "roof_gigabytes_per_second")

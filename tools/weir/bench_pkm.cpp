@@ -20,8 +20,6 @@ struct Arguments {
   double token_count() const { return static_cast<double>(tokens); }
 };
 
-double bytes_of(const Tensor& t) { return static_cast<double>(t.numel()) * static_cast<double>(dtype_size(t.dtype())); }
-
 // Reads the whole table from one end to the other, pads included.
 BenchCase time_table_read(const Arguments& a, const Tensor& table) {
   const auto rows = rows_of<float>(table);
