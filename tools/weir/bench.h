@@ -67,7 +67,8 @@ Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t 
 double bytes_of(const Tensor& t);
 
 CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help);
-CLI::Option* add_dtype(CLI::App& command, std::string& name);
+CLI::Option* add_dtype(CLI::App& command, std::string& name,
+                       const std::vector<std::string>& names = {"float32", "bf16"});
 
 void add_bench_attention(CLI::App& bench);
 void add_bench_feedforward(CLI::App& bench);

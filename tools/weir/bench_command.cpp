@@ -1,5 +1,6 @@
 // weir bench: what all benchmarks share.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -137,10 +138,10 @@ CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& 
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
 }
 
-CLI::Option* add_dtype(CLI::App& command, std::string& name) {
-  return command.add_option("--dtype", name, "float32 or bf16")
+CLI::Option* add_dtype(CLI::App& command, std::string& name, const std::vector<std::string>& names) {
+  return command.add_option("--dtype", name, fmt::format("one of {}", fmt::join(names, ", ")))
       ->capture_default_str()
-      ->check(CLI::IsMember({"float32", "bf16"}));
+      ->check(CLI::IsMember(names));
 }
 
 void add_bench_command(CLI::App& app) {
