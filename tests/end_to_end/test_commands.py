@@ -263,7 +263,7 @@ def check_bench(weir, *device):
     check_memory(weir, *device)
     feedforward = ["--tokens", 64, "--d-model", 32, "--experts", 4, "--expert-size", 16, "--k", 2, *device]
     attention = ["--batch", 2, "--segment", 16, "--memory", 8, "--heads", 2, "--head-size", 8, *device]
-    pkm = ["--tokens", 16, "--d-model", 32, "--sub-keys", 64, "--k", 4]
+    pkm = ["--tokens", 16, "--d-model", 32, "--sub-keys", 64, "--k", 4, *device]
     for case in (check_cases(weir, "feedforward", dict.fromkeys(("dense", "sigma-moe"), ARITHMETIC), *feedforward) +
                  check_cases(weir, "attention", dict.fromkeys(("forward", "forward and backward"), ARITHMETIC),
                              *attention)):

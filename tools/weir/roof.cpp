@@ -1,6 +1,7 @@
 #include "tools/weir/roof.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "ops/cpu/library_gemm.h"
 #include "ops/matmul.h"
 #include "ops/standard_normal.h"
+#include "ops/sum.h"
 #include "tools/weir/matrix_product.h"
 
 namespace weir {
@@ -61,15 +63,7 @@ double flops_on_device(DType dtype, Device device) {
   return best;
 }
 
-}  // namespace
-
-Roof matrix_roof(DType dtype, Device device, Float32Products products) {
-  const Float32ProductsScope scope(products);
-  return {.flops = device.kind == DeviceKind::cpu ? flops_on_cpu(dtype) : flops_on_device(dtype, device)};
-}
-
-Timing time_read(const BenchOptions& options, const Tensor& values) {
-  const auto rows = rows_of<float>(values);
+Timing time_read_on_cpu(const BenchOptions& options, const Rows<float>& rows) {
   constexpr std::int64_t kPart = 1 << 18;  // elements
   const std::int64_t elements = rows.rows * rows.stride, parts = (elements + kPart - 1) / kPart;
   std::vector<float> sums(static_cast<std::size_t>(parts));
@@ -78,6 +72,25 @@ Timing time_read(const BenchOptions& options, const Tensor& values) {
       sums[static_cast<std::size_t>(part)] = sum_of(rows.data + part * kPart, std::min(kPart, elements - part * kPart));
     });
   });
+}
+
+}  // namespace
+
+Roof matrix_roof(DType dtype, Device device, Float32Products products) {
+  const Float32ProductsScope scope(products);
+  return {.flops = device.kind == DeviceKind::cpu ? flops_on_cpu(dtype) : flops_on_device(dtype, device)};
+}
+
+BenchCase time_read(const BenchOptions& options, const Tensor& values) {
+  if (values.device().kind == DeviceKind::cpu) {
+    const auto rows = rows_of<float>(values);
+    return {.name = "read",
+            .timing = time_read_on_cpu(options, rows),
+            .bytes = 4 * static_cast<double>(rows.rows * rows.stride)};
+  }
+  const NoGradient guard;
+  const auto read = [&] { sum(values, std::array{-1}); };
+  return {.name = "read", .timing = time_runs(options, read, values.device()), .bytes = bytes_of(values)};
 }
 
 }  // namespace weir

@@ -16,7 +16,7 @@ namespace weir {
 // On other devices: the best of our matmul's products of square matrices, each twice as wide as the one before.
 Roof matrix_roof(DType dtype, Device device = {}, Float32Products products = Float32Products::ieee);
 
-// Reading a float32 tensor from one end to the other.
-Timing time_read(const BenchOptions& options, const Tensor& values);
+// Reads a float32 tensor from one end to the other: on the CPU pads included, on other devices by `sum` along its rows.
+BenchCase time_read(const BenchOptions& options, const Tensor& values);
 
 }  // namespace weir
