@@ -148,7 +148,7 @@ fi
 
 unset WEIR_DEVICE
 echo '=== times'
-for what in attention feedforward step; do
+for what in attention feedforward memory pkm step; do
   if timeout 100 "$weir" bench "$what" --device cuda; then
     pass
   else

@@ -14,6 +14,7 @@ import time
 from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
 
 COMMANDS = ["prepare", "tokenize", "train", "sweep", "eval", "generate", "report", "presets", "inspect", "bench"]
+UNAVAILABLE = 69  # the exit code where a device is not there
 
 
 def check_help(weir):
@@ -207,6 +208,9 @@ def check_share(case, rate, roof):
 
 
 ARITHMETIC = ["gflops", "roof_gflops", "roof_share"]
+STEP = {"step": [*ARITHMETIC, "tokens_per_second", "peak_bytes"]}
+STEP_SETTINGS = ["train.batch_size=4", *(f"{key}={value}" for key, value in TINY.items()
+                                         if key.split(".")[0] in ("model", "feedforward"))]
 
 
 def check_gemm(weir):
@@ -215,7 +219,7 @@ def check_gemm(weir):
     rows = re.findall(r"^(\w+(?: directly)?) +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%$", table, re.M)
     check(rows[:1] == ["gemm"] and len(rows) <= 2, f"bench gemm prints {table}")
     check(("times as fast as" in table) == (len(rows) == 2), f"bench gemm prints no ratio, or one of nothing: {table}")
-    for flags in ([], ["--trans-a"], ["--trans-b"], ["--dtype", "bf16"]):
+    for flags in ([], ["--trans-a"], ["--trans-b"], ["--dtype", "tf32"], ["--dtype", "bf16"]):
         if "bf16" in flags and "directly" not in weir.succeed("bench", "gemm", *sizes, *flags):
             rows = rows[:1]  # a processor without such products
         for case in check_cases(weir, "gemm", dict.fromkeys(rows, ARITHMETIC), *sizes, *flags):
@@ -226,30 +230,64 @@ def check_gemm(weir):
             check_share(case, "gflops", "roof_gflops")
 
 
-def check_bench(weir):
-    check_gemm(weir)
-    feedforward = ["--tokens", 64, "--d-model", 32, "--experts", 4, "--expert-size", 16, "--k", 2]
-    attention = ["--batch", 2, "--segment", 16, "--memory", 8, "--heads", 2, "--head-size", 8]
+MEMORY = ["gigabytes_per_second", "roof_gigabytes_per_second", "roof_share"]
+
+
+def check_memory(weir, *device):
+    # Tensors of [rows, d_model], [rows, vocabulary], [parameters] float32 and [copy MiB], read or written by each case.
+    rows, d_model, vocabulary, parameters, copy = 48, 24, 40, 1000, 2
+    sizes = ["--rows", rows, "--d-model", d_model, "--vocabulary", vocabulary, "--parameters", parameters,
+             "--copy", copy, *device]
+    for dtype, width in (("float32", 4), ("bf16", 2)):
+        for dropout in (0, 0.5):
+            norm, logits = width * rows * d_model, width * rows * vocabulary
+            expected = {"copy": 2 * copy * 2**20, "layer_norm": 2 * norm, "layer_norm backward": 3 * norm,
+                        "residual_layer_norm": 4 * norm,
+                        "residual_layer_norm backward": (5 if dropout else 4) * norm,
+                        "adamw_update": 7 * 4 * parameters, "cross_entropy": logits,
+                        "cross_entropy backward": 2 * logits}
+            cases = check_cases(weir, "memory", dict.fromkeys(expected, MEMORY), *sizes, "--dtype", dtype,
+                                "--dropout", dropout)
+            for case in cases:
+                count = case["gigabytes_per_second"] * 1e9 * case["seconds"]
+                check(math.isclose(count, expected[case["case"]], rel_tol=1e-6), f"{count} bytes counted in {case}")
+                check((case["rows"], case["dtype"], case["dropout"]) == (rows, dtype, dropout), f"the flags of {case}")
+                check_share(case, "gigabytes_per_second", "roof_gigabytes_per_second")
+            check(math.isclose(cases[0]["roof_share"], 1), f"a copy is not its own roof: {cases[0]}")
+    table = weir.succeed("bench", "memory", *sizes)
+    found = re.findall(r"^(\w+(?: backward)?) +[\d.]+ +[\d.]+% +[\d.]+ +[\d.]+%$", table, re.M)
+    check(found == list(expected) and "as the copy reaches" in table, f"bench memory prints {table}")
+
+
+def check_bench(weir, *device):
+    check_memory(weir, *device)
+    feedforward = ["--tokens", 64, "--d-model", 32, "--experts", 4, "--expert-size", 16, "--k", 2, *device]
+    attention = ["--batch", 2, "--segment", 16, "--memory", 8, "--heads", 2, "--head-size", 8, *device]
+    pkm = ["--tokens", 16, "--d-model", 32, "--sub-keys", 64, "--k", 4, *device]
     for case in (check_cases(weir, "feedforward", dict.fromkeys(("dense", "sigma-moe"), ARITHMETIC), *feedforward) +
                  check_cases(weir, "attention", dict.fromkeys(("forward", "forward and backward"), ARITHMETIC),
                              *attention)):
         check_share(case, "gflops", "roof_gflops")
-    memory = ["gigabytes_per_second", "roof_gigabytes_per_second", "roof_share"]
-    fields = dict.fromkeys(("read", "gather-sum", "search"), memory)
+    fields = dict.fromkeys(("read", "gather-sum", "search"), MEMORY)
     fields |= dict.fromkeys(("forward", "forward and backward"), ["tokens_per_second"])
-    for case in check_cases(weir, "pkm", fields, "--tokens", 16, "--d-model", 32, "--sub-keys", 64, "--k", 4)[:3]:
+    for case in check_cases(weir, "pkm", fields, *pkm)[:3]:
         check_share(case, "gigabytes_per_second", "roof_gigabytes_per_second")
-    print("ok: the benchmarks' cases, their rates and their shares of the roof", flush=True)
+    for precision in ("float32", "bf16", "tf32"):
+        case, = check_cases(weir, "step", STEP, *STEP_SETTINGS, f"model.precision={precision}", *device)
+        check("breakdown" not in case, "bench step breaks down without being asked")
+        check_share(case, "gflops", "roof_gflops")
+    print(" ".join(["ok: the benchmarks' cases, their rates and their shares of the roof", *device]), flush=True)
+
+
+def check_bench_on_gpu(weir):
+    if weir.run("bench", "attention", "--batch", 1, "--segment", 8, "--device", "cuda").returncode == UNAVAILABLE:
+        print("skipped: the benchmarks on a GPU: there is none, nor an emulated one", flush=True)
+        return
+    check_bench(weir, "--device", "cuda")
 
 
 def check_breakdown(weir):
-    settings = [f"{key}={value}" for key, value in TINY.items() if key.split(".")[0] in ("model", "feedforward")]
-    settings.append("train.batch_size=4")
-    fields = {"step": [*ARITHMETIC, "tokens_per_second", "peak_bytes"]}
-    case, = check_cases(weir, "step", fields, *settings)
-    check("breakdown" not in case, "bench step breaks down without being asked")
-    check_share(case, "gflops", "roof_gflops")
-    case, = check_cases(weir, "step", fields, *settings, "--breakdown")
+    case, = check_cases(weir, "step", STEP, *STEP_SETTINGS, "--breakdown")
     b = case["breakdown"]
     ops = {row["op"]: row for row in b["ops"]}
     check(len(ops) == len(b["ops"]), "an op has two rows")
@@ -268,10 +306,9 @@ def check_breakdown(weir):
     check(0.5 * counted < executed < 3 * counted, f"{executed} FLOPs in products, the model counts {counted}")
     at_roof = executed / (case["roof_gflops"] * 1e9) / b["seconds"]
     check(math.isclose(b["share_at_roof"], at_roof, rel_tol=1e-6), f"share_at_roof is not {at_roof}: {b}")
-    text = weir.succeed("bench", "step", *settings, "--runs", 2, "--breakdown")
+    text = weir.succeed("bench", "step", *STEP_SETTINGS, "--runs", 2, "--breakdown")
     for part in ("linear backward", "outside of any op", "inside matrix products", "matrix work at the machine's rate"):
         check(part in text, f"bench step --breakdown does not print {part}:\n{text}")
-    weir.succeed("bench", "step", *settings, "model.precision=tf32", "--runs", 1, "--json")
     print(f"ok: a step in {len(ops)} rows that are a whole", flush=True)
 
 
@@ -288,7 +325,9 @@ def main():
         check_generation(weir, run)
         check_plain_output(weir)
         check_terminal(weir)
+        check_gemm(weir)
         check_bench(weir)
+        check_bench_on_gpu(weir)
         check_breakdown(weir)
 
 

@@ -39,9 +39,10 @@ Timing time_runs(const BenchOptions& options, const std::function<void()>& step,
 // The best this machine does in one second; 0: not measured.
 struct Roof {
   double flops = 0, bytes = 0;
+  const char* bytes_by = "reading in order";
 };
 
-// A line of a benchmark's table. What one run computes, reads and takes in; 0: not counted.
+// A line of a benchmark's table. What one run computes, reads or writes, and takes in; 0: not counted.
 struct BenchCase {
   std::string name;
   Timing timing;
@@ -50,7 +51,7 @@ struct BenchCase {
   double gflops() const { return flops / timing.seconds / 1e9; }
   double gigabytes_per_second() const { return bytes / timing.seconds / 1e9; }
   double tokens_per_second() const { return tokens / timing.seconds; }
-  // Of the roof of its arithmetic, or else of what it reads; 0 where one of the two is not known.
+  // Of the roof of its arithmetic, or else of its bytes; 0 where one of the two is not known.
   double roof_share(const Roof& roof) const;
 };
 
@@ -62,13 +63,17 @@ nlohmann::json json_of(const BenchOptions& options, const BenchCase& c, const Ro
 
 // Normal random values; another stream, other values.
 Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream, Device device = {});
+// Of its elements, without pads.
+double bytes_of(const Tensor& t);
 
 CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help);
-CLI::Option* add_dtype(CLI::App& command, std::string& name);
+CLI::Option* add_dtype(CLI::App& command, std::string& name,
+                       const std::vector<std::string>& names = {"float32", "bf16"});
 
 void add_bench_attention(CLI::App& bench);
 void add_bench_feedforward(CLI::App& bench);
 void add_bench_gemm(CLI::App& bench);
+void add_bench_memory(CLI::App& bench);
 void add_bench_pkm(CLI::App& bench);
 void add_bench_step(CLI::App& bench);
 

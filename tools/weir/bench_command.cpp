@@ -1,5 +1,6 @@
 // weir bench: what all benchmarks share.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -96,17 +97,19 @@ void print_table(std::span<const BenchCase> cases, const Roof& roof) {
   std::erase_if(columns, [&](const Column& column) {
     return std::all_of(cases.begin(), cases.end(), [&](const BenchCase& c) { return column.text(c).empty(); });
   });
-  std::string header = fmt::format("{:<21}", "case");
+  std::size_t names = 21;
+  for (const BenchCase& c : cases) names = std::max(names, c.name.size());
+  std::string header = fmt::format("{:<{}}", "case", names);
   for (const Column& column : columns) header += fmt::format(" {:>{}}", column.title, column.width);
   fmt::print("{}\n", header);
   for (const BenchCase& c : cases) {
-    std::string line = fmt::format("{:<21}", c.name);
+    std::string line = fmt::format("{:<{}}", c.name, names);
     for (const Column& column : columns) line += fmt::format(" {:>{}}", column.text(c), column.width);
     fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
   }
   fmt::print("\n");
   if (roof.flops > 0) fmt::print("roof: {:.1f} GFLOP/s, the best of some large matrix products\n", roof.flops / 1e9);
-  if (roof.bytes > 0) fmt::print("roof: {:.2f} GB/s, as reading in order reaches on this machine\n", roof.bytes / 1e9);
+  if (roof.bytes > 0) fmt::print("roof: {:.2f} GB/s, as {} reaches on this machine\n", roof.bytes / 1e9, roof.bytes_by);
 }
 
 }  // namespace
@@ -127,16 +130,18 @@ Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t 
   return to_device(t, device);
 }
 
+double bytes_of(const Tensor& t) { return static_cast<double>(t.numel()) * static_cast<double>(dtype_size(t.dtype())); }
+
 CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help) {
   return command.add_option(name, size, help)
       ->capture_default_str()
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
 }
 
-CLI::Option* add_dtype(CLI::App& command, std::string& name) {
-  return command.add_option("--dtype", name, "float32 or bf16")
+CLI::Option* add_dtype(CLI::App& command, std::string& name, const std::vector<std::string>& names) {
+  return command.add_option("--dtype", name, fmt::format("one of {}", fmt::join(names, ", ")))
       ->capture_default_str()
-      ->check(CLI::IsMember({"float32", "bf16"}));
+      ->check(CLI::IsMember(names));
 }
 
 void add_bench_command(CLI::App& app) {
@@ -145,6 +150,7 @@ void add_bench_command(CLI::App& app) {
   add_bench_attention(*bench);
   add_bench_feedforward(*bench);
   add_bench_gemm(*bench);
+  add_bench_memory(*bench);
   add_bench_pkm(*bench);
   add_bench_step(*bench);
 }

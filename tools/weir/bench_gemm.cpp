@@ -1,6 +1,7 @@
 // weir bench gemm: our matrix product, and the same one by a library that shares it out itself.
 #include <fmt/format.h>
 
+#include "core/float32_products.h"
 #include "ops/cpu/library_gemm.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/matrix_product.h"
@@ -9,10 +10,15 @@
 namespace weir {
 namespace {
 
+constexpr const char* kTf32 = "tf32";  // float32 in memory
+
 struct Arguments {
   ProductSize size{.m = 1024, .n = 1024, .k = 1024};
   std::string dtype = "float32";
   BenchOptions options;
+
+  DType storage() const { return dtype == kTf32 ? DType::float32 : dtype_from_name(dtype); }
+  Float32Products products() const { return dtype == kTf32 ? Float32Products::tf32 : Float32Products::ieee; }
 };
 
 struct Measured {
@@ -21,9 +27,11 @@ struct Measured {
 };
 
 // Run by run in turns, so that what else the machine does meets both. An unmeasured call goes before each measured one:
-// the library makes its threads anew, for they would keep our processors busy if they were left waiting.
+// the library makes its threads anew, for they would keep our processors busy if they were left waiting. Beside tf32
+// the library multiplies float32.
 Measured measure(const Arguments& a) {
-  const MatrixProduct product(a.size, dtype_from_name(a.dtype));
+  const Float32ProductsScope scope(a.products());
+  const MatrixProduct product(a.size, a.storage());
   std::vector<double> ours, by_library, ratios;
   for (std::int64_t i = 0; i < a.options.warm_up; ++i) product.ours();
   for (std::int64_t i = 0; i < a.options.runs; ++i) {
@@ -52,7 +60,7 @@ void run(const Arguments& a) {
       {"m", s.m}, {"n", s.n}, {"k", s.k}, {"trans_a", s.a_transposed}, {"trans_b", s.b_transposed}, {"dtype", a.dtype}};
   if (measured.ratio > 0) settings["ratio"] = measured.ratio;
   const char *const left = s.a_transposed ? " transposed" : "", *const right = s.b_transposed ? " transposed" : "";
-  print_cases(a.options, measured.cases, matrix_roof(dtype_from_name(a.dtype)), settings,
+  print_cases(a.options, measured.cases, matrix_roof(a.storage(), {}, a.products()), settings,
               fmt::format("[{}, {}]{} times [{}, {}]{}, {}", s.m, s.k, left, s.k, s.n, right, a.dtype));
   if (measured.ratio > 0 && !a.options.json)
     fmt::print("ours is {:.2f} times as fast as {} directly\n", measured.ratio, cpu::library_gemm.name);
@@ -68,7 +76,7 @@ void add_bench_gemm(CLI::App& bench) {
   add_size(*command, "--k", arguments->size.k, "terms of each sum");
   command->add_flag("--trans-a", arguments->size.a_transposed, "the left matrix lies in memory as [k, m]");
   command->add_flag("--trans-b", arguments->size.b_transposed, "the right matrix lies in memory as [n, k]");
-  add_dtype(*command, arguments->dtype);
+  add_dtype(*command, arguments->dtype, {"float32", "bf16", kTf32});
   arguments->options.add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

@@ -6,7 +6,9 @@
 #include "models/feedforward.h"
 #include "ops/gather_sum.h"
 #include "ops/product_key_search.h"
+#include "ops/random_integers.h"
 #include "tools/weir/bench.h"
+#include "tools/weir/device_option.h"
 #include "tools/weir/roof.h"
 
 namespace weir {
@@ -14,60 +16,51 @@ namespace {
 
 struct Arguments {
   std::int64_t tokens = 512, d_model = 512, sub_keys = 1024, heads = 4, k = 32;
-  std::string activation = "relu", dtype = "float32";
+  std::string activation = "relu", dtype = "float32", device = "cpu";
   BenchOptions options;
 
+  Device place() const { return device_from_name(device); }
   double token_count() const { return static_cast<double>(tokens); }
 };
 
-double bytes_of(const Tensor& t) { return static_cast<double>(t.numel()) * static_cast<double>(dtype_size(t.dtype())); }
-
-// Reads the whole table from one end to the other, pads included.
-BenchCase time_table_read(const Arguments& a, const Tensor& table) {
-  const auto rows = rows_of<float>(table);
-  return {
-      .name = "read", .timing = time_read(a.options, table), .bytes = 4 * static_cast<double>(rows.rows * rows.stride)};
-}
-
 // Rows drawn at random, as many as the memory's selections.
 BenchCase time_gather_sum(const Arguments& a, const Tensor& table) {
-  const Tensor weight = random_normal({a.tokens, a.heads * a.k}, 1, dtype_from_name(a.dtype), 1);
-  const Tensor index = Tensor::empty(weight.shape(), DType::int32);
-  const auto rows = rows_of<std::int32_t>(index);
-  const RandomStream random{.seed = 1, .stream = 2};
-  for (std::int64_t r = 0; r < rows.rows; ++r)
-    for (std::int64_t c = 0; c < rows.cols; ++c)
-      rows.row(r)[c] = static_cast<std::int32_t>(random.bits(static_cast<std::uint64_t>(r * rows.cols + c)) %
-                                                 static_cast<std::uint32_t>(table.size(0)));
+  const Tensor weight = random_normal({a.tokens, a.heads * a.k}, 1, dtype_from_name(a.dtype), 1, a.place());
+  const Tensor index = random_integers(weight.shape(), table.size(0), {.seed = 1, .stream = 2}, a.place());
   const NoGradient guard;
-  const Timing timing = time_runs(a.options, [&] { gather_sum(weight, index, table); });
+  const auto gather = [&] { gather_sum(weight, index, table); };
   return {.name = "gather-sum",
-          .timing = timing,
+          .timing = time_runs(a.options, gather, a.place()),
           .bytes = bytes_of(table) / static_cast<double>(table.size(0)) * static_cast<double>(index.numel()),
           .tokens = a.token_count()};
 }
 
 BenchCase time_search(const Arguments& a) {
   const DType dtype = dtype_from_name(a.dtype);
-  const Tensor left = random_normal({a.tokens, a.heads, a.sub_keys}, 1, dtype, 3);
-  const Tensor right = random_normal({a.tokens, a.heads, a.sub_keys}, 1, dtype, 4);
+  const Tensor left = random_normal({a.tokens, a.heads, a.sub_keys}, 1, dtype, 3, a.place());
+  const Tensor right = random_normal({a.tokens, a.heads, a.sub_keys}, 1, dtype, 4, a.place());
   const NoGradient guard;
-  const Timing timing = time_runs(a.options, [&] { product_key_search(left, right, a.k); });
-  return {.name = "search", .timing = timing, .bytes = bytes_of(left) + bytes_of(right), .tokens = a.token_count()};
+  const auto search = [&] { product_key_search(left, right, a.k); };
+  return {.name = "search",
+          .timing = time_runs(a.options, search, a.place()),
+          .bytes = bytes_of(left) + bytes_of(right),
+          .tokens = a.token_count()};
 }
 
 // As in training, the gradients of the parameters are added to what is there.
 BenchCase time_block(const Arguments& a, const Feedforward& block, bool with_backward) {
   const DType dtype = dtype_from_name(a.dtype);
-  const Tensor x = require_gradient(random_normal({1, a.tokens, a.d_model}, 1, dtype, 5));
-  const Tensor dy = random_normal({1, a.tokens, a.d_model}, 1, dtype, 6);
-  const Timing timing = time_runs(a.options, [&] {
+  const Tensor x = require_gradient(random_normal({1, a.tokens, a.d_model}, 1, dtype, 5, a.place()));
+  const Tensor dy = random_normal({1, a.tokens, a.d_model}, 1, dtype, 6, a.place());
+  const auto step = [&] {
     const GradientMode mode(with_backward);
     const Tensor y = block(x, {.training = true}).y;
     clear_gradient(x);
     if (with_backward) backward(std::span(&y, 1), std::span(&dy, 1));
-  });
-  return {.name = with_backward ? "forward and backward" : "forward", .timing = timing, .tokens = a.token_count()};
+  };
+  return {.name = with_backward ? "forward and backward" : "forward",
+          .timing = time_runs(a.options, step, a.place()),
+          .tokens = a.token_count()};
 }
 
 void run(const Arguments& a) {
@@ -86,9 +79,9 @@ void run(const Arguments& a) {
   const auto block = make_feedforward(
       parameters, "pkm", 0, {.d_model = a.d_model, .layers = 1},
       {.kind = "pkm", .k = a.k, .sub_keys = a.sub_keys, .key_heads = a.heads, .activation = a.activation});
-  parameters.allocate(DType::float32, 1);
+  parameters.allocate(DType::float32, 1, a.place());
   const Tensor table = parameters.at("pkm.values").value.detach();
-  const std::vector<BenchCase> cases{time_table_read(a, table), time_gather_sum(a, table), time_search(a),
+  const std::vector<BenchCase> cases{time_read(a.options, table), time_gather_sum(a, table), time_search(a),
                                      time_block(a, *block, false), time_block(a, *block, true)};
   print_cases(a.options, cases, {.bytes = cases[0].bytes / cases[0].timing.seconds},
               {{"tokens", a.tokens},
@@ -97,9 +90,10 @@ void run(const Arguments& a) {
                {"heads", a.heads},
                {"k", a.k},
                {"activation", a.activation},
-               {"dtype", a.dtype}},
-              fmt::format("{} tokens, d_model {}, {} x {} values, {} heads, k {}, {}, {}", a.tokens, a.d_model,
-                          a.sub_keys, a.sub_keys, a.heads, a.k, a.activation, a.dtype));
+               {"dtype", a.dtype},
+               {"device", a.device}},
+              fmt::format("{} tokens, d_model {}, {} x {} values, {} heads, k {}, {}, {}, {}", a.tokens, a.d_model,
+                          a.sub_keys, a.sub_keys, a.heads, a.k, a.activation, a.dtype, a.device));
 }
 
 }  // namespace
@@ -118,6 +112,7 @@ void add_bench_pkm(CLI::App& bench) {
       ->capture_default_str()
       ->check(CLI::IsMember({"relu", "softmax"}));
   add_dtype(*command, arguments->dtype);
+  add_device_option(*command, arguments->device);
   arguments->options.add_to(*command);
   command->callback([arguments] { run(*arguments); });
 }

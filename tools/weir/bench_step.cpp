@@ -156,7 +156,7 @@ void run(Arguments a) {
   if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
   a.options.warm_up = std::max(a.options.warm_up, steps_until_steady(config.model));
   const Measured m = measure(config, a.options, a.breakdown, device);
-  const Roof roof = matrix_roof(config.model.activation_dtype(), device);
+  const Roof roof = matrix_roof(config.model.activation_dtype(), device, config.model.float32_products());
   const ModelCost cost =
       model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
   const auto tokens = static_cast<double>(config.train.batch_size * config.model.segment);

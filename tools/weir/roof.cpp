@@ -1,11 +1,16 @@
 #include "tools/weir/roof.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <vector>
 
+#include "autograd/autograd.h"
 #include "core/parallel.h"
 #include "ops/cpu/library_gemm.h"
+#include "ops/matmul.h"
+#include "ops/standard_normal.h"
+#include "ops/sum.h"
 #include "tools/weir/matrix_product.h"
 
 namespace weir {
@@ -23,27 +28,42 @@ float sum_of(const float* from, std::int64_t n) {
   return std::accumulate(sums, sums + kSums, 0.0f);
 }
 
-}  // namespace
+constexpr BenchOptions kRoofRuns{.runs = 11};
 
-Roof matrix_roof(DType dtype, Device device) {
-  Roof roof;
-  if (device.kind != DeviceKind::cpu) return roof;
-  const BenchOptions options{.runs = 11};
+double flops_on_cpu(DType dtype) {
+  double best = 0;
   for (const ProductSize& size :
        {ProductSize{1024, 1024, 1024}, ProductSize{2048, 512, 512}, ProductSize{512, 2048, 1024}}) {
     const MatrixProduct product(size, dtype);
-    double seconds = time_runs(options, product.ours).seconds;
+    double seconds = time_runs(kRoofRuns, product.ours).seconds;
     if (product.by_library) {
-      seconds = std::min(seconds, time_runs(options, product.by_library).seconds);
+      seconds = std::min(seconds, time_runs(kRoofRuns, product.by_library).seconds);
       cpu::library_gemm.end_threads();
     }
-    roof.flops = std::max(roof.flops, size.flops() / seconds);
+    best = std::max(best, size.flops() / seconds);
   }
-  return roof;
+  return best;
 }
 
-Timing time_read(const BenchOptions& options, const Tensor& values) {
-  const auto rows = rows_of<float>(values);
+// Wider matrices until a product lasts so long that starting it no longer counts: 2 ms is some hundred launches. 50
+// TFLOP/s get there at a width of 4096, an emulated GPU at 512 or 1024. Random factors, because a GPU multiplies zeros
+// with less power and hence with a faster clock.
+double flops_on_device(DType dtype, Device device) {
+  constexpr double kLongEnough = 2e-3;
+  constexpr std::int64_t kNarrowest = 256, kWidest = 8192;
+  const NoGradient guard;
+  double best = 0, seconds = 0;
+  for (std::int64_t n = kNarrowest; n <= kWidest && seconds < kLongEnough; n *= 2) {
+    const Tensor a = standard_normal({n, n}, {.seed = 1, .stream = 1}, dtype, device);
+    const Tensor b = standard_normal({n, n}, {.seed = 1, .stream = 2}, dtype, device);
+    const auto multiply = [&] { matmul(a, b); };
+    seconds = time_runs(kRoofRuns, multiply, device).seconds;
+    best = std::max(best, ProductSize{n, n, n}.flops() / seconds);
+  }
+  return best;
+}
+
+Timing time_read_on_cpu(const BenchOptions& options, const Rows<float>& rows) {
   constexpr std::int64_t kPart = 1 << 18;  // elements
   const std::int64_t elements = rows.rows * rows.stride, parts = (elements + kPart - 1) / kPart;
   std::vector<float> sums(static_cast<std::size_t>(parts));
@@ -52,6 +72,25 @@ Timing time_read(const BenchOptions& options, const Tensor& values) {
       sums[static_cast<std::size_t>(part)] = sum_of(rows.data + part * kPart, std::min(kPart, elements - part * kPart));
     });
   });
+}
+
+}  // namespace
+
+Roof matrix_roof(DType dtype, Device device, Float32Products products) {
+  const Float32ProductsScope scope(products);
+  return {.flops = device.kind == DeviceKind::cpu ? flops_on_cpu(dtype) : flops_on_device(dtype, device)};
+}
+
+BenchCase time_read(const BenchOptions& options, const Tensor& values) {
+  if (values.device().kind == DeviceKind::cpu) {
+    const auto rows = rows_of<float>(values);
+    return {.name = "read",
+            .timing = time_read_on_cpu(options, rows),
+            .bytes = 4 * static_cast<double>(rows.rows * rows.stride)};
+  }
+  const NoGradient guard;
+  const auto read = [&] { sum(values, std::array{-1}); };
+  return {.name = "read", .timing = time_runs(options, read, values.device()), .bytes = bytes_of(values)};
 }
 
 }  // namespace weir

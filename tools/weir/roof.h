@@ -2,18 +2,21 @@
 #pragma once
 
 #include "core/dtype.h"
+#include "core/float32_products.h"
 #include "core/tensor.h"
 #include "tools/weir/bench.h"
 
 namespace weir {
 
-// The roof of work that consists of matrix products of float32 or bf16: the best of three large products, each by us
-// and by a library that shares it out itself (ops/cpu/library_gemm.h), medians as all times are. Both, because the
-// library's threads wait for one another and are the slower ones where other programs run. None on devices other than
-// the CPU.
-Roof matrix_roof(DType dtype, Device device = {});
+// The roof of work that consists of matrix products of float32, as exact as `products` says, or of bf16; times are
+// medians, as all are.
+// On the CPU: the best of three large products, each by us and by a library that shares it out itself
+// (ops/cpu/library_gemm.h) and always multiplies float32 exactly. Both, because the library's threads wait for one
+// another and are the slower ones where other programs run.
+// On other devices: the best of our matmul's products of square matrices, each twice as wide as the one before.
+Roof matrix_roof(DType dtype, Device device = {}, Float32Products products = Float32Products::ieee);
 
-// Reading a float32 tensor from one end to the other.
-Timing time_read(const BenchOptions& options, const Tensor& values);
+// Reads a float32 tensor from one end to the other: on the CPU pads included, on other devices by `sum` along its rows.
+BenchCase time_read(const BenchOptions& options, const Tensor& values);
 
 }  // namespace weir
