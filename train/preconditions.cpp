@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "models/model_cost.h"
+#include "ops/relative_attention.h"
 #include "train/tokenizer/tokenizer.h"
 
 namespace weir {
@@ -62,7 +63,14 @@ void check_vocabulary(const ModelConfig& model, const Corpus& corpus) {
                   corpus.is_bytes() ? ", the bytes of the text" : "", corpus.vocabulary(), model.vocabulary));
 }
 
+void check_head_size(const ModelConfig& model, Device device, std::string_view advice) {
+  if (device.kind == DeviceKind::cpu || model.head_size <= kGpuHeadSize) return;
+  throw ArgumentError(fmt::format("model.head_size = {}; on {} at most {}: {}", model.head_size, device_name(device),
+                                  kGpuHeadSize, advice));
+}
+
 void check_before_training(const Config& config, Device device) {
+  check_head_size(config.model, device, "raise model.heads and lower model.head_size, or train on the cpu");
   check_data(config);
   const ModelCost cost =
       model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
