@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/caching_allocator.h"
 #include "core/device.h"
 #include "core/error.h"
 #include "core/text.h"
@@ -76,12 +77,15 @@ void check_before_training(const Config& config, Device device) {
       model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
   const auto needed = static_cast<double>(cost.training_bytes),
              there = static_cast<double>(allocator(device).limit_bytes());
-  if (needed > there)
-    throw RunError(
-        ExitCode::out_of_memory,
-        fmt::format("out of memory: this model and batch take about {} in training, {} are there on {}; lower "
-                    "train.batch_size, model.segment or the model's size, or raise train.accumulate",
-                    gibibytes(needed), gibibytes(there), device_name(device)));
+  if (needed <= there) return;
+  const auto others = static_cast<double>(bytes_of_others(device));
+  throw RunError(
+      ExitCode::out_of_memory,
+      fmt::format(
+          "out of memory: this model and batch take about {} in training, {} are there on {}{}; lower "
+          "train.batch_size, model.segment or the model's size, or raise train.accumulate",
+          gibibytes(needed), gibibytes(there), device_name(device),
+          others > 0 ? fmt::format(", where other programs hold {} (nvidia-smi names them)", gibibytes(others)) : ""));
 }
 
 void check_settings_unchanged(const Config& saved, const Config& now, const std::string& run) {
