@@ -90,6 +90,27 @@ MemoryStatistics CachingAllocator::statistics() const {
   return statistics_;
 }
 
+std::size_t CachingAllocator::limit_bytes() const {
+  std::lock_guard lock(mutex_);
+  const auto memory = device_memory();
+  return memory ? std::min(system_.limit_bytes, statistics_.reserved_bytes + memory->free_bytes) : system_.limit_bytes;
+}
+
+std::size_t CachingAllocator::bytes_of_others() const {
+  std::lock_guard lock(mutex_);
+  return bytes_of_others(device_memory().value_or(DeviceMemory{}));
+}
+
+std::optional<DeviceMemory> CachingAllocator::device_memory() const {
+  return system_.now ? system_.now() : std::nullopt;
+}
+
+std::size_t CachingAllocator::bytes_of_others(const DeviceMemory& memory) const {
+  const std::size_t known = memory.free_bytes + statistics_.reserved_bytes;
+  const std::size_t others = memory.total_bytes - std::min(memory.total_bytes, known);
+  return others >= memory.total_bytes / 8 ? others : 0;
+}
+
 void CachingAllocator::reset_peak() noexcept {
   std::lock_guard lock(mutex_);
   statistics_.peak_bytes = statistics_.in_use_bytes;
@@ -104,12 +125,20 @@ void* CachingAllocator::from_system(std::size_t size, std::size_t asked) {
     drop_kept();
     block = ask();
   }
-  if (block == nullptr)
-    throw RunError(ExitCode::out_of_memory,
-                   fmt::format("out of memory on {}: {:.1f} MiB asked for, {:.1f} MiB in use, limit {:.1f} MiB; lower "
-                               "train.batch_size or model.segment, or raise train.accumulate",
-                               system_.device, mebibytes(asked), mebibytes(statistics_.in_use_bytes),
-                               mebibytes(system_.limit_bytes)));
+  if (block == nullptr) {
+    std::string now;
+    if (const auto memory = device_memory()) {
+      now = fmt::format(", {:.1f} MiB free on the device", mebibytes(memory->free_bytes));
+      if (const std::size_t others = bytes_of_others(*memory); others > 0)
+        now += fmt::format("; other programs hold {:.1f} MiB (nvidia-smi names them)", mebibytes(others));
+    }
+    throw RunError(
+        ExitCode::out_of_memory,
+        fmt::format("out of memory on {}: {:.1f} MiB asked for, {:.1f} MiB in use, limit {:.1f} MiB{}; lower "
+                    "train.batch_size or model.segment, or raise train.accumulate",
+                    system_.device, mebibytes(asked), mebibytes(statistics_.in_use_bytes),
+                    mebibytes(system_.limit_bytes), now));
+  }
   statistics_.reserved_bytes += size;
   ++statistics_.system_allocations;
   return block;
@@ -121,6 +150,11 @@ void CachingAllocator::drop_kept() noexcept {
     statistics_.reserved_bytes -= size * blocks.size();
     blocks.clear();
   }
+}
+
+std::size_t bytes_of_others(Device device) {
+  const auto* const memory = dynamic_cast<const CachingAllocator*>(&allocator(device));
+  return memory == nullptr ? 0 : memory->bytes_of_others();
 }
 
 }  // namespace weir

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -11,12 +12,18 @@
 
 namespace weir {
 
+// What a device has at one moment, whoever holds the rest.
+struct DeviceMemory {
+  std::size_t free_bytes = 0, total_bytes = 0;
+};
+
 // Where a CachingAllocator gets its memory.
 struct SystemMemory {
   std::function<void*(std::size_t bytes)> allocate;  // null where there is none; aligned to Allocator::kAlignment
   std::function<void(void* block, std::size_t bytes)> release;  // does not throw
   std::size_t limit_bytes = 0;
-  std::string device;  // as messages name it: "cpu"
+  std::string device;                                     // as messages name it: "cpu"
+  std::function<std::optional<DeviceMemory>()> now = {};  // does not throw; empty, or nothing, where nobody can tell
 };
 
 // Blocks are handed out again in the order of the work that uses them, so a block that is released while a device
@@ -28,9 +35,11 @@ class CachingAllocator final : public Allocator {
   void* allocate(std::size_t bytes) override;
   void release(void* block, std::size_t bytes) noexcept override;
   void trim() noexcept override;
-  std::size_t limit_bytes() const override { return system_.limit_bytes; }
+  std::size_t limit_bytes() const override;  // less what other programs hold, where the device tells
   MemoryStatistics statistics() const override;
   void reset_peak() noexcept override;
+  // What other programs hold, where that is an eighth of the device or more; else 0, for less may be the driver's.
+  std::size_t bytes_of_others() const;
 
   // A pool is the memory of work that is recorded once and replayed, and so must find its blocks untouched. Whatever is
   // handed out or released between begin_pool and end_pool belongs to it: it is reused within the pool at once, and
@@ -46,6 +55,9 @@ class CachingAllocator final : public Allocator {
   static void* take(Kept& kept, std::size_t size);
   void* from_system(std::size_t size, std::size_t asked);
   void drop_kept() noexcept;
+  // With the mutex held.
+  std::optional<DeviceMemory> device_memory() const;
+  std::size_t bytes_of_others(const DeviceMemory& memory) const;
 
   const SystemMemory system_;
   mutable std::mutex mutex_;
@@ -55,5 +67,8 @@ class CachingAllocator final : public Allocator {
   PoolId open_pool_ = 0, last_pool_ = 0;       // 0: none
   MemoryStatistics statistics_;
 };
+
+// The same of a device: 0 where it does not tell.
+std::size_t bytes_of_others(Device device);
 
 }  // namespace weir

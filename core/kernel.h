@@ -40,7 +40,8 @@ class Kernel<void(Parameters...)> {
     (check_place(device, arguments), ...);
     const Function function = functions_[static_cast<std::size_t>(device.kind)];
     if (function == nullptr)
-      throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device));
+      throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device) +
+                                                "; compute on the cpu, and report it, for every op should have one");
     const ProfileRange range(op_);
     function(std::forward<Arguments>(arguments)...);
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "core/caching_allocator.h"
@@ -32,7 +33,8 @@ class Gpu {
         allocator_({.allocate = [this](std::size_t bytes) { return allocate(bytes); },
                     .release = [this](void* block, std::size_t) { release(block); },
                     .limit_bytes = properties.totalGlobalMem,
-                    .device = device_name({DeviceKind::cuda, index})}) {}
+                    .device = device_name({DeviceKind::cuda, index}),
+                    .now = [this] { return memory(); }}) {}
 
   const std::string& description() const { return description_; }
   CachingAllocator& allocator() { return allocator_; }
@@ -65,6 +67,15 @@ class Gpu {
     cudaSetDevice(ordinal_);
     cudaFree(block);
     cudaGetLastError();
+  }
+
+  std::optional<DeviceMemory> memory() const {
+    DeviceMemory memory;
+    if (cudaSetDevice(ordinal_) == cudaSuccess &&
+        cudaMemGetInfo(&memory.free_bytes, &memory.total_bytes) == cudaSuccess)
+      return memory;
+    cudaGetLastError();
+    return std::nullopt;
   }
 
   const std::string description_;

@@ -172,7 +172,8 @@ class Library {
     const Plan& plan = plan_of(p);
     if (!plan.has_algorithm())
       throw RunError(ExitCode::unavailable,
-                     fmt::format("cuBLASLt {} has no algorithm for a {} product [{}, {}] x [{}, {}] of {} on this GPU",
+                     fmt::format("cuBLASLt {} has no algorithm for a {} product [{}, {}] x [{}, {}] of {} on this GPU: "
+                                 "choose another model.precision or --device cpu, and report it, for it is a bug",
                                  cublasLtGetVersion(), dtype_name(p.out), p.m, p.k, p.k, p.n, dtype_name(p.in)));
     plan.run(handle_, p, workspace_, stream);
   }

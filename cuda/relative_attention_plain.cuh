@@ -14,7 +14,7 @@ namespace weir::cuda::attention {
 
 inline constexpr int kPlainThreads = 256;
 inline constexpr int kPlainTile = 32;  // at most: a warp's lanes share a tile's row
-inline constexpr int kPlainWidth = 256;
+inline constexpr int kPlainWidth = static_cast<int>(kGpuHeadSize);
 
 // Rows of shared memory an odd number of elements apart: the elements of a column lie in different banks.
 template <class Sum>

@@ -72,21 +72,31 @@ ninja -C "$build" ${JOBS:+-j "$JOBS"} tests/races tests/emulator_tests tests/ker
 
 # An early end, for one report is enough, and no search for the names of functions that are not shown.
 export TSAN_OPTIONS='halt_on_error=1 exitcode=66'
-# Runs every case that the program lists.
+# Runs every case that the program lists. Planted races must be among them, and others: a program that lists nothing has
+# shown nothing.
 check_all() {
-  local program=$1 name
+  local program=$1 name planted=0 others=0
   while IFS= read -r name; do
     case $name in
-      race*) expect_race "$name" "$program" "$name" ;;
-      *) expect_clean "$name" "$program" "$name" ;;
+      race*)
+        planted=$((planted + 1))
+        expect_race "$name" "$program" "$name"
+        ;;
+      *)
+        others=$((others + 1))
+        expect_clean "$name" "$program" "$name"
+        ;;
     esac
   done < <("$program")
+  if [ "$planted" -eq 0 ] || [ "$others" -eq 0 ]; then
+    note FAIL "$program lists $planted planted races and $others other cases; it must list some of each"
+  fi
 }
 
 check_all "$build/tests/races"
 expect_clean 'the emulator tests whose kernels are right' "$build/tests/emulator_tests" \
   --test-case-exclude='*race*,*missing*'
-echo 'The kernels of ops, forwards and backwards, float32 and bf16, two blocks at a time:'
+echo 'The kernels of ops, forwards and backwards, float32, tf32 and bf16, two blocks at a time:'
 check_all "$build/tests/kernel_races"
 
 finish

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "core/caching_allocator.h"
 #include "core/device.h"
 #include "core/error.h"
 #include "core/text.h"
 #include "models/model_cost.h"
+#include "ops/relative_attention.h"
 #include "train/tokenizer/tokenizer.h"
 
 namespace weir {
@@ -62,18 +64,28 @@ void check_vocabulary(const ModelConfig& model, const Corpus& corpus) {
                   corpus.is_bytes() ? ", the bytes of the text" : "", corpus.vocabulary(), model.vocabulary));
 }
 
+void check_head_size(const ModelConfig& model, Device device, std::string_view advice) {
+  if (device.kind == DeviceKind::cpu || model.head_size <= kGpuHeadSize) return;
+  throw ArgumentError(fmt::format("model.head_size = {}; on {} at most {}: {}", model.head_size, device_name(device),
+                                  kGpuHeadSize, advice));
+}
+
 void check_before_training(const Config& config, Device device) {
+  check_head_size(config.model, device, "raise model.heads and lower model.head_size, or train on the cpu");
   check_data(config);
   const ModelCost cost =
       model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
   const auto needed = static_cast<double>(cost.training_bytes),
              there = static_cast<double>(allocator(device).limit_bytes());
-  if (needed > there)
-    throw RunError(
-        ExitCode::out_of_memory,
-        fmt::format("out of memory: this model and batch take about {} in training, {} are there on {}; lower "
-                    "train.batch_size, model.segment or the model's size, or raise train.accumulate",
-                    gibibytes(needed), gibibytes(there), device_name(device)));
+  if (needed <= there) return;
+  const auto others = static_cast<double>(bytes_of_others(device));
+  throw RunError(
+      ExitCode::out_of_memory,
+      fmt::format(
+          "out of memory: this model and batch take about {} in training, {} are there on {}{}; lower "
+          "train.batch_size, model.segment or the model's size, or raise train.accumulate",
+          gibibytes(needed), gibibytes(there), device_name(device),
+          others > 0 ? fmt::format(", where other programs hold {} (nvidia-smi names them)", gibibytes(others)) : ""));
 }
 
 void check_settings_unchanged(const Config& saved, const Config& now, const std::string& run) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "train/checkpoint.h"
 #include "train/config.h"
@@ -9,10 +10,13 @@
 
 namespace weir {
 
-// Refuses what cannot be trained: data with another vocabulary than the model's (ArgumentError), data that is missing,
-// damaged or too short, or has lost its tokenizer (RunError(io or bad_data)), a model and batch beyond the memory of
-// the machine (RunError(out_of_memory)).
+// Refuses what cannot be trained: heads larger than the device takes, data with another vocabulary than the model's
+// (ArgumentError), data that is missing, damaged or too short, or has lost its tokenizer (RunError(io or bad_data)), a
+// model and batch beyond the memory of the device (RunError(out_of_memory)).
 void check_before_training(const Config& config, Device device = {});
+
+// The heads of attention are no larger than the device takes. Throws ArgumentError with both sizes and `advice`.
+void check_head_size(const ModelConfig& model, Device device, std::string_view advice);
 
 // The model knows as many tokens as the data has. Throws ArgumentError naming both.
 void check_vocabulary(const ModelConfig& model, const Corpus& corpus);

@@ -298,6 +298,20 @@ def check_hostile_checkpoints(mistakes):
     mistakes.weir.succeed("eval", run)
 
 
+def check_large_heads(mistakes):
+    """Heads that only the CPU takes, where there is a GPU, emulated or not."""
+    weir = mistakes.weir
+    weir.succeed(*weir.train_arguments(weir.folder / "large-heads", train__steps=8, model__head_size=300))
+    fragments = ["model.head_size = 300; on cuda:0 at most 256: "]
+    advice = [*fragments, "raise model.heads and lower model.head_size, or train on the cpu"]
+    mistakes.check("large heads", USAGE, advice, ["TRAIN", "model.head_size=300", "--device", "cuda"])
+    mistakes.check("large heads, resumed", USAGE, advice,
+                   ["train", "--resume", "--run", "FOLDER/large-heads", "--device", "cuda"])
+    for command in "eval", "generate":
+        mistakes.check(f"large heads to {command}", USAGE, [*fragments, "leave --device out"],
+                       [command, "FOLDER/large-heads", "--device", "cuda"])
+
+
 def check_without_validation(weir):
     """Not a mistake: the way out that a message names."""
     arguments = weir.train_arguments(weir.folder / "trained-only", train__steps=8, eval__every=0,
@@ -313,6 +327,8 @@ def main():
         for name, (code, fragments, words) in (SETTINGS | COMMANDS).items():
             mistakes.check(name, code, fragments, words)
         check_toml(mistakes)
+        if b"'cuda:0'" in weir.run(*mistakes.arguments(["TRAIN", "--device", "cuda:63"])).stderr:
+            check_large_heads(mistakes)
         print(f"ok: {mistakes.count} mistakes of users are refused in one clear line", flush=True)
         before = mistakes.count
         check_hostile_checkpoints(mistakes)

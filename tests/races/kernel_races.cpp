@@ -1,6 +1,7 @@
 // The kernels of ops under ThreadSanitizer: runs the samples of op records on the emulated GPU, forwards and backwards,
-// in float32 and bf16, blocks on two threads of the operating system, in as many groupings as part every two warps of
-// the largest blocks in use (CheckedThreads). tools/race_check.sh builds and calls it.
+// in float32, bf16 and, where products take it, tf32, blocks on two threads of the operating system, in as many
+// groupings as part every two warps of the largest blocks in use (CheckedThreads). tools/race_check.sh builds and calls
+// it.
 //
 //   kernel_races             prints the names of ops, planted ones included, which begin with "race"
 //   kernel_races OP          runs one; the sanitizer speaks up where it finds a race
@@ -12,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/float32_products.h"
 #include "core/parallel.h"
 #include "cuda/device.h"
 #include "cuda/runtime.h"
@@ -80,15 +82,29 @@ const OpRegistration reads{planted<reads_without_barrier>("race planted: a missi
 const OpRegistration writes{planted<writes_without_barrier>("race planted: a missing barrier before writing")};
 const OpRegistration blocks{planted<two_blocks_write_one>("race planted: two blocks write one element")};
 
+struct Mode {
+  DType dtype;
+  Float32Products products = Float32Products::ieee;
+};
+
+std::vector<Mode> modes_of(const OpRecord& record) {
+  std::vector<Mode> modes{{DType::float32}};
+  if (record.low_precision) modes.push_back({DType::bf16});
+  // The ops whose kernels know tf32.
+  if (record.name == "expert_feedforward" || record.name == "grouped_matmul")
+    modes.push_back({DType::float32, Float32Products::tf32});
+  return modes;
+}
+
 void run(const OpRecord& record) {
   int runs = 0;
   const std::vector<Sample> samples = record.samples();
   for (const Sample& sample : samples)
-    for (const DType dtype : {DType::float32, DType::bf16}) {
-      if (dtype == DType::bf16 && !record.low_precision) continue;
+    for (const Mode& mode : modes_of(record)) {
+      const Float32ProductsScope scope(mode.products);
       for (unsigned grouping = 0; grouping < kGroupings; ++grouping, ++runs) {
         emulator::set_grouping(grouping);
-        forward_and_gradients(sample, inputs_of(sample, dtype, kGpu), record.differentiable);
+        forward_and_gradients(sample, inputs_of(sample, mode.dtype, kGpu), record.differentiable);
       }
     }
   if (runs == 0) throw std::runtime_error("no sample");

@@ -6,6 +6,7 @@
 
 #include "core/caching_allocator.h"
 #include "core/error.h"
+#include "tests/unit/tensor_checks.h"
 
 using namespace weir;
 
@@ -40,6 +41,46 @@ TEST_CASE("caching allocator: kept blocks are given back before a request is ref
   void* const large = memory.allocate(4 * kBytes);
   CHECK_THROWS_WITH_AS(memory.allocate(kBytes), doctest::Contains("out of memory on test"), RunError);
   memory.release(large, 4 * kBytes);
+  memory.trim();
+}
+
+TEST_CASE("caching allocator: a device shared with other programs") {
+  constexpr std::size_t kMebi = 1 << 20, kTotal = 64 * kMebi;
+  std::size_t others = 60 * kMebi, own = 0;
+  bool tells = true;
+  CachingAllocator memory({.allocate = [&](std::size_t bytes) -> void* {
+                             if (own + others + bytes > kTotal) return nullptr;
+                             own += bytes;
+                             return std::aligned_alloc(64, bytes);
+                           },
+                           .release =
+                               [&](void* block, std::size_t bytes) {
+                                 own -= bytes;
+                                 std::free(block);
+                               },
+                           .limit_bytes = kTotal,
+                           .device = "test",
+                           .now = [&]() -> std::optional<DeviceMemory> {
+                             if (!tells) return std::nullopt;
+                             return DeviceMemory{kTotal - others - own, kTotal};
+                           }});
+  CHECK(memory.limit_bytes() == 4 * kMebi);
+  void* const block = memory.allocate(kMebi);
+  CHECK(memory.limit_bytes() == 4 * kMebi);  // what is handed out counts
+  CHECK(memory.bytes_of_others() == others);
+  const auto refusal = [&] { return error_message([&] { memory.allocate(4 * kMebi); }); };
+  CHECK(refusal() ==
+        "out of memory on test: 4.0 MiB asked for, 1.0 MiB in use, limit 64.0 MiB, 3.0 MiB free on the device; other "
+        "programs hold 60.0 MiB (nvidia-smi names them); lower train.batch_size or model.segment, or raise "
+        "train.accumulate");
+  tells = false;
+  CHECK(memory.limit_bytes() == kTotal);
+  CHECK(memory.bytes_of_others() == 0);
+  CHECK(refusal().find("limit 64.0 MiB; lower") != std::string::npos);
+  tells = true, others = 7 * kMebi;
+  CHECK(memory.bytes_of_others() == 0);  // little: the driver takes as much
+  CHECK(memory.limit_bytes() == kTotal - others);
+  memory.release(block, kMebi);
   memory.trim();
 }
 

@@ -277,6 +277,19 @@ TEST_CASE("corpora: a model of another vocabulary is refused with both numbers")
   CHECK(contains(message, "set model.vocabulary=1000"));
 }
 
+TEST_CASE("preconditions: heads larger than a GPU takes are refused there, and there alone") {
+  Config config = small_config();
+  config.model.head_size = 300;
+  CHECK(error_message([&] {
+          check_before_training(config, {DeviceKind::cuda, 1});
+        }) ==
+        "model.head_size = 300; on cuda:1 at most 256: raise model.heads and lower model.head_size, or train on the "
+        "cpu");
+  CHECK_NOTHROW(check_head_size(config.model, {DeviceKind::cpu, 0}, ""));
+  config.model.head_size = 256;
+  CHECK_NOTHROW(check_head_size(config.model, {DeviceKind::cuda, 0}, ""));
+}
+
 TEST_CASE("corpora: a folder of byte tokens trains like the text it was made from, and resumes") {
   const TemporaryDirectory folder;
   const std::string text = folder / "text", data = folder / "data";

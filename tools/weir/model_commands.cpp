@@ -15,6 +15,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
+#include "train/preconditions.h"
 #include "train/run_directory.h"
 
 namespace weir {
@@ -35,8 +36,10 @@ LoadedModel load_model(const std::string& path, const std::string& device, std::
   verify_checkpoint(loaded.checkpoint);
   loaded.config = checkpoint_config(loaded.checkpoint);
   if (!precision.empty()) loaded.config.model.precision = precision;
+  const Device place = device_from_name(device);
+  check_head_size(loaded.config.model, place, "this model runs on the cpu alone; leave --device out");
   loaded.model = std::make_unique<TransformerXl>(loaded.config.model, loaded.config.feedforward);
-  loaded.model->initialise(0, DType::float32, device_from_name(device));
+  loaded.model->initialise(0, DType::float32, place);
   load_parameters(loaded.checkpoint, loaded.model->parameters());
   return loaded;
 }
