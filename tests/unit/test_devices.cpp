@@ -141,14 +141,19 @@ TEST_CASE("devices: training follows the CPU's losses, float32 and bf16") {
 }
 
 TEST_CASE("devices: tf32 changes what a GPU computes, and a CPU that has a matrix unit") {
-  const auto first_loss = [](const std::string& precision, Device device) {
+  const auto first_loss = [](const Variant& variant, const std::string& precision, Device device) {
     Config config = base_config();
+    variant.change(config);
     config.model.precision = precision;
     resolve(config);
     return Run(config, DType::float32, device).step(0).loss;
   };
-  CHECK((first_loss("tf32", {}) == first_loss("float32", {})) == (cpu::matrix_unit_backend.tf32 == nullptr));
-  for (const Device device : other_devices()) CHECK(first_loss("tf32", device) != first_loss("float32", device));
+  const Variant &dense = variants()[0], &sigma_moe = variants()[5];
+  CHECK((first_loss(dense, "tf32", {}) == first_loss(dense, "float32", {})) ==
+        (cpu::matrix_unit_backend.tf32 == nullptr));
+  for (const Device device : other_devices())
+    for (const Variant& variant : {dense, sigma_moe})
+      CHECK(first_loss(variant, "tf32", device) != first_loss(variant, "float32", device));
 }
 
 TEST_CASE("devices: a replayed step gives the bits of an eager one") {
