@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 #include "core/error.h"
@@ -22,8 +24,13 @@ double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / 104857
 
 }  // namespace
 
+bool exact_memory_wanted() {
+  const char* const asked = std::getenv("WEIR_EXACT_MEMORY");
+  return asked != nullptr && std::string_view(asked) == "1";
+}
+
 void* CachingAllocator::allocate(std::size_t bytes) {
-  const std::size_t size = size_class(bytes);
+  const std::size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
   void* block = open_pool_ == 0 ? nullptr : take(pools_[open_pool_], size);
   if (block == nullptr) block = take(kept_, size);
@@ -36,7 +43,7 @@ void* CachingAllocator::allocate(std::size_t bytes) {
 
 void CachingAllocator::release(void* block, std::size_t bytes) noexcept {
   if (block == nullptr) return;
-  const std::size_t size = size_class(bytes);
+  const std::size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
   statistics_.in_use_bytes -= size;
   try {
@@ -50,6 +57,7 @@ void CachingAllocator::release(void* block, std::size_t bytes) noexcept {
   } catch (const std::bad_alloc&) {
     // The block is lost: a recording may use it, so it cannot be given back.
   }
+  if (system_.exact && open_pool_ == 0) drop_kept();  // while work is recorded, memory cannot go back
 }
 
 void CachingAllocator::begin_pool() {
@@ -70,6 +78,11 @@ void CachingAllocator::free_pool(PoolId pool) noexcept {
   for (auto& [size, blocks] : pools_[pool])
     for (void* block : blocks) kept_[size].push_back(block);
   pools_.erase(pool);
+  if (system_.exact && open_pool_ == 0) drop_kept();
+}
+
+std::size_t CachingAllocator::block_size(std::size_t asked) const {
+  return system_.exact ? std::max<std::size_t>(asked, 1) : size_class(asked);
 }
 
 void* CachingAllocator::take(Kept& kept, std::size_t size) {
@@ -148,8 +161,8 @@ void CachingAllocator::drop_kept() noexcept {
   for (auto& [size, blocks] : kept_) {
     for (void* block : blocks) system_.release(block, size);
     statistics_.reserved_bytes -= size * blocks.size();
-    blocks.clear();
   }
+  kept_.clear();
 }
 
 std::size_t bytes_of_others(Device device) {

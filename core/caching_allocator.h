@@ -17,6 +17,10 @@ struct DeviceMemory {
   std::size_t free_bytes = 0, total_bytes = 0;
 };
 
+// True where the environment says WEIR_EXACT_MEMORY=1: every block has exactly the size asked for, comes fresh from the
+// system and goes back at once, so that a tool that watches memory sees where tensors end and what nobody wrote. Slow.
+bool exact_memory_wanted();
+
 // Where a CachingAllocator gets its memory.
 struct SystemMemory {
   std::function<void*(std::size_t bytes)> allocate;  // null where there is none; aligned to Allocator::kAlignment
@@ -24,6 +28,7 @@ struct SystemMemory {
   std::size_t limit_bytes = 0;
   std::string device;                                     // as messages name it: "cpu"
   std::function<std::optional<DeviceMemory>()> now = {};  // does not throw; empty, or nothing, where nobody can tell
+  bool exact = exact_memory_wanted();
 };
 
 // Blocks are handed out again in the order of the work that uses them, so a block that is released while a device
@@ -43,7 +48,7 @@ class CachingAllocator final : public Allocator {
 
   // A pool is the memory of work that is recorded once and replayed, and so must find its blocks untouched. Whatever is
   // handed out or released between begin_pool and end_pool belongs to it: it is reused within the pool at once, and
-  // outside only after free_pool. One pool at a time is open.
+  // outside only after free_pool. One pool at a time is open. Exact memory, too, goes back to the system only then.
   using PoolId = int;
   void begin_pool();
   PoolId end_pool();
@@ -52,6 +57,7 @@ class CachingAllocator final : public Allocator {
  private:
   using Kept = std::unordered_map<std::size_t, std::vector<void*>>;  // by size
 
+  std::size_t block_size(std::size_t asked) const;
   static void* take(Kept& kept, std::size_t size);
   void* from_system(std::size_t size, std::size_t asked);
   void drop_kept() noexcept;

@@ -21,7 +21,8 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // Large blocks lie on huge pages where the system gives them: a walk over a large matrix, above all along its columns
 // or to random rows, then misses the processor's table of pages far less often.
 void* allocate_from_system(std::size_t bytes) {
-  if (bytes < 2 * kHugePage) return std::aligned_alloc(Allocator::kAlignment, bytes);
+  if (void* block = nullptr; bytes < 2 * kHugePage)
+    return posix_memalign(&block, Allocator::kAlignment, bytes) == 0 ? block : nullptr;
   void* const block = std::aligned_alloc(kHugePage, (bytes + kHugePage - 1) / kHugePage * kHugePage);
   if (block != nullptr) madvise(block, bytes, MADV_HUGEPAGE);  // a wish; nothing is lost where it is not heard
   return block;

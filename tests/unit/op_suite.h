@@ -1,21 +1,35 @@
 // What the suites over all op records share: which ops, samples and devices, and how an op is run.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <span>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "autograd/autograd.h"
 #include "core/device.h"
+#include "core/error.h"
 #include "core/op_info.h"
 
 namespace weir::tests {
 
-// WEIR_OP=softmax limits the suite to one op, WEIR_DEVICE=cuda to one device.
-inline bool chosen(const OpRecord& record) {
-  const char* only = std::getenv("WEIR_OP");
-  return only == nullptr || record.name == only;
+// WEIR_OP=softmax limits the suite to one op, WEIR_OP=softmax,relu to two; WEIR_DEVICE=cuda to one device.
+inline std::vector<OpRecord> chosen_records() {
+  const char* const only = std::getenv("WEIR_OP");
+  if (only == nullptr) return op_records();
+  std::vector<OpRecord> chosen;
+  std::stringstream names(only);
+  for (std::string name; std::getline(names, name, ',');) {
+    const auto found = std::find_if(op_records().begin(), op_records().end(),
+                                    [&](const OpRecord& record) { return record.name == name; });
+    if (found == op_records().end()) throw ArgumentError("WEIR_OP: no op is named '" + name + "'");
+    chosen.push_back(*found);
+  }
+  if (chosen.empty()) throw ArgumentError("WEIR_OP: expected names of ops, got none");
+  return chosen;
 }
 
 inline std::vector<Device> chosen_devices() {
@@ -26,10 +40,10 @@ inline std::vector<Device> chosen_devices() {
 // Calls f(record, sample, device) for every sample of every op, on every device there is.
 template <class F>
 void for_each_sample(F&& f) {
+  const std::vector<OpRecord> records = chosen_records();
   for (const Device device : chosen_devices())
-    for (const OpRecord& record : op_records())
-      if (chosen(record))
-        for (const Sample& sample : record.samples()) f(record, sample, device);
+    for (const OpRecord& record : records)
+      for (const Sample& sample : record.samples()) f(record, sample, device);
 }
 
 // Floating inputs in that dtype, all inputs on that device.

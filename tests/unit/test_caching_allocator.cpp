@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "core/caching_allocator.h"
 #include "core/error.h"
@@ -16,7 +17,8 @@ CachingAllocator allocator_of(std::size_t limit) {
   return CachingAllocator({.allocate = [](std::size_t bytes) { return std::aligned_alloc(64, bytes); },
                            .release = [](void* block, std::size_t) { std::free(block); },
                            .limit_bytes = limit,
-                           .device = "test"});
+                           .device = "test",
+                           .exact = false});
 }
 
 constexpr std::size_t kBytes = 1024;
@@ -155,4 +157,41 @@ TEST_CASE("caching allocator: pools do not share their blocks") {
   memory.free_pool(two);
   memory.trim();
   CHECK(memory.statistics().reserved_bytes == 0);
+}
+
+TEST_CASE("caching allocator: exact memory has the size asked for and goes back at once, but while a pool holds it") {
+  std::vector<std::size_t> asked, returned;
+  CachingAllocator memory({.allocate =
+                               [&](std::size_t bytes) {
+                                 asked.push_back(bytes);
+                                 return std::malloc(bytes);
+                               },
+                           .release =
+                               [&](void* block, std::size_t bytes) {
+                                 returned.push_back(bytes);
+                                 std::free(block);
+                               },
+                           .limit_bytes = 1 << 20,
+                           .device = "test",
+                           .exact = true});
+  void* const before = memory.allocate(1001);
+  memory.release(memory.allocate(7), 7);
+  memory.release(memory.allocate(7), 7);
+  CHECK(asked == std::vector<std::size_t>{1001, 7, 7});
+  CHECK(returned == std::vector<std::size_t>{7, 7});
+
+  memory.begin_pool();
+  memory.release(before, 1001);
+  void* const inside = memory.allocate(300);
+  memory.release(inside, 300);
+  CHECK(memory.allocate(300) == inside);
+  const auto pool = memory.end_pool();
+  memory.release(memory.allocate(9), 9);
+  CHECK(returned == std::vector<std::size_t>{7, 7, 9});
+  memory.free_pool(pool);
+  CHECK(memory.statistics().reserved_bytes == 300);
+  memory.release(inside, 300);  // handed out by the pool, and an ordinary block by now
+  CHECK(memory.statistics().reserved_bytes == 0);
+  CHECK(asked == std::vector<std::size_t>{1001, 7, 7, 300, 9});
+  CHECK(returned.size() == asked.size());
 }

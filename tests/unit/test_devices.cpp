@@ -142,8 +142,9 @@ TEST_CASE("devices: training follows the CPU's losses, float32 and bf16") {
 
 TEST_CASE("devices: tf32 changes what a GPU computes, and a CPU that has a matrix unit") {
   // Of several figures, because one may round to the same.
-  const auto figures = [](const std::string& precision, Device device) {
+  const auto figures = [](const Variant& variant, const std::string& precision, Device device) {
     Config config = base_config();
+    variant.change(config);
     config.model.precision = precision;
     resolve(config);
     Run run(config, DType::float32, device);
@@ -154,8 +155,11 @@ TEST_CASE("devices: tf32 changes what a GPU computes, and a CPU that has a matri
     }
     return values;
   };
-  CHECK((figures("tf32", {}) == figures("float32", {})) == (cpu::matrix_unit_backend.tf32 == nullptr));
-  for (const Device device : other_devices()) CHECK(figures("tf32", device) != figures("float32", device));
+  const Variant &dense = variants()[0], &sigma_moe = variants()[5];
+  CHECK((figures(dense, "tf32", {}) == figures(dense, "float32", {})) == (cpu::matrix_unit_backend.tf32 == nullptr));
+  for (const Device device : other_devices())
+    for (const Variant& variant : {dense, sigma_moe})
+      CHECK(figures(variant, "tf32", device) != figures(variant, "float32", device));
 }
 
 TEST_CASE("devices: a replayed step gives the bits of an eager one") {

@@ -39,11 +39,11 @@ void check_same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b)
 
 // Forward and backward, where the samples of the op's record are too small to reach all of a kernel.
 void check_orders(const char* op, const Sample& sample, DType dtype) {
-  const OpRecord* record = nullptr;
-  for (const OpRecord& candidate : op_records())
-    if (candidate.name == op) record = &candidate;
-  REQUIRE(record != nullptr);
-  if (!chosen(*record)) return;
+  const auto named = [op](const OpRecord& candidate) { return candidate.name == op; };
+  const auto record = std::find_if(op_records().begin(), op_records().end(), named);
+  REQUIRE(record != op_records().end());
+  const std::vector<OpRecord> chosen = chosen_records();
+  if (std::none_of(chosen.begin(), chosen.end(), named)) return;
   INFO(record->name, " / ", sample.name, " / ", std::string(dtype_name(dtype)));
   const auto natural = in_order(emulator::Order::natural, *record, sample, dtype);
   for (const Tensor& t : natural) {
@@ -93,8 +93,7 @@ Sample experts_sample(std::int64_t n, std::int64_t d, std::int64_t experts, std:
 }  // namespace
 
 TEST_CASE("kernels: natural and reverse order of threads and blocks give the same bits") {
-  for (const OpRecord& record : op_records()) {
-    if (!chosen(record)) continue;
+  for (const OpRecord& record : chosen_records()) {
     for (const Sample& sample : record.samples())
       for (DType dtype : {DType::float32, DType::bf16}) {
         if (dtype == DType::bf16 && !record.low_precision) continue;
