@@ -33,8 +33,7 @@ std::string_view advice(cudaError_t error) {
              "without the point";
     case cudaErrorMemoryAllocation:
       return "; nvidia-smi names the programs that hold memory of the GPU; lower train.batch_size or model.segment "
-             "where "
-             "it is this one";
+             "where it is this one";
     case cudaErrorDevicesUnavailable:
       return "; another process may hold the GPU for itself: see nvidia-smi";
     case cudaErrorIllegalAddress:

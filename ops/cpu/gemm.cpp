@@ -42,69 +42,61 @@ void plain_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Ma
 
 struct Tile {
   std::int64_t rows, cols;
+
+  std::int64_t down(std::int64_t m) const { return (m + rows - 1) / rows; }
+  std::int64_t across(std::int64_t n) const { return (n + cols - 1) / cols; }
 };
+
+// The size of each of so many parts of an extent, a multiple of `granule`.
+std::int64_t share(std::int64_t extent, std::int64_t parts, std::int64_t granule) {
+  return ((extent + parts - 1) / parts + granule - 1) / granule * granule;
+}
+// The same for the number of parts that brings them nearest to `size`.
+std::int64_t nearest(std::int64_t extent, std::int64_t size, std::int64_t granule) {
+  return share(extent, std::max<std::int64_t>(1, (extent + size / 2) / size), granule);
+}
 
 // Tiles of about 256 x 512 of nearly equal size; smaller ones where there would be few to share out. Each tile packs
 // its own columns of b, so rows are cut first while many remain, and tiles stay large enough for that to pay. Depends
 // on the shape alone.
 Tile tile_for(std::int64_t m, std::int64_t n, std::int64_t batch) {
-  const auto share = [](std::int64_t extent, std::int64_t parts) {
-    return ((extent + parts - 1) / parts + 15) / 16 * 16;
-  };
-  const auto nearest = [&](std::int64_t extent, std::int64_t size) {
-    return share(extent, std::max<std::int64_t>(1, (extent + size / 2) / size));
-  };
-  Tile tile{nearest(m, 256), nearest(n, 512)};
+  constexpr std::int64_t kGranule = 16;
+  Tile tile{nearest(m, 256, kGranule), nearest(n, 512, kGranule)};
   const auto too_few = [&] {
-    const std::int64_t count = batch * ((m + tile.rows - 1) / tile.rows) * ((n + tile.cols - 1) / tile.cols);
-    const std::int64_t area = tile.rows * tile.cols;
+    const std::int64_t count = batch * tile.down(m) * tile.across(n), area = tile.rows * tile.cols;
     return count < 4 ? area > 64 * 128 : count < 8 && area > 128 * 256;
   };
   while (too_few()) {
     const bool cut_rows = tile.rows > 128 || (tile.cols <= 256 && tile.rows > 64);
     std::int64_t& extent = cut_rows ? tile.rows : tile.cols;
-    extent = share(extent, 2);
+    extent = share(extent, 2, kGranule);
   }
   return tile;
 }
 
-// Whether the bits of an element are the same in every cut.
-template <class In>
-bool cut_is_free() {
-  if constexpr (std::is_same_v<In, float>)
-    return float32_products() == Float32Products::tf32 && matrix_unit_backend.tf32 != nullptr;
-  else
-    return std::is_same_v<In, weir::bf16> && matrix_unit_backend.bf16 != nullptr;
-}
-
-// Tiles of about 512 x 512, halved until all threads have as many.
+// The same for the matrix unit, which gives an element the same bits in every cut: about 512 x 512, halved until all
+// threads have as many.
 Tile tile_for_threads(std::int64_t m, std::int64_t n, std::int64_t batch) {
-  const auto share = [](std::int64_t extent, std::int64_t parts) {
-    return ((extent + parts - 1) / parts + 31) / 32 * 32;
-  };
-  const auto nearest = [&](std::int64_t extent) {
-    return share(extent, std::max<std::int64_t>(1, (extent + 256) / 512));
-  };
+  constexpr std::int64_t kGranule = 32;
   const std::int64_t threads = thread_count();
-  Tile tile{nearest(m), nearest(n)};
+  Tile tile{nearest(m, 512, kGranule), nearest(n, 512, kGranule)};
   const auto uneven = [&] {
-    const std::int64_t count = batch * ((m + tile.rows - 1) / tile.rows) * ((n + tile.cols - 1) / tile.cols);
+    const std::int64_t count = batch * tile.down(m) * tile.across(n);
     return count % threads != 0 && count < 4 * threads;
   };
   while (uneven() && tile.rows * tile.cols > 64 * 64) {
     std::int64_t& extent = tile.rows >= tile.cols ? tile.rows : tile.cols;
-    extent = share(extent, 2);
+    extent = share(extent, 2, kGranule);
   }
   return tile;
 }
 
-GemmBackend::F32* float32_function() {
-  if (float32_products() == Float32Products::tf32 && matrix_unit_backend.tf32 != nullptr)
-    return matrix_unit_backend.tf32;
-  return library_backend.f32;
-}
-GemmBackend::Bf16* bf16_function() {
-  return matrix_unit_backend.bf16 != nullptr ? matrix_unit_backend.bf16 : library_backend.bf16;
+template <class In>
+bool takes_matrix_unit() {
+  if constexpr (std::is_same_v<In, float>)
+    return float32_products() == Float32Products::tf32 && matrix_unit_backend.tf32 != nullptr;
+  else
+    return std::is_same_v<In, weir::bf16> && matrix_unit_backend.bf16 != nullptr;
 }
 
 }  // namespace
@@ -120,9 +112,11 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<I
   }
   const ProfileRange range("matrix product", 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
   if constexpr (std::is_same_v<In, float>) {
-    if (const auto multiply = float32_function()) return multiply(m, n, k, a, b, c, c_stride, mode);
+    const auto multiply = takes_matrix_unit<In>() ? matrix_unit_backend.tf32 : library_backend.f32;
+    if (multiply != nullptr) return multiply(m, n, k, a, b, c, c_stride, mode);
   } else if constexpr (std::is_same_v<In, weir::bf16>) {
-    if (const auto multiply = bf16_function()) return multiply(m, n, k, a, b, c, dtype_of<Out>(), c_stride, mode);
+    const auto multiply = takes_matrix_unit<In>() ? matrix_unit_backend.bf16 : library_backend.bf16;
+    if (multiply != nullptr) return multiply(m, n, k, a, b, c, dtype_of<Out>(), c_stride, mode);
   }
   plain_gemm(m, n, k, a, b, c, c_stride, mode);
 }
@@ -131,8 +125,8 @@ template <class In, class Out>
 void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
                    std::int64_t c_stride, GemmMode mode, GemmBatch batch) {
   if (m == 0 || n == 0 || batch.count == 0) return;
-  const Tile tile = cut_is_free<In>() ? tile_for_threads(m, n, batch.count) : tile_for(m, n, batch.count);
-  const std::int64_t down = (m + tile.rows - 1) / tile.rows, across = (n + tile.cols - 1) / tile.cols;
+  const Tile tile = takes_matrix_unit<In>() ? tile_for_threads(m, n, batch.count) : tile_for(m, n, batch.count);
+  const std::int64_t down = tile.down(m), across = tile.across(n);
   parallel_for(batch.count * down * across, 1, [&](std::int64_t item, std::int64_t) {
     const std::int64_t index = item / (down * across), row = item / across % down * tile.rows,
                        col = item % across * tile.cols;

@@ -180,17 +180,18 @@ WEIR_TARGET void pack(const Lines<T>& from, std::int64_t first, std::int64_t ter
 // right one. A block at the end of the matrix may have one row or one column of tiles.
 template <int pieces, int rows, int cols>
 struct BlockOfTiles {
-  const std::uint16_t *left[2], *right[2];
+  const std::uint16_t *left, *right;
+  std::int64_t next;  // elements from the tiles of 16 lines to those of the next 16
 
   WEIR_TARGET void load_left(std::int64_t step, int piece) const {
     const std::int64_t at = (step * pieces + piece) * kElements;
-    _tile_loadd(4, left[0] + at, 64);
-    if constexpr (rows == 2) _tile_loadd(5, left[1] + at, 64);
+    _tile_loadd(4, left + at, 64);
+    if constexpr (rows == 2) _tile_loadd(5, left + next + at, 64);
   }
   WEIR_TARGET void load_right(std::int64_t step, int piece) const {
     const std::int64_t at = (step * pieces + piece) * kElements;
-    _tile_loadd(6, right[0] + at, 64);
-    if constexpr (cols == 2) _tile_loadd(7, right[1] + at, 64);
+    _tile_loadd(6, right + at, 64);
+    if constexpr (cols == 2) _tile_loadd(7, right + next + at, 64);
   }
   WEIR_TARGET static void add_products() {
     _tile_dpbf16ps(0, 4, 6);
@@ -230,11 +231,11 @@ WEIR_TARGET void finish(const float* sums, std::int64_t sums_stride, std::int64_
                         std::int64_t c_stride, GemmMode mode) {
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < cols; j += 16) {
-      const std::int64_t count = std::min<std::int64_t>(16, cols - j);
+      const std::int64_t count = cols - j;
       __m512 values = load(sums + i * sums_stride + j, count);
       Out* const to = c + i * c_stride + j;
       if (mode == GemmMode::accumulate) values = _mm512_add_ps(load(to, count), values);
-      store(to, static_cast<__mmask16>((1u << count) - 1), values);
+      store(to, first_of_16(count), values);
     }
 }
 
@@ -269,26 +270,26 @@ template <int pieces, class Out>
 WEIR_TARGET void multiply_packed(std::int64_t m, std::int64_t n, std::int64_t steps, const std::uint16_t* left,
                                  const std::uint16_t* right, Out* c, std::int64_t c_stride, GemmMode mode) {
   alignas(64) static thread_local float sums[kBlock * kBlock];
-  const std::int64_t line_tiles = steps * pieces * kElements;
+  const std::int64_t next = steps * pieces * kElements;
   for (std::int64_t j = 0; j < n; j += kBlock)
     for (std::int64_t i = 0; i < m; i += kBlock) {
       const std::int64_t rows = std::min(kBlock, m - i), cols = std::min(kBlock, n - j);
-      const std::uint16_t *const a = left + i / kLines * line_tiles, *const b = right + j / kLines * line_tiles;
+      const std::uint16_t *const a = left + i / kLines * next, *const b = right + j / kLines * next;
       Out* const to = c + i * c_stride + j;
       if constexpr (std::is_same_v<Out, float>)
         if (rows == kBlock && cols == kBlock && mode == GemmMode::overwrite) {
-          BlockOfTiles<pieces, 2, 2>{{a, a + line_tiles}, {b, b + line_tiles}}.multiply(steps, to, c_stride);
+          BlockOfTiles<pieces, 2, 2>{a, b, next}.multiply(steps, to, c_stride);
           continue;
         }
       for (std::int64_t row = 0; row < rows; ++row) _mm_prefetch(to + row * c_stride, _MM_HINT_T0);
       if (rows > kLines && cols > kLines)
-        BlockOfTiles<pieces, 2, 2>{{a, a + line_tiles}, {b, b + line_tiles}}.multiply(steps, sums, kBlock);
+        BlockOfTiles<pieces, 2, 2>{a, b, next}.multiply(steps, sums, kBlock);
       else if (rows > kLines)
-        BlockOfTiles<pieces, 2, 1>{{a, a + line_tiles}, {b, nullptr}}.multiply(steps, sums, kBlock);
+        BlockOfTiles<pieces, 2, 1>{a, b, next}.multiply(steps, sums, kBlock);
       else if (cols > kLines)
-        BlockOfTiles<pieces, 1, 2>{{a, nullptr}, {b, b + line_tiles}}.multiply(steps, sums, kBlock);
+        BlockOfTiles<pieces, 1, 2>{a, b, next}.multiply(steps, sums, kBlock);
       else
-        BlockOfTiles<pieces, 1, 1>{{a, nullptr}, {b, nullptr}}.multiply(steps, sums, kBlock);
+        BlockOfTiles<pieces, 1, 1>{a, b, next}.multiply(steps, sums, kBlock);
       finish(sums, kBlock, rows, cols, to, c_stride, mode);
     }
 }

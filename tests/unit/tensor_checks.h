@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/tensor.h"
@@ -29,6 +30,14 @@ inline bool same_bits(const weir::Tensor& a, const weir::Tensor& b) {
   if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
   const auto x = a.values(), y = b.values();
   return std::memcmp(x.data(), y.data(), x.size() * sizeof(double)) == 0;
+}
+
+inline void check_same_bits(const std::vector<weir::Tensor>& got, const std::vector<weir::Tensor>& expected) {
+  REQUIRE(got.size() == expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    CAPTURE(i);
+    CHECK(same_bits(got[i], expected[i]));
+  }
 }
 
 // The message of the error that `call` throws; empty where it throws none.

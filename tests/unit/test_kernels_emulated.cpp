@@ -16,6 +16,7 @@
 #include "ops/support/samples.h"
 #include "tests/child_process.h"
 #include "tests/unit/op_suite.h"
+#include "tests/unit/tensor_checks.h"
 
 using namespace weir;
 using namespace weir::tests;
@@ -27,14 +28,6 @@ std::vector<Tensor> in_order(emulator::Order order, const OpRecord& record, cons
   auto results = forward_and_gradients(sample, inputs_of(sample, dtype, {DeviceKind::cuda, 0}), record.differentiable);
   emulator::set_order(emulator::Order::natural);
   return results;
-}
-
-void check_same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
-  REQUIRE(a.size() == b.size());
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    CAPTURE(i);
-    CHECK(same_bits(a[i], b[i]));
-  }
 }
 
 // Forward and backward, where the samples of the op's record are too small to reach all of a kernel.

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "tests/unit/op_suite.h"
+#include "tests/unit/tensor_checks.h"
 
 using namespace weir;
 using namespace weir::tests;
@@ -24,11 +25,6 @@ void for_each_run(F&& f) {
       }
     }
   });
-}
-
-void check_same_bits(const std::vector<Tensor>& got, const std::vector<Tensor>& expected) {
-  REQUIRE(got.size() == expected.size());
-  for (std::size_t i = 0; i < got.size(); ++i) CHECK(same_bits(got[i], expected[i]));
 }
 
 }  // namespace
