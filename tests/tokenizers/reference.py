@@ -92,10 +92,11 @@ def unigram(lines, charsmap, name):
     special = ["<unk>", *BYTES] if name == "bytes" else ["<unk>"]
     trainer = trainers.UnigramTrainer(vocab_size=3000, special_tokens=special, unk_token="<unk>", show_progress=False)
     tokenizer.train_from_iterator(lines, trainer)
-    if name == "bytes":
+    if name == "bytes":  # and with a special token among the learned pieces, where such a trainer puts it if its text has it
         content = json.loads(tokenizer.to_str())
         content["added_tokens"] = content["added_tokens"][:1]
         content["model"]["byte_fallback"] = True
+        content["model"]["vocab"].append(["<unk>", -5.0])
         tokenizer = Tokenizer.from_str(json.dumps(content))
     tokenizer.add_tokens(ADDED)
     return tokenizer

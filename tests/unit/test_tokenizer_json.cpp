@@ -328,6 +328,22 @@ TEST_CASE("tokenizer.json: added tokens and their flags") {
   CHECK(open_error(file.dump()) == "added_tokens[6]: '<A>' is there twice" + kDamaged);
 }
 
+// As the package tokenizers 0.23.3 has it; its own trainer writes such files where a text holds a special token.
+TEST_CASE("tokenizer.json: of a piece that is there twice, text becomes the later one") {
+  using Tokens = std::vector<std::int32_t>;
+  Json file = unigram();
+  for (const auto& [piece, score] : {std::pair{"ab", -9.0}, {"b", -0.5}, {"<unk>", -3.0}})
+    file["model"]["vocab"].push_back(Json::array({piece, score}));
+  file["added_tokens"].push_back({{"content", "<unk>"}, {"id", 0}, {"special", true}});
+  CHECK(encode(file, "ab") == Tokens{1, 7});
+  CHECK(encode(file, "a?b<unk>") == Tokens{1, 0, 7, 8});
+  const auto tokenizer = open_text(file.dump());
+  CHECK(tokenizer->vocabulary() == 9);
+  CHECK(tokenizer->piece(0) == "<unk>");
+  CHECK(tokenizer->piece(8) == "<unk>");
+  CHECK(tokenizer->decode(std::vector{1, 0, 3, 6, 8}) == "a ab ab");
+}
+
 TEST_CASE("tokenizer.json: what only moves or adds special tokens has no effect") {
   Json file = bpe();
   file["post_processor"] = sequence("processors", {{{"type", "ByteLevel"}}, {{"type", "TemplateProcessing"}}});
@@ -402,8 +418,6 @@ TEST_CASE("tokenizer.json: damaged and hostile files are refused with the place"
   };
   CHECK(unigram_refused("/model/unk_id", 6) == "model.unk_id: 6 is outside the vocabulary of 6" + kDamaged);
   CHECK(unigram_refused("/model/unk_id", -1) == "model.unk_id: -1 is not between 0 and 2147483647" + kDamaged);
-  CHECK(unigram_refused("/model/vocab/2", Json::array({"a", 0})) ==
-        "model.vocab[2]: the piece 'a' is there twice" + kDamaged);
   CHECK(unigram_refused("/model/vocab/2", Json::array({"", 0})) ==
         "model: the ids go up to 5, but no piece has the id 2" + kDamaged);
   CHECK(unigram_refused("/model/vocab/2", Json::array({"b", "0"})) ==

@@ -43,6 +43,12 @@ Segment part_of(const Segment& segment, std::size_t begin, std::size_t end, std:
   return {segment.text.substr(begin, end - begin), std::min(head, end - begin), token};
 }
 
+// A piece may have several tokens.
+bool names(const WordModel& model, std::int64_t token, const std::string& piece) {
+  return static_cast<std::size_t>(token) < model.pieces().size() &&
+         model.pieces()[static_cast<std::size_t>(token)] == piece;
+}
+
 }  // namespace
 
 AddedTokens::AddedTokens(const std::optional<JsonPlace>& place, const WordModel& model, const Normalizer* normalizer) {
@@ -58,10 +64,10 @@ AddedTokens::AddedTokens(const std::optional<JsonPlace>& place, const WordModel&
     const std::int64_t token = entry.at("id").integer(0, kMaxToken);
     const std::int32_t known = model.find(content);
     const std::int64_t expected = known >= 0 ? known : next++;
-    if (token != expected)
+    if (token != expected && !names(model, token, content))
       entry.refuse(fmt::format("'{}' has the id {}, but {} is the one that {}", printable(content, 40), token, expected,
                                known >= 0 ? "the model gives it" : "follows the ids before it"));
-    add(entry, static_cast<std::int32_t>(token), normalizer);
+    add(entry, static_cast<std::int32_t>(expected), normalizer);
   }
   index(raw_, *place);
   index(normalized_, *place);

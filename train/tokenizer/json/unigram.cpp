@@ -65,11 +65,11 @@ class Unigram final : public WordModel {
     bool reached = false;
   };
 
+  // Trainers that find a special token in their text write it twice; text becomes the later one.
   void read_vocabulary(const JsonPlace& place) {
     const JsonList& list = place.list();
     if (list.size() > kMaxToken) place.refuse(fmt::format("more than {} pieces", kMaxToken));
     pieces_.reserve(list.size());
-    std::vector<std::pair<std::string, std::int32_t>> entries;
     double least = std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < list.size(); ++i) {
       const JsonPlace entry = place.at(i);
@@ -79,10 +79,11 @@ class Unigram final : public WordModel {
       scores_.push_back(entry.at(1).number());
       least = std::min(least, scores_.back());
       pieces_.push_back(piece);
-      if (!tokens_.emplace(pieces_.back(), static_cast<std::int32_t>(i)).second)
-        entry.refuse(fmt::format("the piece '{}' is there twice", printable(piece, 40)));
-      if (!piece.empty()) entries.emplace_back(piece, static_cast<std::int32_t>(i));
+      tokens_.insert_or_assign(pieces_.back(), static_cast<std::int32_t>(i));
     }
+    std::vector<std::pair<std::string, std::int32_t>> entries;
+    for (const auto& [piece, token] : tokens_)
+      if (!piece.empty()) entries.emplace_back(piece, token);
     unknown_score_ = least - kUnknownPenalty;
     trie_ = std::make_unique<Trie>(std::move(entries));
   }
