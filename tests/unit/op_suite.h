@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <span>
 #include <sstream>
 #include <string>
@@ -52,11 +51,6 @@ inline std::vector<Tensor> inputs_of(const Sample& sample, DType dtype, Device d
   for (const Tensor& t : sample.inputs)
     result.push_back(to_device(is_floating(t.dtype()) ? converted(t, dtype) : t, device));
   return result;
-}
-
-inline bool same_bits(const Tensor& a, const Tensor& b) {
-  const std::vector<double> x = a.values(), y = b.values();
-  return x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size() * sizeof(double)) == 0);
 }
 
 // The op's outputs, then the gradients of its floating inputs for output gradients of one half.

@@ -17,6 +17,7 @@
 #include "ops/support/samples.h"
 #include "ops/top_k.h"
 #include "tests/unit/op_suite.h"
+#include "tests/unit/tensor_checks.h"
 
 using namespace weir;
 using namespace weir::tests;

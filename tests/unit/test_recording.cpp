@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "ops/relu.h"
 #include "tests/unit/op_suite.h"
+#include "tests/unit/tensor_checks.h"
 
 using namespace weir;
 using namespace weir::tests;

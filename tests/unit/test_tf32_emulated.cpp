@@ -21,6 +21,7 @@
 #include "ops/sort_by_expert.h"
 #include "ops/support/samples.h"
 #include "tests/unit/op_suite.h"
+#include "tests/unit/tensor_checks.h"
 
 using namespace weir;
 using namespace weir::tests;
