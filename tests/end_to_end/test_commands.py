@@ -304,7 +304,7 @@ def check_breakdown(weir):
     executed = sum(row["product_flops"] for row in b["ops"])
     counted = case["gflops"] * 1e9 * case["seconds"]
     check(0.5 * counted < executed < 3 * counted, f"{executed} FLOPs in products, the model counts {counted}")
-    at_roof = executed / (case["roof_gflops"] * 1e9) / b["seconds"]
+    at_roof = executed / (b["roof_gflops"] * 1e9) / b["seconds"]
     check(math.isclose(b["share_at_roof"], at_roof, rel_tol=1e-6), f"share_at_roof is not {at_roof}: {b}")
     text = weir.succeed("bench", "step", *STEP_SETTINGS, "--runs", 2, "--breakdown")
     for part in ("linear backward", "outside of any op", "inside matrix products", "matrix work at the machine's rate"):

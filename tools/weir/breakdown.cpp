@@ -50,8 +50,10 @@ class Collector {
     }
     caller_ = &this_thread();
     current_ = 0;
-    mark_ = Clock::now();
   }
+
+  void resume() { mark_ = Clock::now(); }
+  void pause() { charge(Clock::now()); }
 
   void begin(const char* name, double flops) {
     ThreadRanges& thread = this_thread();
@@ -79,7 +81,6 @@ class Collector {
 
   // Rows of `steps` steps, in any order; two ops of one name are two.
   std::vector<BreakdownRow> rows(std::int64_t steps) {
-    charge(Clock::now());
     std::vector<BreakdownRow> rows;
     const auto per_step = static_cast<double>(steps), per_thread = per_step * thread_count();
     for (const Op& op : ops_)
@@ -129,14 +130,18 @@ Collector& collector() {
   return one;
 }
 
-// The hooks are the collector's while this lives.
+// While this lives, the hooks are the collector's, and the time is a step's.
 class Hooked {
  public:
   Hooked() : before_(profile_hooks) {
     profile_hooks = {.begin = [](const char* name, double flops) { collector().begin(name, flops); },
                      .end = [] { collector().end(); }};
+    collector().resume();
   }
-  ~Hooked() { profile_hooks = before_; }
+  ~Hooked() {
+    collector().pause();
+    profile_hooks = before_;
+  }
   Hooked(const Hooked&) = delete;
   Hooked& operator=(const Hooked&) = delete;
 
@@ -156,10 +161,13 @@ double total(const std::vector<BreakdownRow>& rows, Member member) {
 double Breakdown::product_seconds() const { return total(rows, &BreakdownRow::product_seconds); }
 double Breakdown::product_flops() const { return total(rows, &BreakdownRow::product_flops); }
 
-Breakdown break_down(std::int64_t steps, const std::function<void()>& step) {
-  const Hooked hooked;
+Breakdown break_down(std::int64_t steps, const std::function<void()>& step, const std::function<void()>& between) {
   collector().start();
-  for (std::int64_t i = 0; i < steps; ++i) step();
+  for (std::int64_t i = 0; i < steps; ++i) {
+    between();
+    const Hooked hooked;
+    step();
+  }
   Breakdown breakdown{steps, 0, collector().rows(steps)};
   breakdown.seconds = total(breakdown.rows, &BreakdownRow::seconds);
   std::stable_sort(breakdown.rows.begin(), breakdown.rows.end(),

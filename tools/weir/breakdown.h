@@ -29,7 +29,8 @@ struct Breakdown {
 
 // Calls `step` `steps` times with hooks in every ProfileRange: one with arithmetic is a matrix product, and belongs to
 // the op that the calling thread is in; any other is an op where the calling thread opens it, and nothing elsewhere.
-// Profilers see no ranges meanwhile.
-Breakdown break_down(std::int64_t steps, const std::function<void()>& step);
+// Profilers see no ranges meanwhile. `between` is called before each step and counts for nothing.
+Breakdown break_down(
+    std::int64_t steps, const std::function<void()>& step, const std::function<void()>& between = [] {});
 
 }  // namespace weir

@@ -11,7 +11,6 @@
 #include "ops/matmul.h"
 #include "ops/standard_normal.h"
 #include "ops/sum.h"
-#include "tools/weir/matrix_product.h"
 
 namespace weir {
 namespace {
@@ -29,6 +28,7 @@ float sum_of(const float* from, std::int64_t n) {
 }
 
 constexpr BenchOptions kRoofRuns{.runs = 11};
+constexpr ProductSize kBesideSize{1024, 1024, 1024};
 
 double flops_on_cpu(DType dtype) {
   double best = 0;
@@ -80,6 +80,17 @@ Roof matrix_roof(DType dtype, Device device, Float32Products products) {
   const Float32ProductsScope scope(products);
   return {.flops = device.kind == DeviceKind::cpu ? flops_on_cpu(dtype) : flops_on_device(dtype, device)};
 }
+
+RoofBeside::RoofBeside(DType dtype, Float32Products products) : products_(products), product_(kBesideSize, dtype) {}
+
+void RoofBeside::measure() {
+  const Float32ProductsScope scope(products_);
+  product_.ours();  // what else was measured has taken its operands out of the caches
+  seconds_ += seconds_of(product_.ours);
+  ++runs_;
+}
+
+Roof RoofBeside::roof() const { return {.flops = kBesideSize.flops() * static_cast<double>(runs_) / seconds_}; }
 
 BenchCase time_read(const BenchOptions& options, const Tensor& values) {
   if (values.device().kind == DeviceKind::cpu) {

@@ -5,6 +5,7 @@
 #include "core/float32_products.h"
 #include "core/tensor.h"
 #include "tools/weir/bench.h"
+#include "tools/weir/matrix_product.h"
 
 namespace weir {
 
@@ -15,6 +16,22 @@ namespace weir {
 // another and are the slower ones where other programs run.
 // On other devices: the best of our matmul's products of square matrices, each twice as wide as the one before.
 Roof matrix_roof(DType dtype, Device device = {}, Float32Products products = Float32Products::ieee);
+
+// The CPU's roof of the same work while something else is measured, which a clock that changes would make unfair to
+// measure at another time: a large product, timed whenever `measure` is called.
+class RoofBeside {
+ public:
+  explicit RoofBeside(DType dtype, Float32Products products = Float32Products::ieee);
+
+  void measure();
+  Roof roof() const;  // by the mean of the times
+
+ private:
+  Float32Products products_;
+  MatrixProduct product_;
+  std::int64_t runs_ = 0;
+  double seconds_ = 0;
+};
 
 // Reads a float32 tensor from one end to the other: on the CPU pads included, on other devices by `sum` along its rows.
 BenchCase time_read(const BenchOptions& options, const Tensor& values);
