@@ -176,8 +176,8 @@ void multiply(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, const R
       const Range is = pairs[p];
       const std::int64_t inner = is.size() * b.cols;
       make_activations(a, b, rows, is, activations.data());
-      cpu::gemm<T, Sum>(rows.size(), y.cols, inner, {activations.data(), inner},
-                        {values.row(is.begin * b.cols), values.stride}, sums.data, sums.stride, mode_of(p));
+      cpu::gemm<T, T, Sum>(rows.size(), y.cols, inner, {activations.data(), inner},
+                           {values.row(is.begin * b.cols), values.stride}, sums.data, sums.stride, mode_of(p));
     }
     store_sums(sums, y, rows);
   });
@@ -198,8 +198,8 @@ void pass_to_pairs(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, co
     for (std::int64_t p = 0; p < pairs.number(); ++p) {
       const Range is = pairs[p];
       const std::int64_t width = is.size() * b.cols;
-      cpu::gemm<T, Sum>(rows.size(), width, dy.cols, {dy.row(rows.begin), dy.stride},
-                        {values.row(is.begin * b.cols), values.stride, true}, dpairs.data(), width);
+      cpu::gemm<T, T, Sum>(rows.size(), width, dy.cols, {dy.row(rows.begin), dy.stride},
+                           {values.row(is.begin * b.cols), values.stride, true}, dpairs.data(), width);
       sum_pairs(a, b, rows, is, dpairs.data(), da, sums);
     }
     for (std::int64_t r = 0; r < sums.rows; ++r)
@@ -220,8 +220,8 @@ void pass_to_values(const Rows<T>& a, const Rows<T>& b, const Rows<T>& dy, const
     for (std::int64_t block = 0; block < blocks.number(); ++block) {
       const Range rows = blocks[block];
       make_activations(a, b, rows, is, activations.data());
-      cpu::gemm<T, Sum>(named.size(), dy.cols, rows.size(), {activations.data(), named.size(), true},
-                        {dy.row(rows.begin), dy.stride}, sums.data, sums.stride, mode_of(block));
+      cpu::gemm<T, T, Sum>(named.size(), dy.cols, rows.size(), {activations.data(), named.size(), true},
+                           {dy.row(rows.begin), dy.stride}, sums.data, sums.stride, mode_of(block));
     }
     store_sums(sums, dvalues, named);
   });

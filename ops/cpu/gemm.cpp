@@ -91,34 +91,92 @@ Tile tile_for_threads(std::int64_t m, std::int64_t n, std::int64_t batch) {
   return tile;
 }
 
-template <class In>
+template <class T>
 bool takes_matrix_unit() {
-  if constexpr (std::is_same_v<In, float>)
-    return float32_products() == Float32Products::tf32 && matrix_unit_backend.tf32 != nullptr;
+  if (matrix_unit.multiply == nullptr) return false;
+  if constexpr (std::is_same_v<T, float>)
+    return float32_products() == Float32Products::tf32;
   else
-    return std::is_same_v<In, weir::bf16> && matrix_unit_backend.bf16 != nullptr;
+    return std::is_same_v<T, bf16>;
+}
+template <class T>
+constexpr int kPieces = std::is_same_v<T, float> ? 2 : 1;
+
+template <class T>
+AnyMatrix any(const Matrix<T>& m) {
+  return {m.data, dtype_of<T>(), m.stride, m.transposed};
+}
+
+// A copy that is valid until this thread's next one.
+Matrix<bf16> rounded_copy(std::int64_t rows, std::int64_t cols, const Matrix<float>& m) {
+  static thread_local std::vector<bf16> values;
+  values.resize(static_cast<std::size_t>(rows * cols));
+  const std::int64_t lines = m.transposed ? cols : rows, length = m.transposed ? rows : cols;
+  for (std::int64_t i = 0; i < lines; ++i)
+    std::transform(m.data + i * m.stride, m.data + i * m.stride + length, values.data() + i * length,
+                   [](float v) { return bf16(v); });
+  return {values.data(), length, m.transposed};
+}
+
+// By the library, or else the plain loop.
+template <class In, class Out>
+void multiply_one_type(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
+                       std::int64_t c_stride, GemmMode mode) {
+  if constexpr (std::is_same_v<In, float>) {
+    if (gemm_library.f32 != nullptr) return gemm_library.f32(m, n, k, a, b, c, c_stride, mode);
+  } else if constexpr (std::is_same_v<In, bf16>) {
+    if (gemm_library.bf16 != nullptr) return gemm_library.bf16(m, n, k, a, b, c, dtype_of<Out>(), c_stride, mode);
+  }
+  plain_gemm(m, n, k, a, b, c, c_stride, mode);
+}
+
+// Whether there is nothing to multiply; then c is complete.
+template <class Out>
+bool finish_without_terms(std::int64_t m, std::int64_t n, std::int64_t k, Out* c, std::int64_t c_stride,
+                          GemmMode mode) {
+  if (m > 0 && n > 0 && k > 0) return false;
+  if (mode == GemmMode::overwrite)
+    for (std::int64_t i = 0; i < m; ++i) std::fill_n(c + i * c_stride, n, Out{});
+  return true;
+}
+
+ProfileRange product_range(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return ProfileRange("matrix product", 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
 }
 
 }  // namespace
 
-template <class In, class Out>
-void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c, std::int64_t c_stride,
-          GemmMode mode) {
-  if (m == 0 || n == 0) return;
-  if (k == 0) {
-    if (mode == GemmMode::overwrite)
-      for (std::int64_t i = 0; i < m; ++i) std::fill_n(c + i * c_stride, n, Out{});
-    return;
-  }
-  const ProfileRange range("matrix product", 2.0 * static_cast<double>(m) * static_cast<double>(n * k));
-  if constexpr (std::is_same_v<In, float>) {
-    const auto multiply = takes_matrix_unit<In>() ? matrix_unit_backend.tf32 : library_backend.f32;
-    if (multiply != nullptr) return multiply(m, n, k, a, b, c, c_stride, mode);
-  } else if constexpr (std::is_same_v<In, weir::bf16>) {
-    const auto multiply = takes_matrix_unit<In>() ? matrix_unit_backend.bf16 : library_backend.bf16;
-    if (multiply != nullptr) return multiply(m, n, k, a, b, c, dtype_of<Out>(), c_stride, mode);
-  }
-  plain_gemm(m, n, k, a, b, c, c_stride, mode);
+template <class Left, class Right, class Out>
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, Matrix<Right> b, Out* c,
+          std::int64_t c_stride, GemmMode mode) {
+  if (finish_without_terms(m, n, k, c, c_stride, mode)) return;
+  const ProfileRange range = product_range(m, n, k);
+  if constexpr (!std::is_same_v<Right, double>)
+    if (takes_matrix_unit<Right>())
+      return matrix_unit.multiply(m, n, k, kPieces<Right>, any(a), any(b), c, dtype_of<Out>(), c_stride, mode);
+  if constexpr (std::is_same_v<Left, Right>)
+    multiply_one_type(m, n, k, a, b, c, c_stride, mode);
+  else
+    multiply_one_type(m, n, k, rounded_copy(m, k, a), b, c, c_stride, mode);
+}
+
+template <class T>
+RightFactor<T>::RightFactor(std::int64_t k, std::int64_t n, Matrix<T> b) : rows_(k), matrix_(b) {
+  if (k == 0 || n == 0 || !takes_matrix_unit<T>()) return;
+  packed_ = Tensor::empty({matrix_unit.packed_size(k, n, kPieces<T>)}, DType::bf16);
+  matrix_unit.pack(k, n, kPieces<T>, any(b), packed_.template data<bf16>());
+}
+
+template <class Left, class Right, class Out>
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, RightPart<Right> b, Out* c,
+          std::int64_t c_stride, GemmMode mode) {
+  const RightFactor<Right>& whole = b.whole;
+  if (!whole.packed().defined()) return gemm(m, n, k, a, whole.matrix().at(b.row, b.col), c, c_stride, mode);
+  if (finish_without_terms(m, n, k, c, c_stride, mode)) return;
+  const ProfileRange range = product_range(m, n, k);
+  matrix_unit.multiply_packed(m, n, k, kPieces<Right>, any(a),
+                              {whole.packed().template data<bf16>(), whole.rows(), b.row, b.col}, c, dtype_of<Out>(),
+                              c_stride, mode);
 }
 
 template <class In, class Out>
@@ -137,14 +195,27 @@ void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a,
   });
 }
 
-#define WEIR_INSTANTIATE(In, Out)                                                                                     \
-  template void gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<In>, Matrix<In>, Out*, std::int64_t, GemmMode); \
-  template void parallel_gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<In>, Matrix<In>, Out*, std::int64_t,   \
+#define WEIR_INSTANTIATE(Left, Right, Out)                                                                         \
+  template void gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<Left>, Matrix<Right>, Out*, std::int64_t,    \
+                     GemmMode);                                                                                    \
+  template void gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<Left>, RightPart<Right>, Out*, std::int64_t, \
+                     GemmMode);
+WEIR_INSTANTIATE(double, double, double)
+WEIR_INSTANTIATE(float, float, float)
+WEIR_INSTANTIATE(bf16, bf16, float)
+WEIR_INSTANTIATE(bf16, bf16, bf16)
+WEIR_INSTANTIATE(float, bf16, float)
+#undef WEIR_INSTANTIATE
+#define WEIR_INSTANTIATE(In, Out)                                                                                   \
+  template void parallel_gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<In>, Matrix<In>, Out*, std::int64_t, \
                               GemmMode, GemmBatch);
 WEIR_INSTANTIATE(double, double)
 WEIR_INSTANTIATE(float, float)
-WEIR_INSTANTIATE(weir::bf16, float)
-WEIR_INSTANTIATE(weir::bf16, weir::bf16)
+WEIR_INSTANTIATE(bf16, float)
+WEIR_INSTANTIATE(bf16, bf16)
 #undef WEIR_INSTANTIATE
+template class RightFactor<double>;
+template class RightFactor<float>;
+template class RightFactor<bf16>;
 
 }  // namespace weir::cpu

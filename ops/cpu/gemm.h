@@ -25,11 +25,43 @@ struct Matrix {
 
 enum class GemmMode { overwrite, accumulate };
 
-// c[m, n] = a[m, k] b[k, n], or += with GemmMode::accumulate. In: double, float or bf16; sums of bf16 products are kept
-// in float. Out is In, or float for bf16 inputs.
-template <class In, class Out>
-void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c, std::int64_t c_stride,
-          GemmMode mode = GemmMode::overwrite);
+// c[m, n] = a[m, k] b[k, n], or += with GemmMode::accumulate. Left, Right and Out are one of double and float; or Right
+// is bf16, and the others are float or bf16: a is rounded to bf16, and sums are kept in float.
+template <class Left, class Right, class Out>
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, Matrix<Right> b, Out* c,
+          std::int64_t c_stride, GemmMode mode = GemmMode::overwrite);
+
+template <class T>
+class RightFactor;
+
+// A right factor from some row and column on.
+template <class T>
+struct RightPart {
+  const RightFactor<T>& whole;
+  std::int64_t row, col;
+};
+
+// The right factor [k, n] of several products, laid out once where the matrix unit will multiply. Keeps b's address.
+template <class T>
+class RightFactor {
+ public:
+  RightFactor(std::int64_t k, std::int64_t n, Matrix<T> b);
+
+  // From there on; both are multiples of 32.
+  RightPart<T> at(std::int64_t row, std::int64_t col) const { return {*this, row, col}; }
+  const Matrix<T>& matrix() const { return matrix_; }
+  const Tensor& packed() const { return packed_; }
+  std::int64_t rows() const { return rows_; }
+
+ private:
+  std::int64_t rows_;
+  Matrix<T> matrix_;
+  Tensor packed_;  // undefined where nothing is laid out
+};
+
+template <class Left, class Right, class Out>
+void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, RightPart<Right> b, Out* c,
+          std::int64_t c_stride, GemmMode mode = GemmMode::overwrite);
 
 // The same product cut into tiles over all threads; with `batch` > 1, for `batch` triples whose starts lie a_step,
 // b_step and c_step elements apart.
@@ -40,18 +72,47 @@ template <class In, class Out>
 void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
                    std::int64_t c_stride, GemmMode mode = GemmMode::overwrite, GemmBatch batch = {});
 
-// Functions that multiply faster than the plain loop.
-struct GemmBackend {
+// A library's functions, which multiply faster than the plain loop.
+struct GemmLibrary {
   using F32 = void(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<float> a, Matrix<float> b, float* c,
                    std::int64_t c_stride, GemmMode mode);
   using Bf16 = void(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<weir::bf16> a, Matrix<weir::bf16> b, void* c,
                     DType c_dtype, std::int64_t c_stride, GemmMode mode);
 
   F32* f32 = nullptr;
-  F32* tf32 = nullptr;   // taken where Float32Products::tf32 is asked for
   Bf16* bf16 = nullptr;  // `c` is float or bf16, as c_dtype says
 };
-// A library's functions, and those of this processor's matrix unit, which go first.
-inline constinit GemmBackend library_backend{}, matrix_unit_backend{};
+inline constinit GemmLibrary gemm_library{};
+
+// A matrix of float or bf16.
+struct AnyMatrix {
+  const void* data;
+  DType dtype;
+  std::int64_t stride;
+  bool transposed;
+};
+// A right factor as the matrix unit's `pack` has laid it out, from some row and column on.
+struct PackedPart {
+  const bf16* data;
+  std::int64_t rows, row, col;  // `rows`: of the whole factor
+};
+
+// This processor's matrix unit, which goes first. It multiplies bf16: factors are rounded to one, or are floats and
+// become the sum of two (`pieces`), which is taken where Float32Products::tf32 is asked for. `c` is float, or with one
+// piece bf16, as c_dtype says.
+struct MatrixUnit {
+  using Multiply = void(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, AnyMatrix b, void* c,
+                        DType c_dtype, std::int64_t c_stride, GemmMode mode);
+  using PackedSize = std::int64_t(std::int64_t k, std::int64_t n, int pieces);
+  using Pack = void(std::int64_t k, std::int64_t n, int pieces, AnyMatrix b, bf16* packed);
+  using MultiplyPacked = void(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, PackedPart b,
+                              void* c, DType c_dtype, std::int64_t c_stride, GemmMode mode);
+
+  Multiply* multiply = nullptr;
+  PackedSize* packed_size = nullptr;  // of a right factor, in elements
+  Pack* pack = nullptr;
+  MultiplyPacked* multiply_packed = nullptr;
+};
+inline constinit MatrixUnit matrix_unit{};
 
 }  // namespace weir::cpu

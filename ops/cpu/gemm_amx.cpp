@@ -174,24 +174,33 @@ WEIR_TARGET void pack(const Lines<T>& from, std::int64_t first, std::int64_t ter
     }
 }
 
+// Packed tiles of some lines, and of terms that follow one another.
+struct Tiles {
+  const std::uint16_t* data;
+  std::int64_t next;  // elements from the tiles of 16 lines to those of the next 16
+
+  Tiles from_line(std::int64_t line) const { return {data + line / kLines * next, next}; }
+};
+
+std::int64_t line_tiles(std::int64_t terms, int pieces) { return blocks(terms, kDepth) * pieces * kElements; }
+
 // --- multiplying ---------------------------------------------------------------------------------------------------
 
 // Tiles 0 to 3 are sums, (row, column) = (0, 0), (0, 1), (1, 0), (1, 1); 4 and 5 of the left factor, 6 and 7 of the
 // right one. A block at the end of the matrix may have one row or one column of tiles.
 template <int pieces, int rows, int cols>
 struct BlockOfTiles {
-  const std::uint16_t *left, *right;
-  std::int64_t next;  // elements from the tiles of 16 lines to those of the next 16
+  Tiles left, right;
 
   WEIR_TARGET void load_left(std::int64_t step, int piece) const {
     const std::int64_t at = (step * pieces + piece) * kElements;
-    _tile_loadd(4, left + at, 64);
-    if constexpr (rows == 2) _tile_loadd(5, left + next + at, 64);
+    _tile_loadd(4, left.data + at, 64);
+    if constexpr (rows == 2) _tile_loadd(5, left.data + left.next + at, 64);
   }
   WEIR_TARGET void load_right(std::int64_t step, int piece) const {
     const std::int64_t at = (step * pieces + piece) * kElements;
-    _tile_loadd(6, right + at, 64);
-    if constexpr (cols == 2) _tile_loadd(7, right + next + at, 64);
+    _tile_loadd(6, right.data + at, 64);
+    if constexpr (cols == 2) _tile_loadd(7, right.data + right.next + at, 64);
   }
   WEIR_TARGET static void add_products() {
     _tile_dpbf16ps(0, 4, 6);
@@ -204,12 +213,19 @@ struct BlockOfTiles {
     load_left(step, 1), load_right(step, 0), add_products();
   }
 
-  // sums [16 rows, 16 cols] = the products' sums over all steps; `stride` is in floats.
-  WEIR_TARGET void multiply(std::int64_t steps, float* sums, std::int64_t stride) const {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+  // sums [16 rows, 16 cols] = the products' sums over all steps, or += where `add`; `stride` is in floats.
+  WEIR_TARGET void multiply(std::int64_t steps, bool add, float* sums, std::int64_t stride) const {
+    if (add) {
+      _tile_loadd(0, sums, stride * 4);
+      if constexpr (cols == 2) _tile_loadd(1, sums + kLines, stride * 4);
+      if constexpr (rows == 2) _tile_loadd(2, sums + kLines * stride, stride * 4);
+      if constexpr (rows == 2 && cols == 2) _tile_loadd(3, sums + kLines * stride + kLines, stride * 4);
+    } else {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
     if constexpr (pieces > 1)
       for (std::int64_t step = 0; step < steps; ++step) add_small_products(step);
     for (std::int64_t step = 0; step < steps; ++step) load_left(step, 0), load_right(step, 0), add_products();
@@ -225,18 +241,13 @@ WEIR_TARGET inline void store(bf16* to, __mmask16 mask, __m512 values) {
   _mm256_mask_storeu_epi16(to, mask, (__m256i)(_mm512_cvtneps_pbh(values)));
 }
 
-// c[rows, cols] = sums, or += with GemmMode::accumulate.
-template <class Out>
-WEIR_TARGET void finish(const float* sums, std::int64_t sums_stride, std::int64_t rows, std::int64_t cols, Out* c,
-                        std::int64_t c_stride, GemmMode mode) {
+// to[rows, cols] = from.
+template <class From, class To>
+WEIR_TARGET void convert(std::int64_t rows, std::int64_t cols, const From* from, std::int64_t from_stride, To* to,
+                         std::int64_t to_stride) {
   for (std::int64_t i = 0; i < rows; ++i)
-    for (std::int64_t j = 0; j < cols; j += 16) {
-      const std::int64_t count = cols - j;
-      __m512 values = load(sums + i * sums_stride + j, count);
-      Out* const to = c + i * c_stride + j;
-      if (mode == GemmMode::accumulate) values = _mm512_add_ps(load(to, count), values);
-      store(to, first_of_16(count), values);
-    }
+    for (std::int64_t j = 0; j < cols; j += 16)
+      store(to + i * to_stride + j, first_of_16(cols - j), load(from + i * from_stride + j, cols - j));
 }
 
 // Memory that grows, for whole tiles.
@@ -265,61 +276,91 @@ struct alignas(64) TileConfiguration {
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
-// c = the product of packed factors, or += with GemmMode::accumulate.
+// sums [rows, cols] = the product of two packed factors, or +=; up to 32 x 32, written in whole tiles.
+template <int pieces>
+WEIR_TARGET void multiply_block(std::int64_t rows, std::int64_t cols, std::int64_t steps, Tiles left, Tiles right,
+                                bool add, float* sums, std::int64_t stride) {
+  if (rows > kLines && cols > kLines)
+    BlockOfTiles<pieces, 2, 2>{left, right}.multiply(steps, add, sums, stride);
+  else if (rows > kLines)
+    BlockOfTiles<pieces, 2, 1>{left, right}.multiply(steps, add, sums, stride);
+  else if (cols > kLines)
+    BlockOfTiles<pieces, 1, 2>{left, right}.multiply(steps, add, sums, stride);
+  else
+    BlockOfTiles<pieces, 1, 1>{left, right}.multiply(steps, add, sums, stride);
+}
+
+// c = the product of packed factors, or += with GemmMode::accumulate. Sums begin with what is in c.
 template <int pieces, class Out>
-WEIR_TARGET void multiply_packed(std::int64_t m, std::int64_t n, std::int64_t steps, const std::uint16_t* left,
-                                 const std::uint16_t* right, Out* c, std::int64_t c_stride, GemmMode mode) {
+WEIR_TARGET void multiply_tiles(std::int64_t m, std::int64_t n, std::int64_t steps, Tiles left, Tiles right, Out* c,
+                                std::int64_t c_stride, GemmMode mode) {
   alignas(64) static thread_local float sums[kBlock * kBlock];
-  const std::int64_t next = steps * pieces * kElements;
+  const bool add = mode == GemmMode::accumulate;
   for (std::int64_t j = 0; j < n; j += kBlock)
     for (std::int64_t i = 0; i < m; i += kBlock) {
       const std::int64_t rows = std::min(kBlock, m - i), cols = std::min(kBlock, n - j);
-      const std::uint16_t *const a = left + i / kLines * next, *const b = right + j / kLines * next;
+      const Tiles a = left.from_line(i), b = right.from_line(j);
       Out* const to = c + i * c_stride + j;
       if constexpr (std::is_same_v<Out, float>)
-        if (rows == kBlock && cols == kBlock && mode == GemmMode::overwrite) {
-          BlockOfTiles<pieces, 2, 2>{a, b, next}.multiply(steps, to, c_stride);
+        if (rows == kBlock && cols == kBlock) {
+          BlockOfTiles<pieces, 2, 2>{a, b}.multiply(steps, add, to, c_stride);
           continue;
         }
+      if (add) convert(rows, cols, to, c_stride, sums, kBlock);
       for (std::int64_t row = 0; row < rows; ++row) _mm_prefetch(to + row * c_stride, _MM_HINT_T0);
-      if (rows > kLines && cols > kLines)
-        BlockOfTiles<pieces, 2, 2>{a, b, next}.multiply(steps, sums, kBlock);
-      else if (rows > kLines)
-        BlockOfTiles<pieces, 2, 1>{a, b, next}.multiply(steps, sums, kBlock);
-      else if (cols > kLines)
-        BlockOfTiles<pieces, 1, 2>{a, b, next}.multiply(steps, sums, kBlock);
-      else
-        BlockOfTiles<pieces, 1, 1>{a, b, next}.multiply(steps, sums, kBlock);
-      finish(sums, kBlock, rows, cols, to, c_stride, mode);
+      multiply_block<pieces>(rows, cols, steps, a, b, add, sums, kBlock);
+      convert(rows, cols, sums, kBlock, to, c_stride);
     }
 }
 
-template <int pieces, class In, class Out>
-WEIR_TARGET void amx_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
-                          std::int64_t c_stride, GemmMode mode) {
-  static thread_local Scratch<std::uint16_t> packed_left, packed_right;
-  const Lines<In> left{a.data, m, a.transposed ? 1 : a.stride, a.transposed ? a.stride : 1},
-      right{b.data, n, b.transposed ? b.stride : 1, b.transposed ? 1 : b.stride};
+// Where the tiles of a right factor come from: packed as they are needed,
+template <int pieces, class T>
+struct PackedOnDemand {
+  Lines<T> lines;
+
+  // Columns col .. col + cols - 1 and terms first .. first + terms - 1; valid until the next call.
+  WEIR_TARGET Tiles tiles(std::int64_t first, std::int64_t terms, std::int64_t col, std::int64_t cols) const {
+    static thread_local Scratch<std::uint16_t> packed;
+    const std::int64_t next = line_tiles(terms, pieces);
+    std::uint16_t* const to = packed.at_least(kPackedCols / kLines * next);
+    pack<pieces, Side::right>(Lines<T>{lines.data + col * lines.line_step, cols, lines.line_step, lines.term_step},
+                              first, terms, to);
+    return {to, next};
+  }
+};
+// or beforehand.
+template <int pieces>
+struct PackedBefore {
+  Tiles whole;
+
+  Tiles tiles(std::int64_t first, std::int64_t, std::int64_t col, std::int64_t) const {
+    const Tiles from = whole.from_line(col);
+    return {from.data + first / kDepth * pieces * kElements, from.next};
+  }
+};
+
+template <int pieces, class In, class Right, class Out>
+WEIR_TARGET void amx_gemm(std::int64_t m, std::int64_t n, std::int64_t k, const Lines<In>& left, const Right& right,
+                          Out* c, std::int64_t c_stride, GemmMode mode) {
+  static thread_local Scratch<std::uint16_t> packed_left;
   const std::int64_t parts = blocks(k, kPackedDepth / pieces), depth = blocks(blocks(k, parts), kDepth) * kDepth;
   if (std::is_same_v<Out, bf16> && parts > 1) {  // sums stay in float until the last part
     static thread_local Scratch<float> whole;
     float* const sums = whole.at_least(m * n);
-    amx_gemm<pieces, In, float>(m, n, k, a, b, sums, n, GemmMode::overwrite);
-    return finish(sums, n, m, n, c, c_stride, mode);
+    if (mode == GemmMode::accumulate) convert(m, n, c, c_stride, sums, n);
+    amx_gemm<pieces>(m, n, k, left, right, sums, n, mode);
+    return convert(m, n, sums, n, c, c_stride);
   }
   const TileConfiguration configuration;
   _tile_loadconfig(&configuration);
   for (std::int64_t first = 0; first < k; first += depth) {
-    const std::int64_t terms = std::min(depth, k - first), steps = blocks(terms, kDepth),
-                       line_tiles = steps * pieces * kElements;
-    std::uint16_t* const l = packed_left.at_least(blocks(m, kLines) * line_tiles);
-    std::uint16_t* const r = packed_right.at_least(kPackedCols / kLines * line_tiles);
+    const std::int64_t terms = std::min(depth, k - first), next = line_tiles(terms, pieces);
+    std::uint16_t* const l = packed_left.at_least(blocks(m, kLines) * next);
     pack<pieces, Side::left>(left, first, terms, l);
     for (std::int64_t col = 0; col < n; col += kPackedCols) {
       const std::int64_t cols = std::min(kPackedCols, n - col);
-      pack<pieces, Side::right>(Lines<In>{right.data + col * right.line_step, cols, right.line_step, right.term_step},
-                                first, terms, r);
-      multiply_packed<pieces>(m, cols, steps, l, r, c + col, c_stride, mode);
+      multiply_tiles<pieces>(m, cols, blocks(terms, kDepth), {l, next}, right.tiles(first, terms, col, cols), c + col,
+                             c_stride, mode);
     }
     mode = GemmMode::accumulate;
   }
@@ -328,17 +369,66 @@ WEIR_TARGET void amx_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix
 
 // --- as a backend --------------------------------------------------------------------------------------------------
 
-void amx_tf32(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<float> a, Matrix<float> b, float* c,
-              std::int64_t c_stride, GemmMode mode) {
-  amx_gemm<2>(m, n, k, a, b, c, c_stride, mode);
+template <class T>
+Lines<T> left_lines(std::int64_t m, const AnyMatrix& a) {
+  return {static_cast<const T*>(a.data), m, a.transposed ? 1 : a.stride, a.transposed ? a.stride : 1};
+}
+template <class T>
+Lines<T> right_lines(std::int64_t n, const AnyMatrix& b) {
+  return {static_cast<const T*>(b.data), n, b.transposed ? b.stride : 1, b.transposed ? 1 : b.stride};
 }
 
-void amx_bf16(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<bf16> a, Matrix<bf16> b, void* c, DType c_dtype,
-              std::int64_t c_stride, GemmMode mode) {
-  if (c_dtype == DType::float32)
-    amx_gemm<1>(m, n, k, a, b, static_cast<float*>(c), c_stride, mode);
+// Calls f(Pieces, Type) for what a float or bf16 factor is packed from and into.
+template <class F>
+void visit_factor(int pieces, DType dtype, F&& f) {
+  using One = std::integral_constant<int, 1>;
+  if (pieces == 2)
+    f(std::integral_constant<int, 2>{}, Type<float>{});
+  else if (dtype == DType::float32)
+    f(One{}, Type<float>{});
   else
-    amx_gemm<1>(m, n, k, a, b, static_cast<bf16*>(c), c_stride, mode);
+    f(One{}, Type<bf16>{});
+}
+
+// `right`: from pieces to a source of tiles.
+template <class MakeRight>
+void multiply_by(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, MakeRight&& right, void* c,
+                 DType c_dtype, std::int64_t c_stride, GemmMode mode) {
+  visit_factor(pieces, a.dtype, [&]<class Pieces, class T>(Pieces p, Type<T>) {
+    const Lines<T> left = left_lines<T>(m, a);
+    if constexpr (Pieces::value == 1)
+      if (c_dtype == DType::bf16) return amx_gemm<1>(m, n, k, left, right(p), static_cast<bf16*>(c), c_stride, mode);
+    amx_gemm<Pieces::value>(m, n, k, left, right(p), static_cast<float*>(c), c_stride, mode);
+  });
+}
+
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, AnyMatrix b, void* c,
+              DType c_dtype, std::int64_t c_stride, GemmMode mode) {
+  const auto right = [&]<class Pieces>(Pieces) {
+    using T = std::conditional_t<Pieces::value == 1, bf16, float>;
+    return PackedOnDemand<Pieces::value, T>{right_lines<T>(n, b)};
+  };
+  multiply_by(m, n, k, pieces, a, right, c, c_dtype, c_stride, mode);
+}
+
+std::int64_t packed_size(std::int64_t k, std::int64_t n, int pieces) {
+  return blocks(n, kLines) * line_tiles(k, pieces);
+}
+
+void pack_right(std::int64_t k, std::int64_t n, int pieces, AnyMatrix b, bf16* packed) {
+  visit_factor(pieces, b.dtype, [&]<class Pieces, class T>(Pieces, Type<T>) {
+    pack<Pieces::value, Side::right>(right_lines<T>(n, b), 0, k, reinterpret_cast<std::uint16_t*>(packed));
+  });
+}
+
+void multiply_packed(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, PackedPart b, void* c,
+                     DType c_dtype, std::int64_t c_stride, GemmMode mode) {
+  const auto right = [&]<class Pieces>(Pieces) {
+    const Tiles whole{reinterpret_cast<const std::uint16_t*>(b.data), line_tiles(b.rows, Pieces::value)};
+    const Tiles from = PackedBefore<Pieces::value>{whole}.tiles(b.row, 0, b.col, 0);
+    return PackedBefore<Pieces::value>{from};
+  };
+  multiply_by(m, n, k, pieces, a, right, c, c_dtype, c_stride, mode);
 }
 
 // Whether the processor has such a unit, the system lets this process use it, and the user does as well.
@@ -356,7 +446,9 @@ bool available() {
 }
 
 const bool registered = [] {
-  if (available()) matrix_unit_backend = {.tf32 = amx_tf32, .bf16 = amx_bf16};
+  if (available())
+    matrix_unit = {
+        .multiply = multiply, .packed_size = packed_size, .pack = pack_right, .multiply_packed = multiply_packed};
   return true;
 }();
 

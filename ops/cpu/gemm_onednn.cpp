@@ -172,7 +172,7 @@ void onednn_bf16(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<bf16> a,
 }
 
 const bool registered = [] {
-  library_backend = {.f32 = onednn_f32, .bf16 = onednn_bf16};
+  gemm_library = {.f32 = onednn_f32, .bf16 = onednn_bf16};
   return true;
 }();
 

@@ -16,7 +16,7 @@ namespace weir::cpu {
 // prepares a kernel for every shape it meets.
 template <class T>
 std::int64_t row_granule() {
-  return std::is_same_v<T, bf16> && matrix_unit_backend.bf16 == nullptr ? 32 : 1;
+  return std::is_same_v<T, bf16> && matrix_unit.multiply == nullptr ? 32 : 1;
 }
 
 inline std::int64_t rounded_up(std::int64_t rows, std::int64_t granule) {

@@ -83,20 +83,21 @@ struct Problem {
   Rows<Sum> u, v;
 };
 
-// Some consecutive queries of one head, and the keys that the last of them sees.
+// Some consecutive queries of one head, and the keys that the last of them sees. Blocks are cut from the last query on,
+// so that each starts at a multiple of their size in the rows of r.
 struct Block {
   template <class T>
   Block(const Problem<T>& p, std::int64_t batch_index, std::int64_t head_index, std::int64_t index)
       : batch(batch_index),
         head(head_index),
-        first(index * kQueryBlock),
-        rows(std::min(kQueryBlock, p.queries - first)),
-        keys(first + rows + p.keys - p.queries),
-        first_position(p.keys - keys) {}
+        first_position((p.blocks() - 1 - index) * kQueryBlock),
+        first(std::max<std::int64_t>(0, p.queries - first_position - kQueryBlock)),
+        rows(p.queries - first_position - first),
+        keys(p.keys - first_position) {}
 
   std::int64_t visible(std::int64_t i) const { return keys - (rows - 1 - i); }  // keys that query i of the block sees
 
-  std::int64_t batch, head, first, rows, keys, first_position;
+  std::int64_t batch, head, first_position, first, rows, keys;
 };
 
 // Uninitialised memory for one task.
@@ -123,6 +124,10 @@ class PairMatrix {
   std::int64_t stride() const { return stride_; }
   T* by_position(const Block& block) const { return row(0) - (block.rows - 1); }
   std::int64_t position_stride() const { return stride_ + 1; }
+  Matrix<T> matrix(bool transposed = false) const { return {row(0), stride_, transposed}; }
+  Matrix<T> matrix_by_position(const Block& block, bool transposed = false) const {
+    return {by_position(block), position_stride(), transposed};
+  }
   // Clears what row i holds beside its visible keys, up to the beginning of the next row.
   void clear_masked(const Block& block, std::int64_t i) const {
     if (i == 0) std::fill(row(0) - (block.rows - 1), row(0), T(0));
@@ -132,6 +137,16 @@ class PairMatrix {
  private:
   std::int64_t gap_, stride_;
   Scratch<T> memory_;
+};
+
+// The factors of one batch and head that all its blocks multiply by.
+template <class T>
+struct HeadFactors {
+  HeadFactors(const Problem<T>& p, std::int64_t batch, std::int64_t head)
+      : keys_across(p.width, p.keys, p.k.matrix(batch, head, 0, true)),
+        positions_across(p.width, p.keys, p.r.matrix(0, head, 0, true)) {}
+
+  RightFactor<T> keys_across, positions_across;  // [P, S]
 };
 
 // What forward and backward have in common: the scores of a block before scaling.
@@ -146,7 +161,7 @@ struct Scores {
         q_position(rows * q_stride),
         raw(rows, p.keys) {}
 
-  void compute(const Problem<T>& p, const Block& block) const {
+  void compute(const Problem<T>& p, const HeadFactors<T>& factors, const Block& block) const {
     const Sum *const u = p.u.row(block.head), *const v = p.v.row(block.head);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       const T* const q = p.q.row(block.batch, block.head, block.first + i);
@@ -156,9 +171,8 @@ struct Scores {
         position[e] = T(static_cast<Sum>(q[e]) + v[e]);
       }
     }
-    gemm(block.rows, block.keys, p.width, content(), p.k.matrix(block.batch, block.head, 0, true), raw.row(0),
-         raw.stride());
-    gemm(block.rows, block.keys, p.width, position(), p.r.matrix(0, block.head, block.first_position, true),
+    gemm(block.rows, block.keys, p.width, content(), factors.keys_across.at(0, 0), raw.row(0), raw.stride());
+    gemm(block.rows, block.keys, p.width, position(), factors.positions_across.at(0, block.first_position),
          raw.by_position(block), raw.position_stride(), GemmMode::accumulate);
   }
 
@@ -169,22 +183,5 @@ struct Scores {
   Scratch<T> q_content, q_position;  // q + u, q + v
   PairMatrix<Sum> raw;
 };
-
-// A second matrix of T beside one of Sum: the same memory where the types agree.
-template <class T>
-PairMatrix<T> in_element_type(const PairMatrix<accumulate_t<T>>& sums, std::int64_t rows, std::int64_t keys) {
-  if constexpr (std::is_same_v<T, accumulate_t<T>>)
-    return sums;
-  else
-    return PairMatrix<T>(rows, keys);
-}
-
-// Copies n sums into elements; nothing to do where they share memory. Apart from the loops that make the sums, because
-// the rounding to bf16 would keep those from being vectorised.
-template <class T, class Sum>
-void narrow(const Sum* from, T* to, std::int64_t n) {
-  if constexpr (!std::is_same_v<T, Sum>)
-    for (std::int64_t j = 0; j < n; ++j) to[j] = T(from[j]);
-}
 
 }  // namespace weir::cpu::attention

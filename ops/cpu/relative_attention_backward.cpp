@@ -12,8 +12,10 @@ namespace weir {
 namespace {
 
 using namespace cpu::attention;
+using cpu::gemm;
 using cpu::GemmMode;
 using cpu::Matrix;
+using cpu::RightFactor;
 
 // Groups of batches: enough tasks to share out, few enough that their partial sums stay small. By shape alone.
 std::int64_t batch_groups(std::int64_t batches, std::int64_t heads) {
@@ -114,41 +116,48 @@ class GroupTask {
         dscale_(dscale),
         scores_(problem),
         dweights_(scores_.rows, problem.keys),
-        dscores_in_t_(in_element_type<T>(scores_.raw, scores_.rows, problem.keys)),
-        weights_in_t_(in_element_type<T>(dweights_, scores_.rows, problem.keys)),
         dq_content_(scores_.rows * problem.width),
         dq_position_(scores_.rows * problem.width),
         dkv_(kDirect ? 0 : 2 * problem.keys * problem.width) {}
 
   void run_batch(std::int64_t batch, std::int64_t head, bool first_batch) {
+    const Factors factors(p, batch, head);
     for (std::int64_t index = p.blocks() - 1; index >= 0; --index) {
       const Block block(p, batch, head, index);
       const bool last_block = index == p.blocks() - 1;
-      compute_pairs(block);
+      compute_pairs(factors, block);
       add_key_gradients(block, last_block);
       add_position_gradient(block, first_batch && last_block);
-      write_query_gradient(block);
+      write_query_gradient(factors, block);
     }
     if constexpr (!kDirect) convert_key_gradients(batch, head);
   }
 
  private:
-  // The softmax and the gradient of the raw scores.
-  void compute_pairs(const Block& block) {
-    scores_.compute(p, block);
+  struct Factors : HeadFactors<T> {
+    Factors(const Problem<T>& p, std::int64_t batch, std::int64_t head)
+        : HeadFactors<T>(p, batch, head),
+          values_across(p.width, p.keys, p.value.matrix(batch, head, 0, true)),
+          keys(p.keys, p.width, p.k.matrix(batch, head, 0)),
+          positions(p.keys, p.width, p.r.matrix(0, head, 0)) {}
+
+    RightFactor<T> values_across;    // [P, S]
+    RightFactor<T> keys, positions;  // [S, P]
+  };
+
+  // The raw scores become their gradient, the gradient of the weights becomes the weights.
+  void compute_pairs(const Factors& factors, const Block& block) {
+    scores_.compute(p, factors, block);
     const Matrix<T> dout = y.dout.matrix(block.batch, block.head, block.first);
-    cpu::gemm(block.rows, block.keys, p.width, dout, p.value.matrix(block.batch, block.head, 0, true), dweights_.row(0),
-              dweights_.stride());
+    gemm(block.rows, block.keys, p.width, dout, factors.values_across.at(0, 0), dweights_.row(0), dweights_.stride());
     const Sum* const log_sums = y.logsumexp.row(block.batch * p.heads + block.head) + block.first;
     Sum dscale = 0;
     for (std::int64_t i = 0; i < block.rows; ++i) {
       const Sum mean = dot(y.out.row(block.batch, block.head, block.first + i), dout.data + i * dout.stride);
       const std::int64_t visible = block.visible(i);
       dscale += backward_row(scores_.raw.row(i), dweights_.row(i), visible, p.scale, log_sums[i], mean);
-      narrow(scores_.raw.row(i), dscores_in_t_.row(i), visible);
-      narrow(dweights_.row(i), weights_in_t_.row(i), visible);
-      dscores_in_t_.clear_masked(block, i);
-      std::fill(weights_in_t_.row(i) + visible, weights_in_t_.row(i) + block.keys, T(0));
+      scores_.raw.clear_masked(block, i);
+      std::fill(dweights_.row(i) + visible, dweights_.row(i) + block.keys, Sum(0));
     }
     *dscale_ += dscale;
   }
@@ -169,34 +178,31 @@ class GroupTask {
       dvalue = y.dvalue.row(block.batch, block.head, 0);
       stride = y.dk.stride;
     }
-    cpu::gemm(block.keys, p.width, block.rows, Matrix<T>{dscores_in_t_.row(0), dscores_in_t_.stride(), true},
-              scores_.content(), dk, stride, mode);
-    cpu::gemm(block.keys, p.width, block.rows, Matrix<T>{weights_in_t_.row(0), weights_in_t_.stride(), true},
-              y.dout.matrix(block.batch, block.head, block.first), dvalue, stride, mode);
+    gemm(block.keys, p.width, block.rows, dscores().matrix(true), scores_.content(), dk, stride, mode);
+    gemm(block.keys, p.width, block.rows, weights().matrix(true), y.dout.matrix(block.batch, block.head, block.first),
+         dvalue, stride, mode);
   }
 
   void convert_key_gradients(std::int64_t batch, std::int64_t head) const {
     const Sum *const dk = dkv_.data(), *const dvalue = dkv_.data() + p.keys * p.width;
-    for (std::int64_t j = 0; j < p.keys; ++j) {
-      narrow(dk + j * p.width, y.dk.row(batch, head, j), p.width);
-      narrow(dvalue + j * p.width, y.dvalue.row(batch, head, j), p.width);
-    }
+    for (std::int64_t j = 0; j < p.keys; ++j)
+      for (std::int64_t e = 0; e < p.width; ++e) {
+        y.dk.row(batch, head, j)[e] = T(dk[j * p.width + e]);
+        y.dvalue.row(batch, head, j)[e] = T(dvalue[j * p.width + e]);
+      }
   }
 
   void add_position_gradient(const Block& block, bool initialise) {
-    cpu::gemm(block.keys, p.width, block.rows,
-              Matrix<T>{dscores_in_t_.by_position(block), dscores_in_t_.position_stride(), true}, scores_.position(),
-              dr_ + block.first_position * p.width, p.width, initialise ? GemmMode::overwrite : GemmMode::accumulate);
+    gemm(block.keys, p.width, block.rows, dscores().matrix_by_position(block, true), scores_.position(),
+         dr_ + block.first_position * p.width, p.width, initialise ? GemmMode::overwrite : GemmMode::accumulate);
   }
 
   // dq = dscores K + dscores R; the sums of the two parts over the queries are du and dv.
-  void write_query_gradient(const Block& block) {
+  void write_query_gradient(const Factors& factors, const Block& block) {
     Sum *const content = dq_content_.data(), *const position = dq_position_.data();
-    cpu::gemm(block.rows, p.width, block.keys, Matrix<T>{dscores_in_t_.row(0), dscores_in_t_.stride()},
-              p.k.matrix(block.batch, block.head, 0), content, p.width);
-    cpu::gemm(block.rows, p.width, block.keys,
-              Matrix<T>{dscores_in_t_.by_position(block), dscores_in_t_.position_stride()},
-              p.r.matrix(0, block.head, block.first_position), position, p.width);
+    gemm(block.rows, p.width, block.keys, dscores().matrix(), factors.keys.at(0, 0), content, p.width);
+    gemm(block.rows, p.width, block.keys, dscores().matrix_by_position(block),
+         factors.positions.at(block.first_position, 0), position, p.width);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       T* const dq = y.dq.row(block.batch, block.head, block.first + i);
       Sum* const c = content + i * p.width;
@@ -211,12 +217,15 @@ class GroupTask {
     }
   }
 
+  // What compute_pairs leaves behind.
+  const PairMatrix<Sum>& dscores() const { return scores_.raw; }
+  const PairMatrix<Sum>& weights() const { return dweights_; }
+
   const Problem<T>& p;
   const Outputs<T>& y;
   Sum *dr_, *du_, *dv_, *dscale_;
   Scores<T> scores_;
   PairMatrix<Sum> dweights_;
-  PairMatrix<T> dscores_in_t_, weights_in_t_;  // in the memory of scores_.raw and dweights_ where T is Sum
   Scratch<Sum> dq_content_, dq_position_, dkv_;
 };
 

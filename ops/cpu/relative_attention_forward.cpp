@@ -1,4 +1,4 @@
-// Relative attention on the CPU, forward: one task per batch, head and block of queries.
+// Relative attention on the CPU, forward: one task for some blocks of queries of a batch and head.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -11,7 +11,8 @@ namespace weir {
 namespace {
 
 using namespace cpu::attention;
-using cpu::Matrix;
+using cpu::gemm;
+using cpu::RightFactor;
 
 template <class Sum>
 struct ExpSum {
@@ -40,42 +41,63 @@ ExpSum<Sum> exp_row(Sum* scores, std::int64_t n, Sum scale) {
   return {largest, total};
 }
 
-// One block: the output rows and their logsumexp. The weights meet the values before they are divided by their sum,
-// which is less work.
+// Consecutive blocks of one batch and head.
 template <class T>
-void forward_block(const Problem<T>& p, const Block& block, const HeadMatrices<T>& out, accumulate_t<T>* logsumexp) {
+class HeadTask {
   using Sum = accumulate_t<T>;
-  const Scores<T> scores(p);
-  const PairMatrix<T> weights = in_element_type<T>(scores.raw, scores.rows, p.keys);
-  const Scratch<Sum> products(block.rows * (p.width + 1));  // [rows, P], then one factor per row
-  Sum* const factors = products.data() + block.rows * p.width;
-  scores.compute(p, block);
-  for (std::int64_t i = 0; i < block.rows; ++i) {
-    const std::int64_t visible = block.visible(i);
-    const auto [largest, total] = exp_row(scores.raw.row(i), visible, p.scale);
-    narrow(scores.raw.row(i), weights.row(i), visible);
-    std::fill(weights.row(i) + visible, weights.row(i) + block.keys, T(0));
-    logsumexp[i] = largest + std::log(total);
-    factors[i] = 1 / total;
+
+ public:
+  HeadTask(const Problem<T>& problem, std::int64_t batch, std::int64_t head)
+      : p(problem),
+        factors_(problem, batch, head),
+        values_(problem.keys, problem.width, problem.value.matrix(batch, head, 0)),
+        scores_(problem),
+        products_(scores_.rows * (problem.width + 1)) {}
+
+  // The output rows and their logsumexp. The weights meet the values before they are divided by their sum, which is
+  // less work.
+  void run(const Block& block, const HeadMatrices<T>& out, Sum* logsumexp) const {
+    Sum *const products = products_.data(), *const factors = products + block.rows * p.width;
+    scores_.compute(p, factors_, block);
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+      Sum* const row = scores_.raw.row(i);
+      const std::int64_t visible = block.visible(i);
+      const auto [largest, total] = exp_row(row, visible, p.scale);
+      std::fill(row + visible, row + block.keys, Sum(0));
+      logsumexp[i] = largest + std::log(total);
+      factors[i] = 1 / total;
+    }
+    gemm(block.rows, p.width, block.keys, scores_.raw.matrix(), values_.at(0, 0), products, p.width);
+    for (std::int64_t i = 0; i < block.rows; ++i) {
+      const Sum* const product = products + i * p.width;
+      T* const row = out.row(block.batch, block.head, block.first + i);
+      for (std::int64_t e = 0; e < p.width; ++e) row[e] = T(product[e] * factors[i]);
+    }
   }
-  cpu::gemm(block.rows, p.width, block.keys, Matrix<T>{weights.row(0), weights.stride()},
-            p.value.matrix(block.batch, block.head, 0), products.data(), p.width);
-  for (std::int64_t i = 0; i < block.rows; ++i) {
-    const Sum* const product = products.data() + i * p.width;
-    T* const row = out.row(block.batch, block.head, block.first + i);
-    for (std::int64_t e = 0; e < p.width; ++e) row[e] = T(product[e] * factors[i]);
-  }
-}
+
+ private:
+  const Problem<T>& p;
+  HeadFactors<T> factors_;
+  RightFactor<T> values_;  // [S, P]
+  Scores<T> scores_;
+  Scratch<Sum> products_;  // [rows, P], then one factor per row
+};
 
 template <class T>
 void forward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
   const Problem<T> p(in);
   const HeadMatrices<T> result = head_matrices<T>(out);
   const Rows<accumulate_t<T>> logs = rows_of<accumulate_t<T>>(logsumexp);
-  parallel_for(p.batches * p.heads * p.blocks(), 1, [&](std::int64_t task, std::int64_t) {
-    const std::int64_t head_index = task / p.blocks();
-    const Block block(p, head_index / p.heads, head_index % p.heads, task % p.blocks());
-    forward_block(p, block, result, logs.row(head_index) + block.first);
+  // As many blocks as leave each thread some tasks: they share what is laid out for them.
+  const std::int64_t heads = p.batches * p.heads, wanted = 16 * thread_count();
+  const std::int64_t parts = std::clamp<std::int64_t>((wanted + heads - 1) / heads, 1, p.blocks());
+  parallel_for(heads * parts, 1, [&](std::int64_t item, std::int64_t) {
+    const std::int64_t index = item / parts, part = item % parts, batch = index / p.heads, head = index % p.heads;
+    const HeadTask<T> task(p, batch, head);
+    for (std::int64_t i = p.blocks() * part / parts; i < p.blocks() * (part + 1) / parts; ++i) {
+      const Block block(p, batch, head, i);
+      task.run(block, result, logs.row(index) + block.first);
+    }
   });
 }
 

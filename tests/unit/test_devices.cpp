@@ -156,7 +156,7 @@ TEST_CASE("devices: tf32 changes what a GPU computes, and a CPU that has a matri
     return values;
   };
   const Variant &dense = variants()[0], &sigma_moe = variants()[5];
-  CHECK((figures(dense, "tf32", {}) == figures(dense, "float32", {})) == (cpu::matrix_unit_backend.tf32 == nullptr));
+  CHECK((figures(dense, "tf32", {}) == figures(dense, "float32", {})) == (cpu::matrix_unit.multiply == nullptr));
   for (const Device device : other_devices())
     for (const Variant& variant : {dense, sigma_moe})
       CHECK(figures(variant, "tf32", device) != figures(variant, "float32", device));

@@ -46,13 +46,13 @@ struct Case {
 // Until the end of the scope, products go where they would on a processor without a matrix unit.
 class WithoutMatrixUnit {
  public:
-  WithoutMatrixUnit() : before_(std::exchange(cpu::matrix_unit_backend, {})) {}
-  ~WithoutMatrixUnit() { cpu::matrix_unit_backend = before_; }
+  WithoutMatrixUnit() : before_(std::exchange(cpu::matrix_unit, {})) {}
+  ~WithoutMatrixUnit() { cpu::matrix_unit = before_; }
   WithoutMatrixUnit(const WithoutMatrixUnit&) = delete;
   WithoutMatrixUnit& operator=(const WithoutMatrixUnit&) = delete;
 
  private:
-  cpu::GemmBackend before_;
+  cpu::MatrixUnit before_;
 };
 
 // Largest distance from the naive product; infinite where something outside the product was written.
@@ -66,7 +66,7 @@ double worst_error(const Case& c) {
   if (c.parallel)
     cpu::parallel_gemm<In, Out>(c.m, c.n, c.k, a.matrix, b.matrix, y.data(), stride, c.mode);
   else
-    cpu::gemm<In, Out>(c.m, c.n, c.k, a.matrix, b.matrix, y.data(), stride, c.mode);
+    cpu::gemm<In, In, Out>(c.m, c.n, c.k, a.matrix, b.matrix, y.data(), stride, c.mode);
   double worst = 0;
   for (std::int64_t i = 0; i <= c.m; ++i)
     for (std::int64_t j = 0; j < (i < c.m ? stride : 1); ++j) {
@@ -124,8 +124,46 @@ template <class T>
 float sum_of_products(T a, T b, std::int64_t n) {
   const std::vector<T> left(static_cast<std::size_t>(n), a), right(static_cast<std::size_t>(n), b);
   float sum = 0;
-  cpu::gemm<T, float>(1, 1, n, {left.data(), n}, {right.data(), 1}, &sum, 1);
+  cpu::gemm<T, T, float>(1, 1, n, {left.data(), n}, {right.data(), 1}, &sum, 1);
   return sum;
+}
+
+// Every part of a right factor of 130 x 210 that begins at a multiple of 32, by products of two sizes: the bits of the
+// product with that part of the matrix.
+template <class Left, class Right, class Out>
+void check_parts() {
+  constexpr std::int64_t m = 37, rows = 130, cols = 210;
+  const Stored<Left> a(m, rows, false, 1, 1);
+  for (const bool transposed : {false, true})
+    for (const auto mode : {cpu::GemmMode::overwrite, cpu::GemmMode::accumulate}) {
+      const Stored<Right> b(rows, cols, transposed, 3, 2);
+      const cpu::RightFactor<Right> factor(rows, cols, b.matrix);
+      for (std::int64_t row = 0; row < rows; row += 32)
+        for (std::int64_t col = 0; col < cols; col += 32)
+          for (const std::int64_t less : {0, 1}) {
+            const std::int64_t k = rows - row - less, n = cols - col - less;
+            INFO("transposed ", transposed, " row ", row, " col ", col, " less ", less);
+            std::vector<Out> part(static_cast<std::size_t>(m * n), Out(0.25f)), whole = part;
+            cpu::gemm(m, n, k, a.matrix, factor.at(row, col), part.data(), n, mode);
+            cpu::gemm(m, n, k, a.matrix, b.matrix.at(row, col), whole.data(), n, mode);
+            CHECK(std::equal(part.begin(), part.end(), whole.begin(),
+                             [](Out p, Out q) { return static_cast<double>(p) == static_cast<double>(q); }));
+          }
+    }
+}
+
+// A float32 left factor against its copy in bf16.
+void check_rounding() {
+  constexpr std::int64_t m = 67, n = 45, k = 83;
+  for (const bool transposed : {false, true}) {
+    const Stored<float> a(m, k, transposed, 1, 1);
+    const std::vector<bf16> rounded(a.memory.begin(), a.memory.end());
+    const Stored<bf16> b(k, n, false, 0, 2);
+    std::vector<float> from_float(m * n), from_bf16(m * n);
+    cpu::gemm(m, n, k, a.matrix, b.matrix, from_float.data(), n);
+    cpu::gemm(m, n, k, cpu::Matrix<bf16>{rounded.data(), a.matrix.stride, transposed}, b.matrix, from_bf16.data(), n);
+    CHECK(from_float == from_bf16);
+  }
 }
 
 template <class In, class Out>
@@ -159,7 +197,27 @@ TEST_CASE("gemm: bf16 agrees with the naive product, with a matrix unit and with
     check_long_sums<bf16, bf16>(4e-3);
   };
   check();
-  if (cpu::matrix_unit_backend.bf16 == nullptr) return;
+  if (cpu::matrix_unit.multiply == nullptr) return;
+  const WithoutMatrixUnit scope;
+  check();
+}
+
+TEST_CASE("gemm: a float32 left factor of a bf16 product is rounded, with a matrix unit and without") {
+  check_rounding();
+  const WithoutMatrixUnit scope;
+  check_rounding();
+}
+
+TEST_CASE("gemm: parts of a shared right factor give the bits of the matrix, with a matrix unit and without") {
+  const auto check = [] {
+    check_parts<double, double, double>();
+    check_parts<float, float, float>();
+    check_parts<bf16, bf16, bf16>();
+    check_parts<float, bf16, float>();
+    const Float32ProductsScope scope(Float32Products::tf32);
+    check_parts<float, float, float>();
+  };
+  check();
   const WithoutMatrixUnit scope;
   check();
 }
@@ -168,7 +226,7 @@ TEST_CASE("gemm: tf32 keeps at least 16 bits of the factors") {
   const Float32ProductsScope scope(Float32Products::tf32);
   check_everything<float, float>(2e-5);
   check_long_sums<float, float>(2e-4);
-  const bool exact = cpu::matrix_unit_backend.tf32 == nullptr;
+  const bool exact = cpu::matrix_unit.multiply == nullptr;
   const float coarse = 1 + 0x1p-9f, fine = coarse + 0x1p-20f, expected = exact ? fine : coarse;
   CHECK(sum_of_products(fine, 1.0f, 1) == expected);
   CHECK(sum_of_products(1.0f, fine, 1) == expected);
@@ -194,7 +252,7 @@ TEST_CASE("gemm: a batch is its products one by one") {
   cpu::parallel_gemm<float, float>(m, n, k, a.matrix, b.matrix, all.data(), n, cpu::GemmMode::overwrite,
                                    {count, m * k, k * n, m * n});
   for (std::int64_t i = 0; i < count; ++i) {
-    cpu::gemm<float, float>(m, n, k, a.matrix.at(i * m, 0), b.matrix.at(i * k, 0), single.data(), n);
+    cpu::gemm<float, float, float>(m, n, k, a.matrix.at(i * m, 0), b.matrix.at(i * k, 0), single.data(), n);
     CHECK(std::equal(single.begin(), single.end(), all.begin() + i * m * n));
   }
 }
