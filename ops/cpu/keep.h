@@ -15,6 +15,8 @@ inline constexpr int kPhiloxGroup = 4 * kPhiloxLanes;  // the values they give
 
 // The upper 24 bits of kPhiloxGroup values from `first` on, which is a multiple of 4.
 void philox_group(const RandomStream& random, std::uint64_t first, std::uint32_t* bits);
+// The same for any processor.
+void plain_philox_group(const RandomStream& random, std::uint64_t first, std::uint32_t* bits);
 
 // u >= p exactly where the upper 24 bits of u are this or more.
 inline std::uint32_t keep_threshold(double p) { return static_cast<std::uint32_t>(std::ceil(p * 0x1p24)); }

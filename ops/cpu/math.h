@@ -8,14 +8,13 @@
 
 namespace weir::cpu {
 
-// e^x. In float: Cody-Waite reduction and a degree-6 polynomial, within 2 units in the last place; below -87.3 it is
+// e^x. In float: Cody-Waite reduction and a degree-6 polynomial, within 3 units in the last place; below -87.3 it is
 // exactly 0 (where a masked softmax wants it), above 88.7 it is infinity, and NaN stays NaN.
 inline float exp(float x) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits
-  const float clamped = x > 88.8f ? 88.8f : (x < -87.3f ? -87.3f : x);
-  const float shifted = clamped * 1.44269504f + kRound;
+  const float shifted = x * 1.44269504f + kRound;
   const float n = shifted - kRound;
-  const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.3888889e-3f;
   p = p * r + 8.3333333e-3f;
   p = p * r + 4.1666667e-2f;
@@ -23,13 +22,11 @@ inline float exp(float x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  // 2^n in two factors, so that n = 128 does not overflow before the product does.
-  const auto half = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(shifted) - 0x4B400000u) >> 1;
-  const auto rest = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(shifted) - 0x4B400000u) - half;
-  const float scale_a = std::bit_cast<float>(static_cast<std::uint32_t>(half + 127) << 23);
-  const float scale_b = std::bit_cast<float>(static_cast<std::uint32_t>(rest + 127) << 23);
-  const float y = p * scale_a * scale_b;
-  return x < -87.3f ? 0.0f : (x != x ? x : y);
+  // n is added to the exponent. Within the limits the result's is that of a normal number: p is less than 1 where n is
+  // 128, and at least 1 where n is -126.
+  const float y = std::bit_cast<float>(std::bit_cast<std::uint32_t>(p) + (std::bit_cast<std::uint32_t>(shifted) << 23));
+  const float finite_or_nan = x <= 88.722f ? y : x + std::numeric_limits<float>::infinity();
+  return x < -87.3f ? 0.0f : finite_or_nan;
 }
 inline double exp(double x) { return std::exp(x); }
 

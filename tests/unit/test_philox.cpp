@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/philox.h"
+#include "ops/cpu/keep.h"
 
 using namespace weir;
 
@@ -37,6 +38,19 @@ TEST_CASE("philox: elements are the words of consecutive blocks") {
     CHECK(random.bits(4 * block + 1) == words.y);
     CHECK(random.bits(4 * block + 2) == words.z);
     CHECK(random.bits(4 * block + 3) == words.w);
+  }
+}
+
+TEST_CASE("philox: a group of blocks is its elements one by one, whatever instructions compute it") {
+  const RandomStream random{.seed = 0xfedcba9876543210u, .stream = 0xdeadbeefu, .step = 0x12345678u};
+  for (const std::uint64_t first :
+       {std::uint64_t{0}, std::uint64_t{4}, std::uint64_t{0x3fffffff8}, ~std::uint64_t{1023}}) {
+    std::array<std::uint32_t, cpu::kPhiloxGroup> group{}, plain{}, expected{};
+    cpu::philox_group(random, first, group.data());
+    cpu::plain_philox_group(random, first, plain.data());
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = random.bits(first + i) >> 8;
+    CHECK(group == expected);
+    CHECK(plain == expected);
   }
 }
 
