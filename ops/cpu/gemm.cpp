@@ -7,6 +7,7 @@
 #include "core/float32_products.h"
 #include "core/parallel.h"
 #include "core/profile_range.h"
+#include "ops/cpu/gemm_backends.h"
 
 namespace weir::cpu {
 namespace {

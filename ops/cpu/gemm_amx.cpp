@@ -24,7 +24,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm_backends.h"
 
 #define WEIR_TARGET [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-bf16")]]
 

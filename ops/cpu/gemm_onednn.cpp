@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm_backends.h"
 
 namespace weir::cpu {
 namespace {

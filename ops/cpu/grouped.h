@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm_backends.h"
 
 namespace weir::cpu {
 

@@ -11,7 +11,7 @@
 
 #include "core/error.h"
 #include "ops/add.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm_backends.h"
 #include "ops/support/samples.h"
 #include "temporary_directory.h"
 #include "train/checkpoint.h"

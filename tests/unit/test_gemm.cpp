@@ -10,7 +10,7 @@
 #include "core/float32_products.h"
 #include "core/parallel.h"
 #include "core/philox.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm_backends.h"
 
 using namespace weir;
 
