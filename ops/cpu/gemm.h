@@ -1,6 +1,7 @@
 // Matrix products on one thread: the piece every dense and grouped product on the CPU is cut into. Row-major.
-// The same arguments give the same bits on any number of threads, because callers cut their work by shape alone and
-// each piece runs here on exactly one thread.
+// The same arguments give the same bits on any number of threads, because each piece runs here on exactly one thread,
+// and callers cut their work by shape alone; but for the matrix unit, which gives an element the same bits in every
+// cut.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,9 @@ struct Matrix {
 
 enum class GemmMode { overwrite, accumulate };
 
-// c[m, n] = a[m, k] b[k, n], or += with GemmMode::accumulate. Left, Right and Out are one of double and float; or Right
-// is bf16, and the others are float or bf16: a is rounded to bf16, and sums are kept in float.
+// c[m, n] = a[m, k] b[k, n], or += with GemmMode::accumulate. All three of double, or of float; or b of bf16, then a
+// and c are both bf16, or c is float and a either: a float a is rounded to bf16. Sums of bf16 products are kept in
+// float.
 template <class Left, class Right, class Out>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, Matrix<Right> b, Out* c,
           std::int64_t c_stride, GemmMode mode = GemmMode::overwrite);

@@ -3,7 +3,7 @@
 // The unit multiplies bf16: an instruction adds the product of a tile of 16 x 32 and one of 32 x 16 to a tile of 16 x
 // 16 sums in float. Where float32 factors may be rounded (Float32Products::tf32), a float becomes the sum of two bf16,
 // its first 16 or 17 bits, and a product that of three: the product of the lower pieces, 2^-16 of the result, is left
-// out. The two smaller ones are summed first, before the sums are as large as the result and round them away.
+// out. The two smaller ones of the terms at hand are added before the large one.
 //
 // The unit takes subnormal numbers for zeros. Infinite factors give NaN in tf32, since infinity has no second piece.
 //
@@ -328,14 +328,19 @@ struct PackedOnDemand {
     return {to, next};
   }
 };
-// or beforehand.
+template <int pieces, class T>
+PackedOnDemand<pieces, T> packed_on_demand(const Lines<T>& lines) {
+  return {lines};
+}
+// or beforehand, of which the part from `row` and `col` on is taken.
 template <int pieces>
 struct PackedBefore {
   Tiles whole;
+  std::int64_t row, col;
 
-  Tiles tiles(std::int64_t first, std::int64_t, std::int64_t col, std::int64_t) const {
-    const Tiles from = whole.from_line(col);
-    return {from.data + first / kDepth * pieces * kElements, from.next};
+  Tiles tiles(std::int64_t first, std::int64_t, std::int64_t from_col, std::int64_t) const {
+    const Tiles lines = whole.from_line(col + from_col);
+    return {lines.data + (row + first) / kDepth * pieces * kElements, lines.next};
   }
 };
 
@@ -373,42 +378,40 @@ template <class T>
 Lines<T> left_lines(std::int64_t m, const AnyMatrix& a) {
   return {static_cast<const T*>(a.data), m, a.transposed ? 1 : a.stride, a.transposed ? a.stride : 1};
 }
-template <class T>
-Lines<T> right_lines(std::int64_t n, const AnyMatrix& b) {
-  return {static_cast<const T*>(b.data), n, b.transposed ? b.stride : 1, b.transposed ? 1 : b.stride};
+template <int pieces>
+auto right_lines(std::int64_t n, const AnyMatrix& b) {
+  using T = std::conditional_t<pieces == 1, bf16, float>;
+  return Lines<T>{static_cast<const T*>(b.data), n, b.transposed ? b.stride : 1, b.transposed ? 1 : b.stride};
 }
 
-// Calls f(Pieces, Type) for what a float or bf16 factor is packed from and into.
-template <class F>
-void visit_factor(int pieces, DType dtype, F&& f) {
-  using One = std::integral_constant<int, 1>;
-  if (pieces == 2)
-    f(std::integral_constant<int, 2>{}, Type<float>{});
-  else if (dtype == DType::float32)
-    f(One{}, Type<float>{});
-  else
-    f(One{}, Type<bf16>{});
-}
-
-// `right`: from pieces to a source of tiles.
-template <class MakeRight>
-void multiply_by(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, MakeRight&& right, void* c,
+template <int pieces, class Right>
+void multiply_by(std::int64_t m, std::int64_t n, std::int64_t k, const AnyMatrix& a, const Right& right, void* c,
                  DType c_dtype, std::int64_t c_stride, GemmMode mode) {
-  visit_factor(pieces, a.dtype, [&]<class Pieces, class T>(Pieces p, Type<T>) {
+  const auto multiply_left = [&]<class T>(Type<T>) {
     const Lines<T> left = left_lines<T>(m, a);
-    if constexpr (Pieces::value == 1)
-      if (c_dtype == DType::bf16) return amx_gemm<1>(m, n, k, left, right(p), static_cast<bf16*>(c), c_stride, mode);
-    amx_gemm<Pieces::value>(m, n, k, left, right(p), static_cast<float*>(c), c_stride, mode);
-  });
+    if constexpr (pieces == 1)
+      if (c_dtype == DType::bf16) return amx_gemm<1>(m, n, k, left, right, static_cast<bf16*>(c), c_stride, mode);
+    amx_gemm<pieces>(m, n, k, left, right, static_cast<float*>(c), c_stride, mode);
+  };
+  if constexpr (pieces == 1)
+    if (a.dtype == DType::bf16) return multiply_left(Type<bf16>{});
+  multiply_left(Type<float>{});
+}
+
+// Calls f(Pieces) with a constant.
+template <class F>
+void visit_pieces(int pieces, F&& f) {
+  if (pieces == 1)
+    f(std::integral_constant<int, 1>{});
+  else
+    f(std::integral_constant<int, 2>{});
 }
 
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, AnyMatrix b, void* c,
               DType c_dtype, std::int64_t c_stride, GemmMode mode) {
-  const auto right = [&]<class Pieces>(Pieces) {
-    using T = std::conditional_t<Pieces::value == 1, bf16, float>;
-    return PackedOnDemand<Pieces::value, T>{right_lines<T>(n, b)};
-  };
-  multiply_by(m, n, k, pieces, a, right, c, c_dtype, c_stride, mode);
+  visit_pieces(pieces, [&]<int p>(std::integral_constant<int, p>) {
+    multiply_by<p>(m, n, k, a, packed_on_demand<p>(right_lines<p>(n, b)), c, c_dtype, c_stride, mode);
+  });
 }
 
 std::int64_t packed_size(std::int64_t k, std::int64_t n, int pieces) {
@@ -416,19 +419,17 @@ std::int64_t packed_size(std::int64_t k, std::int64_t n, int pieces) {
 }
 
 void pack_right(std::int64_t k, std::int64_t n, int pieces, AnyMatrix b, bf16* packed) {
-  visit_factor(pieces, b.dtype, [&]<class Pieces, class T>(Pieces, Type<T>) {
-    pack<Pieces::value, Side::right>(right_lines<T>(n, b), 0, k, reinterpret_cast<std::uint16_t*>(packed));
+  visit_pieces(pieces, [&]<int p>(std::integral_constant<int, p>) {
+    pack<p, Side::right>(right_lines<p>(n, b), 0, k, reinterpret_cast<std::uint16_t*>(packed));
   });
 }
 
 void multiply_packed(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, PackedPart b, void* c,
                      DType c_dtype, std::int64_t c_stride, GemmMode mode) {
-  const auto right = [&]<class Pieces>(Pieces) {
-    const Tiles whole{reinterpret_cast<const std::uint16_t*>(b.data), line_tiles(b.rows, Pieces::value)};
-    const Tiles from = PackedBefore<Pieces::value>{whole}.tiles(b.row, 0, b.col, 0);
-    return PackedBefore<Pieces::value>{from};
-  };
-  multiply_by(m, n, k, pieces, a, right, c, c_dtype, c_stride, mode);
+  visit_pieces(pieces, [&]<int p>(std::integral_constant<int, p>) {
+    const Tiles whole{reinterpret_cast<const std::uint16_t*>(b.data), line_tiles(b.rows, p)};
+    multiply_by<p>(m, n, k, a, PackedBefore<p>{whole, b.row, b.col}, c, c_dtype, c_stride, mode);
+  });
 }
 
 // Whether the processor has such a unit, the system lets this process use it, and the user does as well.

@@ -31,9 +31,9 @@ struct PackedPart {
   std::int64_t rows, row, col;  // `rows`: of the whole factor
 };
 
-// This processor's matrix unit, which goes first. It multiplies bf16: factors are rounded to one, or are floats and
-// become the sum of two (`pieces`), which is taken where Float32Products::tf32 is asked for. `c` is float, or with one
-// piece bf16, as c_dtype says.
+// This processor's matrix unit, which goes first. It multiplies bf16, of which `pieces` make an element. One: `b` is
+// bf16, `a` is that or float and is rounded, `c` is either, as c_dtype says. Two, where Float32Products::tf32 is asked
+// for: all are float.
 struct MatrixUnit {
   using Multiply = void(std::int64_t m, std::int64_t n, std::int64_t k, int pieces, AnyMatrix a, AnyMatrix b, void* c,
                         DType c_dtype, std::int64_t c_stride, GemmMode mode);

@@ -9,6 +9,12 @@
 #endif
 
 namespace weir::cpu {
+namespace {
+
+constexpr std::uint32_t kFactor0 = 0xD2511F53, kFactor1 = 0xCD9E8D57, kKeyStepLow = 0x9E3779B9,
+                        kKeyStepHigh = 0xBB67AE85;
+
+}  // namespace
 
 // Without `simd` the compiler takes the short loops apart before it looks for vectors in them.
 void plain_philox_group(const RandomStream& random, std::uint64_t first, std::uint32_t* bits) {
@@ -23,14 +29,14 @@ void plain_philox_group(const RandomStream& random, std::uint64_t first, std::ui
   for (int round = 0; round < 10; ++round) {
 #pragma omp simd
     for (int l = 0; l < kPhiloxLanes; ++l) {
-      const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[l], p1 = std::uint64_t{0xCD9E8D57u} * z[l];
+      const std::uint64_t p0 = std::uint64_t{kFactor0} * x[l], p1 = std::uint64_t{kFactor1} * z[l];
       x[l] = static_cast<std::uint32_t>(p1 >> 32) ^ y[l] ^ key_lo;
       y[l] = static_cast<std::uint32_t>(p1);
       z[l] = static_cast<std::uint32_t>(p0 >> 32) ^ w[l] ^ key_hi;
       w[l] = static_cast<std::uint32_t>(p0);
     }
-    key_lo += 0x9E3779B9u;
-    key_hi += 0xBB67AE85u;
+    key_lo += kKeyStepLow;
+    key_hi += kKeyStepHigh;
   }
 #pragma omp simd
   for (int l = 0; l < kPhiloxLanes; ++l) {
@@ -65,14 +71,14 @@ void philox_group(const RandomStream& random, std::uint64_t first, std::uint32_t
   auto key_lo = static_cast<std::uint32_t>(random.seed), key_hi = static_cast<std::uint32_t>(random.seed >> 32);
   for (int round = 0; round < 10; ++round) {
     for (int v = 0; v < kVectors; ++v) {
-      const __m512i p0 = _mm512_mul_epu32(all(0xD2511F53u), x[v]), p1 = _mm512_mul_epu32(all(0xCD9E8D57u), z[v]);
+      const __m512i p0 = _mm512_mul_epu32(all(kFactor0), x[v]), p1 = _mm512_mul_epu32(all(kFactor1), z[v]);
       x[v] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), y[v], all(key_lo), kXorOfThree);
       y[v] = p1;
       z[v] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), w[v], all(key_hi), kXorOfThree);
       w[v] = p0;
     }
-    key_lo += 0x9E3779B9u;
-    key_hi += 0xBB67AE85u;
+    key_lo += kKeyStepLow;
+    key_hi += kKeyStepHigh;
   }
   for (int v = 0; v < kVectors; ++v) {
     const __m512i xy = _mm512_srli_epi32(paired(x[v], y[v]), 8), zw = _mm512_srli_epi32(paired(z[v], w[v]), 8);

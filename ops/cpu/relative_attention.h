@@ -139,16 +139,6 @@ class PairMatrix {
   Scratch<T> memory_;
 };
 
-// The factors of one batch and head that all its blocks multiply by.
-template <class T>
-struct HeadFactors {
-  HeadFactors(const Problem<T>& p, std::int64_t batch, std::int64_t head)
-      : keys_across(p.width, p.keys, p.k.matrix(batch, head, 0, true)),
-        positions_across(p.width, p.keys, p.r.matrix(0, head, 0, true)) {}
-
-  RightFactor<T> keys_across, positions_across;  // [P, S]
-};
-
 // What forward and backward have in common: the scores of a block before scaling.
 template <class T>
 struct Scores {
@@ -161,7 +151,9 @@ struct Scores {
         q_position(rows * q_stride),
         raw(rows, p.keys) {}
 
-  void compute(const Problem<T>& p, const HeadFactors<T>& factors, const Block& block) const {
+  // Both factors [P, S], of the block's head.
+  void compute(const Problem<T>& p, const RightFactor<T>& keys, const RightFactor<T>& positions,
+               const Block& block) const {
     const Sum *const u = p.u.row(block.head), *const v = p.v.row(block.head);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       const T* const q = p.q.row(block.batch, block.head, block.first + i);
@@ -171,9 +163,9 @@ struct Scores {
         position[e] = T(static_cast<Sum>(q[e]) + v[e]);
       }
     }
-    gemm(block.rows, block.keys, p.width, content(), factors.keys_across.at(0, 0), raw.row(0), raw.stride());
-    gemm(block.rows, block.keys, p.width, position(), factors.positions_across.at(0, block.first_position),
-         raw.by_position(block), raw.position_stride(), GemmMode::accumulate);
+    gemm(block.rows, block.keys, p.width, content(), keys.at(0, 0), raw.row(0), raw.stride());
+    gemm(block.rows, block.keys, p.width, position(), positions.at(0, block.first_position), raw.by_position(block),
+         raw.position_stride(), GemmMode::accumulate);
   }
 
   Matrix<T> content() const { return {q_content.data(), q_stride}; }

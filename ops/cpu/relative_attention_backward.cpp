@@ -107,47 +107,50 @@ class GroupTask {
   static constexpr bool kDirect = std::is_same_v<T, Sum>;  // dk and dv need no sums of another type
 
  public:
-  GroupTask(const Problem<T>& problem, const Outputs<T>& outputs, Sum* dr, Sum* du, Sum* dv, Sum* dscale)
+  GroupTask(const Problem<T>& problem, const Outputs<T>& outputs, std::int64_t head, Sum* dr, Sum* du, Sum* dv,
+            Sum* dscale)
       : p(problem),
         y(outputs),
         dr_(dr),
         du_(du),
         dv_(dv),
         dscale_(dscale),
+        head_(head),
+        positions_across_(problem.width, problem.keys, problem.r.matrix(0, head, 0, true)),
+        positions_(problem.keys, problem.width, problem.r.matrix(0, head, 0)),
         scores_(problem),
         dweights_(scores_.rows, problem.keys),
         dq_content_(scores_.rows * problem.width),
         dq_position_(scores_.rows * problem.width),
         dkv_(kDirect ? 0 : 2 * problem.keys * problem.width) {}
 
-  void run_batch(std::int64_t batch, std::int64_t head, bool first_batch) {
-    const Factors factors(p, batch, head);
+  void run_batch(std::int64_t batch, bool first_batch) {
+    const BatchFactors factors(p, batch, head_);
     for (std::int64_t index = p.blocks() - 1; index >= 0; --index) {
-      const Block block(p, batch, head, index);
+      const Block block(p, batch, head_, index);
       const bool last_block = index == p.blocks() - 1;
       compute_pairs(factors, block);
       add_key_gradients(block, last_block);
       add_position_gradient(block, first_batch && last_block);
       write_query_gradient(factors, block);
     }
-    if constexpr (!kDirect) convert_key_gradients(batch, head);
+    if constexpr (!kDirect) convert_key_gradients(batch, head_);
   }
 
  private:
-  struct Factors : HeadFactors<T> {
-    Factors(const Problem<T>& p, std::int64_t batch, std::int64_t head)
-        : HeadFactors<T>(p, batch, head),
+  struct BatchFactors {
+    BatchFactors(const Problem<T>& p, std::int64_t batch, std::int64_t head)
+        : keys_across(p.width, p.keys, p.k.matrix(batch, head, 0, true)),
           values_across(p.width, p.keys, p.value.matrix(batch, head, 0, true)),
-          keys(p.keys, p.width, p.k.matrix(batch, head, 0)),
-          positions(p.keys, p.width, p.r.matrix(0, head, 0)) {}
+          keys(p.keys, p.width, p.k.matrix(batch, head, 0)) {}
 
-    RightFactor<T> values_across;    // [P, S]
-    RightFactor<T> keys, positions;  // [S, P]
+    RightFactor<T> keys_across, values_across;  // [P, S]
+    RightFactor<T> keys;                        // [S, P]
   };
 
   // The raw scores become their gradient, the gradient of the weights becomes the weights.
-  void compute_pairs(const Factors& factors, const Block& block) {
-    scores_.compute(p, factors, block);
+  void compute_pairs(const BatchFactors& factors, const Block& block) {
+    scores_.compute(p, factors.keys_across, positions_across_, block);
     const Matrix<T> dout = y.dout.matrix(block.batch, block.head, block.first);
     gemm(block.rows, block.keys, p.width, dout, factors.values_across.at(0, 0), dweights_.row(0), dweights_.stride());
     const Sum* const log_sums = y.logsumexp.row(block.batch * p.heads + block.head) + block.first;
@@ -198,11 +201,11 @@ class GroupTask {
   }
 
   // dq = dscores K + dscores R; the sums of the two parts over the queries are du and dv.
-  void write_query_gradient(const Factors& factors, const Block& block) {
+  void write_query_gradient(const BatchFactors& factors, const Block& block) {
     Sum *const content = dq_content_.data(), *const position = dq_position_.data();
     gemm(block.rows, p.width, block.keys, dscores().matrix(), factors.keys.at(0, 0), content, p.width);
-    gemm(block.rows, p.width, block.keys, dscores().matrix_by_position(block),
-         factors.positions.at(block.first_position, 0), position, p.width);
+    gemm(block.rows, p.width, block.keys, dscores().matrix_by_position(block), positions_.at(block.first_position, 0),
+         position, p.width);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       T* const dq = y.dq.row(block.batch, block.head, block.first + i);
       Sum* const c = content + i * p.width;
@@ -224,6 +227,8 @@ class GroupTask {
   const Problem<T>& p;
   const Outputs<T>& y;
   Sum *dr_, *du_, *dv_, *dscale_;
+  std::int64_t head_;
+  RightFactor<T> positions_across_, positions_;  // [P, S], [S, P]
   Scores<T> scores_;
   PairMatrix<Sum> dweights_;
   Scratch<Sum> dq_content_, dq_position_, dkv_;
@@ -242,9 +247,9 @@ void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor
   parallel_for(groups * p.heads, 1, [&](std::int64_t task, std::int64_t) {
     const std::int64_t group = task / p.heads, head = task % p.heads;
     const std::int64_t begin = p.batches * group / groups, end = p.batches * (group + 1) / groups;
-    GroupTask<T> work(p, outputs, shared.dr(group, head), shared.du(group, head), shared.dv(group, head),
+    GroupTask<T> work(p, outputs, head, shared.dr(group, head), shared.du(group, head), shared.dv(group, head),
                       shared.dscale(group, head));
-    for (std::int64_t batch = begin; batch < end; ++batch) work.run_batch(batch, head, batch == begin);
+    for (std::int64_t batch = begin; batch < end; ++batch) work.run_batch(batch, batch == begin);
   });
   shared.template add_up<T>(d);
 }

@@ -49,7 +49,8 @@ class HeadTask {
  public:
   HeadTask(const Problem<T>& problem, std::int64_t batch, std::int64_t head)
       : p(problem),
-        factors_(problem, batch, head),
+        keys_across_(problem.width, problem.keys, problem.k.matrix(batch, head, 0, true)),
+        positions_across_(problem.width, problem.keys, problem.r.matrix(0, head, 0, true)),
         values_(problem.keys, problem.width, problem.value.matrix(batch, head, 0)),
         scores_(problem),
         products_(scores_.rows * (problem.width + 1)) {}
@@ -58,7 +59,7 @@ class HeadTask {
   // less work.
   void run(const Block& block, const HeadMatrices<T>& out, Sum* logsumexp) const {
     Sum *const products = products_.data(), *const factors = products + block.rows * p.width;
-    scores_.compute(p, factors_, block);
+    scores_.compute(p, keys_across_, positions_across_, block);
     for (std::int64_t i = 0; i < block.rows; ++i) {
       Sum* const row = scores_.raw.row(i);
       const std::int64_t visible = block.visible(i);
@@ -77,8 +78,8 @@ class HeadTask {
 
  private:
   const Problem<T>& p;
-  HeadFactors<T> factors_;
-  RightFactor<T> values_;  // [S, P]
+  RightFactor<T> keys_across_, positions_across_;  // [P, S]
+  RightFactor<T> values_;                          // [S, P]
   Scores<T> scores_;
   Scratch<Sum> products_;  // [rows, P], then one factor per row
 };
