@@ -2,9 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "autograd/observe.h"
 #include "core/error.h"
 
 namespace weir {
+namespace {
+
+thread_local constinit const OpObserver* observer_of_thread = nullptr;
+
+}  // namespace
+
+ObserveOps::ObserveOps(OpObserver observer)
+    : observer_(std::move(observer)), before_(std::exchange(observer_of_thread, &observer_)) {}
+
+ObserveOps::~ObserveOps() { observer_of_thread = before_; }
 
 Tensor Saved::get() const {
   if (output_ < 0 || !gradients_enabled()) return value_;
@@ -14,6 +27,7 @@ Tensor Saved::get() const {
 }
 
 Backward::Backward(const char* op, std::vector<Tensor> inputs, std::vector<Tensor> outputs) {
+  if (observer_of_thread != nullptr) (*observer_of_thread)(op, inputs, outputs);
   if (!gradients_enabled()) return;
   std::vector<Edge> edges;
   bool wanted = false;
@@ -30,6 +44,12 @@ Backward::Backward(const char* op, std::vector<Tensor> inputs, std::vector<Tenso
     node_->outputs.push_back({y.shape(), y.dtype(), y.device()});
     if (is_floating(y.dtype())) y.set_gradient_slot(std::make_shared<TensorGradient>(Edge{node_, static_cast<int>(i)}));
   }
+}
+
+Backward::~Backward() {
+  if (!node_ || (node_->gradient && !per_input_)) return;
+  for (std::size_t i = node_->inputs.size(); i-- > 0;)
+    if (node_->inputs[i] && !(per_input_ && (*per_input_)[i])) node_->unstated = static_cast<int>(i);
 }
 
 Saved Backward::keep(const Tensor& t) const {

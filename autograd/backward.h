@@ -60,6 +60,10 @@ class LeafSum {
 class Backward {
  public:
   Backward(const char* op, std::vector<Tensor> inputs, std::vector<Tensor> outputs);
+  // Where an input needs a gradient and none was stated, backward will say so.
+  ~Backward();
+  Backward(const Backward&) = delete;
+  Backward& operator=(const Backward&) = delete;
 
   // True where this call is recorded at all.
   bool active() const { return node_ != nullptr; }

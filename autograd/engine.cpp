@@ -90,6 +90,11 @@ class Walk {
       if (captured_.empty()) add_to_leaf(*node, std::move(dys[0]));
       return;
     }
+    if (node->unstated >= 0)
+      throw ArgumentError(
+          fmt::format("{0} states no gradient for its input {1}, which needs one; back.input({1}, ...) "
+                      "in the op would",
+                      node->op, node->unstated));
     if (!node->gradient)
       throw ArgumentError(
           fmt::format("backward: the graph behind {} was released by an earlier backward; "

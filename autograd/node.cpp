@@ -10,19 +10,24 @@ Node::Node(const char* name) : op(name) {
   id = counter.fetch_add(1, std::memory_order_relaxed);
 }
 
-// A long chain is taken apart in a loop: destroying it link by link would need a stack as deep as the chain.
+// A long chain is taken apart in a loop: destroying it link by link would need a stack as deep as the chain. The nodes
+// still to go are a list through themselves, since there may be no memory for another.
 Node::~Node() {
-  std::vector<std::shared_ptr<Node>> doomed;
+  std::shared_ptr<Node> doomed;
   const auto take_inputs = [&doomed](Node& node) {
-    for (Edge& edge : node.inputs)
-      if (edge.node) doomed.push_back(std::move(edge.node));
-    node.gradient = nullptr;  // kept tensors lead to the same nodes, which `doomed` still holds
+    node.gradient = nullptr;  // the tensors that it kept lead to the same nodes, which the edges still hold
+    for (Edge& edge : node.inputs) {
+      const std::shared_ptr<Node> input = std::move(edge.node);
+      if (input.use_count() != 1) continue;
+      input->next_doomed = std::move(doomed);
+      doomed = input;
+    }
   };
   take_inputs(*this);
-  while (!doomed.empty()) {
-    const std::shared_ptr<Node> node = std::move(doomed.back());
-    doomed.pop_back();
-    if (node.use_count() == 1) take_inputs(*node);
+  while (doomed != nullptr) {
+    const std::shared_ptr<Node> node = std::move(doomed);
+    doomed = std::move(node->next_doomed);
+    take_inputs(*node);
   }
 }
 

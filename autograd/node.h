@@ -44,9 +44,11 @@ struct Node {
   std::vector<Output> outputs;
   Float32Products products = float32_products();  // what the call was computed with, and its gradient will be
   GradientFunction gradient;                      // empty in a leaf, and once the graph was released
+  int unstated = -1;                              // an input whose gradient the op forgot to state
   bool is_leaf = false;
-  Tensor leaf_gradient;           // a leaf's accumulated gradient; undefined until the first backward
-  bool gradient_is_zero = false;  // it counts as zeros, whatever its memory holds until it is written
+  Tensor leaf_gradient;               // a leaf's accumulated gradient; undefined until the first backward
+  bool gradient_is_zero = false;      // it counts as zeros, whatever its memory holds until it is written
+  std::shared_ptr<Node> next_doomed;  // while a graph is taken apart
 
   // The leaf's gradient, its zeros written where it only counted as such.
   const Tensor& settled_gradient();

@@ -20,6 +20,8 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+constexpr std::size_t kNamedBlocks = 10;  // in a message
+
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; }
 
 }  // namespace
@@ -32,10 +34,17 @@ bool exact_memory_wanted() {
 void* CachingAllocator::allocate(std::size_t bytes) {
   const std::size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
+  std::size_t& blocks_in_use = in_use_[size];  // first, for it may throw
   void* block = open_pool_ == 0 ? nullptr : take(pools_[open_pool_], size);
   if (block == nullptr) block = take(kept_, size);
   if (block == nullptr) block = from_system(size, bytes);
-  if (open_pool_ != 0) pool_of_[block] = open_pool_;
+  try {
+    if (open_pool_ != 0) pool_of_[block] = open_pool_;
+  } catch (...) {
+    give_back(block, size);
+    throw;
+  }
+  ++blocks_in_use;
   statistics_.in_use_bytes += size;
   statistics_.peak_bytes = std::max(statistics_.peak_bytes, statistics_.in_use_bytes);
   return block;
@@ -46,18 +55,35 @@ void CachingAllocator::release(void* block, std::size_t bytes) noexcept {
   const std::size_t size = block_size(bytes);
   std::lock_guard lock(mutex_);
   statistics_.in_use_bytes -= size;
-  try {
-    // What belongs to a pool stays there; an ordinary block joins the open one, whose work may have used it.
-    PoolId pool = open_pool_;
-    if (const auto found = pool_of_.find(block); found != pool_of_.end())
-      pool = found->second;
-    else if (pool != 0)
-      pool_of_[block] = pool;
-    (pool == 0 ? kept_ : pools_[pool])[size].push_back(block);
-  } catch (const std::bad_alloc&) {
-    // The block is lost: a recording may use it, so it cannot be given back.
-  }
+  --in_use_.find(size)->second;
+  if (open_pool_ == 0 && !pool_of_.contains(block))
+    keep(kept_, block, size);
+  else
+    keep_in_pool(block, size);
   if (system_.exact && open_pool_ == 0) drop_kept();  // while work is recorded, memory cannot go back
+}
+
+// What belongs to a pool stays there; an ordinary block joins the open one, whose work may have used it. Where there is
+// no memory to note it, the block is lost, for a recording may use it.
+void CachingAllocator::keep_in_pool(void* block, std::size_t size) noexcept {
+  try {
+    const PoolId pool = pool_of_.try_emplace(block, open_pool_).first->second;
+    pools_[pool][size].push_back(block);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void CachingAllocator::keep(Kept& kept, void* block, std::size_t size) noexcept {
+  try {
+    kept[size].push_back(block);
+  } catch (const std::bad_alloc&) {
+    give_back(block, size);
+  }
+}
+
+void CachingAllocator::give_back(void* block, std::size_t size) noexcept {
+  system_.release(block, size);
+  statistics_.reserved_bytes -= size;
 }
 
 void CachingAllocator::begin_pool() {
@@ -75,9 +101,11 @@ CachingAllocator::PoolId CachingAllocator::end_pool() {
 void CachingAllocator::free_pool(PoolId pool) noexcept {
   std::lock_guard lock(mutex_);
   std::erase_if(pool_of_, [pool](const auto& entry) { return entry.second == pool; });
-  for (auto& [size, blocks] : pools_[pool])
-    for (void* block : blocks) kept_[size].push_back(block);
-  pools_.erase(pool);
+  const auto found = pools_.find(pool);
+  if (found == pools_.end()) return;
+  for (auto& [size, blocks] : found->second)
+    for (void* block : blocks) keep(kept_, block, size);
+  pools_.erase(found);
   if (system_.exact && open_pool_ == 0) drop_kept();
 }
 
@@ -138,29 +166,36 @@ void* CachingAllocator::from_system(std::size_t size, std::size_t asked) {
     drop_kept();
     block = ask();
   }
-  if (block == nullptr) {
-    std::string now;
-    if (const auto memory = device_memory()) {
-      now = fmt::format(", {:.1f} MiB free on the device", mebibytes(memory->free_bytes));
-      if (const std::size_t others = bytes_of_others(*memory); others > 0)
-        now += fmt::format("; other programs hold {:.1f} MiB (nvidia-smi names them)", mebibytes(others));
-    }
-    throw RunError(
-        ExitCode::out_of_memory,
-        fmt::format("out of memory on {}: {:.1f} MiB asked for, {:.1f} MiB in use, limit {:.1f} MiB{}; lower "
-                    "train.batch_size or model.segment, or raise train.accumulate",
-                    system_.device, mebibytes(asked), mebibytes(statistics_.in_use_bytes),
-                    mebibytes(system_.limit_bytes), now));
-  }
+  if (block == nullptr) throw RunError(ExitCode::out_of_memory, refusal(size, asked));
   statistics_.reserved_bytes += size;
   ++statistics_.system_allocations;
   return block;
 }
 
+std::string CachingAllocator::refusal(std::size_t size, std::size_t asked) const {
+  const bool ours = statistics_.reserved_bytes + size > system_.limit_bytes;
+  std::string text = fmt::format("out of memory on {}: {:.1f} MiB asked for{}, {:.1f} MiB in use, limit {:.1f} MiB",
+                                 system_.device, mebibytes(asked), ours ? "" : " and refused by the system",
+                                 mebibytes(statistics_.in_use_bytes), mebibytes(system_.limit_bytes));
+  if (const auto memory = device_memory()) {
+    text += fmt::format(", {:.1f} MiB free on the device", mebibytes(memory->free_bytes));
+    if (const std::size_t others = bytes_of_others(*memory); others > 0)
+      text += fmt::format("; other programs hold {:.1f} MiB (nvidia-smi names them)", mebibytes(others));
+  }
+  std::size_t left = kNamedBlocks;
+  for (const auto& [bytes, count] : in_use_) {
+    const std::size_t named = std::min(left, count);
+    if (named == 0) continue;
+    text +=
+        fmt::format("{}{} x {:.1f} MiB", left == kNamedBlocks ? "; largest tensors: " : ", ", named, mebibytes(bytes));
+    left -= named;
+  }
+  return text;
+}
+
 void CachingAllocator::drop_kept() noexcept {
   for (auto& [size, blocks] : kept_) {
-    for (void* block : blocks) system_.release(block, size);
-    statistics_.reserved_bytes -= size * blocks.size();
+    for (void* block : blocks) give_back(block, size);
   }
   kept_.clear();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -60,14 +61,19 @@ class CachingAllocator final : public Allocator {
   std::size_t block_size(std::size_t asked) const;
   static void* take(Kept& kept, std::size_t size);
   void* from_system(std::size_t size, std::size_t asked);
-  void drop_kept() noexcept;
   // With the mutex held.
+  void keep(Kept& kept, void* block, std::size_t size) noexcept;
+  void keep_in_pool(void* block, std::size_t size) noexcept;
+  void give_back(void* block, std::size_t size) noexcept;  // to the system
+  void drop_kept() noexcept;
+  std::string refusal(std::size_t size, std::size_t asked) const;  // in words
   std::optional<DeviceMemory> device_memory() const;
   std::size_t bytes_of_others(const DeviceMemory& memory) const;
 
   const SystemMemory system_;
   mutable std::mutex mutex_;
   Kept kept_;
+  std::map<std::size_t, std::size_t, std::greater<>> in_use_;  // how many blocks of each size are handed out
   std::unordered_map<PoolId, Kept> pools_;
   std::unordered_map<void*, PoolId> pool_of_;  // every block of a pool, handed out or not
   PoolId open_pool_ = 0, last_pool_ = 0;       // 0: none

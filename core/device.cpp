@@ -2,13 +2,16 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "core/caching_allocator.h"
 #include "core/error.h"
@@ -57,6 +60,36 @@ DeviceBackend* backend_of_kind(DeviceKind kind) {
   return kind == DeviceKind::cpu ? host : backends[static_cast<std::size_t>(kind)];
 }
 
+constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
+
+// The number in a file; kUnlimited where there is none, as in "max".
+std::size_t limit_in(const std::string& path) {
+  std::size_t bytes = 0;
+  std::ifstream file(path);
+  return file >> bytes && bytes > 0 ? bytes : kUnlimited;
+}
+
+// The smallest limit of this process's control group and those around it; a container shows its own as the outermost.
+std::size_t control_group_limit() {
+  std::size_t limit = limit_in("/sys/fs/cgroup/memory.max");
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (!line.starts_with("0::/")) continue;  // 0: version 2, which has one tree
+    for (std::string group = line.substr(3); group.size() > 1; group.resize(group.rfind('/')))
+      limit = std::min(limit, limit_in("/sys/fs/cgroup" + group + "/memory.max"));
+  }
+  return limit;
+}
+
+// What ulimit -v leaves.
+std::size_t address_space_left(std::size_t page) {
+  rlimit space{};
+  std::size_t pages = 0;
+  if (getrlimit(RLIMIT_AS, &space) != 0 || space.rlim_cur == RLIM_INFINITY) return kUnlimited;
+  std::ifstream("/proc/self/statm") >> pages;
+  return space.rlim_cur - std::min<std::size_t>(space.rlim_cur, pages * page);
+}
+
 std::string what_is_there() {
   std::string names;
   for (Device device : available_devices())
@@ -71,10 +104,9 @@ std::string what_is_there() {
 }  // namespace
 
 std::size_t memory_limit_bytes() {
-  auto limit = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
-  std::size_t group = 0;
-  if (std::ifstream file("/sys/fs/cgroup/memory.max"); file >> group && group > 0 && group < limit) limit = group;
-  return limit;
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGE_SIZE));
+  const std::size_t physical = static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * page;
+  return std::min({physical, control_group_limit(), address_space_left(page)});
 }
 
 bool add_device_backend(DeviceKind kind, DeviceBackend& backend) {

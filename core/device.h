@@ -27,7 +27,7 @@ Device device_from_name(const std::string& name);
 // Every device this process can use, the CPU first.
 std::vector<Device> available_devices();
 
-// Memory this process may use: physical memory, or the control group's limit where that is smaller.
+// Memory this process may use: physical memory, or what the control group or `ulimit -v` leaves of it.
 std::size_t memory_limit_bytes();
 
 struct MemoryStatistics {
@@ -72,6 +72,7 @@ class DeviceBackend {
   virtual void copy_to_host(int index, void* host, const void* from, std::size_t bytes) = 0;
   // Writes zeros into `bytes` at the start of each of `rows` places that lie `pitch` bytes apart.
   virtual void zero(int index, void* place, std::size_t bytes, std::size_t rows, std::size_t pitch) = 0;
+  virtual bool is_emulated() const { return false; }  // by the processor, for tests
   virtual void synchronize(int index) = 0;  // returns when all work asked for is done; throws what went wrong in it
 
   // Users call record(), below. Between begin and end work is not done but recorded; end undoes begin even where it

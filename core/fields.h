@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,9 +54,28 @@ struct Section {
   std::string help;
 };
 
+// Where a value was given.
+struct Origin {
+  std::string file;   // empty: on the command line
+  std::string place;  // "my.toml:2:5", "command line"
+};
+using Origins = std::map<std::string, Origin>;  // by key
+
+// Words by which people know a field or a section from elsewhere: {"optimizer.lr", "learning_rate max_lr"}. They are
+// not accepted in its place; the message that refuses them says what it is called here. A word may stand for several.
+// A name with blanks is what to use instead, where something is a setting elsewhere and none here.
+struct Synonyms {
+  std::string_view name;   // "section.key", a section, or what to use instead
+  std::string_view words;  // lower case, with underscores; separated by blanks
+
+  bool contain(std::string_view word) const;
+};
+
 struct FieldList {
   std::vector<Section> sections;
-  std::vector<Field> fields;  // top level first, then section by section
+  std::vector<Field> fields;             // top level first, then section by section
+  std::span<const Synonyms> synonyms{};  // of fields and sections
+  Origins* origins = nullptr;            // where set: each value that a file or an argument gives is noted there
 };
 
 class FieldVisitor {
@@ -72,6 +93,9 @@ class FieldVisitor {
     object.visit(*this);
     section_.clear();
   }
+
+  // The table lives as long as the program.
+  void synonyms(std::span<const Synonyms> table) { list_.synonyms = table; }
 
   FieldList take() { return std::move(list_); }
 
@@ -98,8 +122,19 @@ void set_field(const Field& field, const FieldInput& input, const std::string& w
 // Sets one field from "section.key=value". Text needs no quotes; in double quotes it may hold TOML's escapes.
 void apply_override(const FieldList& list, const std::string& argument);
 
-// The field called `key`, or an ArgumentError that starts with `where` and suggests the nearest one.
+// Sets a number, a truth value or a text to what the command line gives for it.
+void set_field_from_text(const Field& field, const std::string& text, const std::string& where);
+
+// The field called `key`, or an ArgumentError that starts with `where` and suggests what was meant: the name in another
+// section, what a synonym stands for, or the nearest spelling.
 const Field& find_field(const FieldList& list, const std::string& key, const std::string& where);
+
+// For whoever gives a setting as an option, "--learning-rate 3e-4": "settings are written KEY=VALUE, without dashes:
+// optimizer.lr=3e-4". Empty where no setting is called so; `value` may be empty.
+std::string option_hint(const FieldList& list, const std::string& option, const std::string& value);
+
+// "; did you mean train?" for a section that is not there, or an empty string.
+std::string section_hint(const FieldList& list, std::string_view name);
 
 // A list of tables that a file may hold beside the fields, each written [[name]]. For each table in turn `next` gives
 // the fields that it may set.
@@ -107,6 +142,9 @@ struct TableList {
   std::string name;
   std::function<FieldList()> next;
 };
+
+// Whether a text, the content of `file_name`, is TOML with [[name]] tables. Errors are those of read_toml().
+bool has_tables(std::string_view text, const std::string& file_name, const std::string& name);
 
 // Sets the fields that `text`, the content of `file_name`, mentions. A key `preset` at the top level calls `preset`
 // with its value before any field is set; lists of tables are read last. Errors name file, line and column.
@@ -124,5 +162,6 @@ std::string write_markdown(const FieldList& list);  // a table per section
 std::string type_text(const Field& field);    // "integer", "number", "true or false", "text", "choice"
 std::string limits_text(const Field& field);  // "1 to 65536", "dense, moe"; empty where anything goes
 std::string value_text(const Field& field);   // the present value as TOML writes it
+bool has_allowed_value(const Field& field);   // the present value is within the limits
 
 }  // namespace weir

@@ -42,24 +42,6 @@ std::string description(const Field& field) {
   return limits.empty() ? type_text(field) : type_text(field) + ", " + limits;
 }
 
-// `text` in lines of at most `width` columns, each starting with `indent`.
-std::string wrapped(const std::string& text, const std::string& indent, std::size_t width) {
-  std::string result;
-  std::string line = indent;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find(' ', begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    if (line.size() > indent.size() && line.size() + 1 + word.size() > width) {
-      result += line + "\n";
-      line = indent;
-    }
-    if (line.size() > indent.size()) line += ' ';
-    line += word;
-    begin = end + 1;
-  }
-  return result + line + "\n";
-}
-
 std::string cell(std::string text) {
   for (std::size_t i = text.find('|'); i != std::string::npos; i = text.find('|', i + 2)) text.insert(i, 1, '\\');
   return text;

@@ -72,6 +72,7 @@ struct Reader {
     const std::string full = section.empty() ? std::string(key.str()) : section + "." + std::string(key.str());
     const Field& field = find_field(list, full, at(key));
     set_field(field, to_input(node, full, at(node)), at(node));
+    if (list.origins != nullptr) (*list.origins)[full] = {file_name, at(node)};
   }
 
   void read_section(const toml::key& key, const toml::node& node) const {
@@ -88,7 +89,7 @@ struct Reader {
     std::vector<std::string> names;
     for (const Section& section : list.sections) names.push_back(section.name);
     throw ArgumentError(fmt::format("{}: there is no section {}{}; the sections are {}", at(key),
-                                    quote_short(key.str()), did_you_mean(key.str(), names), join(names, ", ")));
+                                    quote_short(key.str()), section_hint(list, key.str()), join(names, ", ")));
   }
 
   void read(const toml::table& table, const std::string& left_out) const {
@@ -118,6 +119,12 @@ struct Reader {
 };
 
 }  // namespace
+
+bool has_tables(std::string_view text, const std::string& file_name, const std::string& name) {
+  const toml::table table = parse(text, file_name);
+  const toml::node* const node = table.get(name);
+  return node != nullptr && node->is_array_of_tables();
+}
 
 void read_toml(const FieldList& list, std::string_view text, const std::string& file_name,
                const std::function<void(const std::string&)>& preset, const TableList& tables) {

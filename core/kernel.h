@@ -1,12 +1,13 @@
 // A typed slot per op for its kernels: one function per kind of device, found in one place.
 //
-// An op owns the slot, `Kernel<void(const Tensor& x, const Tensor& y)> relu_kernel{"relu"};`, and calls it with a
-// device; each backend fills its entry from its own file: `const bool cpu = relu_kernel.add(DeviceKind::cpu,
-// relu_cpu);`. Slots are constant-initialised, so it does not matter which file's initialisers run first.
+// An op owns the slot, `Kernel<void(const Tensor& x, const Tensor& y)> softmax_kernel{"softmax"};`, and calls it with a
+// device; each backend fills its entry from its own file: `const bool cpu = softmax_kernel.add(DeviceKind::cpu,
+// softmax_cpu);`. Slots are constant-initialised, so it does not matter which file's initialisers run first.
 #pragma once
 
 #include <array>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "core/device.h"
@@ -15,6 +16,14 @@
 #include "core/tensor.h"
 
 namespace weir {
+
+// Whether a struct of arguments names its tensors, in `void for_each_tensor(auto&& f) const`.
+struct TensorVisitor {
+  void operator()(const Tensor&) const {}
+};
+template <class T>
+inline constexpr bool kNamesTensors =
+    requires(const T& argument, const TensorVisitor& visitor) { argument.for_each_tensor(visitor); };
 
 template <class Signature>
 class Kernel;
@@ -49,13 +58,17 @@ class Kernel<void(Parameters...)> {
   bool has(DeviceKind kind) const { return functions_[static_cast<std::size_t>(kind)] != nullptr; }
 
  private:
+  void check_place(Device device, const Tensor& t) const {
+    if (t.defined() && t.device() != device)
+      throw ArgumentError(std::string(op_) + ": expected all tensors on one device, got one on " + device_name(device) +
+                          " and one on " + device_name(t.device()) + "; move one with to_device()");
+  }
   template <class T>
   void check_place(Device device, const T& argument) const {
-    if constexpr (std::is_same_v<T, Tensor>)
-      if (argument.defined() && argument.device() != device)
-        throw ArgumentError(std::string(op_) + ": expected all tensors on one device, got one on " +
-                            device_name(device) + " and one on " + device_name(argument.device()) +
-                            "; move one with to_device()");
+    if constexpr (kNamesTensors<T>)
+      argument.for_each_tensor([&](const Tensor& t) { check_place(device, t); });
+    else
+      static_assert(std::is_trivially_copyable_v<T>, "an argument that may hold tensors has to name them");
   }
 
   const char* op_;

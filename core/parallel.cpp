@@ -1,6 +1,6 @@
 // The thread pool behind parallel_for. The caller works too, and waits only for workers that have taken part: on a busy
 // machine a worker that is not scheduled in time costs nothing but its help. Idle workers spin for a moment, since the
-// next loop usually follows at once, and then sleep.
+// next loop usually follows at once, and then sleep. Nothing depends on how many workers there are.
 #include "core/parallel.h"
 
 #include <fmt/format.h>
@@ -10,12 +10,16 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "core/alternate_stack.h"
 #include "core/error.h"
 #include "core/float32_products.h"
 
@@ -23,6 +27,9 @@ namespace weir {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(50);
+
+// A build that cuts small loops as well looks for races between their chunks, so every loop has a helper there.
+constexpr bool kAlwaysHelped = kChunkOperations < 32768;
 
 thread_local bool inside_loop = false;
 
@@ -44,6 +51,7 @@ struct Loop {
       } catch (...) {
         if (!failed.exchange(true)) failure = std::current_exception();
       }
+      if constexpr (kAlwaysHelped) std::this_thread::yield();
     }
     inside_loop = false;
   }
@@ -63,8 +71,13 @@ void wait_for(std::unique_lock<std::mutex>& lock, std::condition_variable& condi
 
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+  explicit Pool(int threads) : asked_(threads) {
+    workers_.reserve(static_cast<std::size_t>(threads - 1));
+    try {
+      while (granted() < threads) workers_.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {  // a limit of threads, or no memory for a stack
+    } catch (const std::bad_alloc&) {
+    }
   }
 
   ~Pool() {
@@ -76,7 +89,8 @@ class Pool {
     for (std::thread& worker : workers_) worker.join();
   }
 
-  int threads() const { return threads_; }
+  int asked() const { return asked_; }
+  int granted() const { return 1 + static_cast<int>(workers_.size()); }
 
   void run(Loop& loop) {
     {
@@ -85,6 +99,8 @@ class Pool {
       ++generation_;
     }
     wake_.notify_all();
+    if constexpr (kAlwaysHelped)
+      while (!workers_.empty() && loop.next.load(std::memory_order_relaxed) == 0) std::this_thread::yield();
     loop.work();
     std::unique_lock lock(mutex_);
     loop_ = nullptr;
@@ -93,6 +109,10 @@ class Pool {
 
  private:
   void serve() {
+    const AlternateStack for_handlers;
+    // A thread's first allocation asks the system for much, half of which goes back at once: let that be over early.
+    void* volatile first = std::malloc(1);
+    std::free(first);
     std::uint64_t served = 0;  // the newest loop this worker has taken part in
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -108,7 +128,7 @@ class Pool {
     }
   }
 
-  const int threads_;
+  const int asked_;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
@@ -129,6 +149,17 @@ int usable_processors() {
 std::mutex pool_mutex;
 std::atomic<int> chosen_threads{0};  // 0: not chosen yet
 std::unique_ptr<Pool> pool;
+std::atomic<void (*)(int asked, int granted)> told_of_refusal{nullptr};
+
+// The pool that fits the choice of threads; with pool_mutex held.
+Pool& pool_of(int threads) {
+  if (pool && pool->asked() == threads) return *pool;
+  pool.reset();
+  pool = std::make_unique<Pool>(threads);
+  if (const auto told = told_of_refusal.load(); told != nullptr && pool->granted() < threads)
+    told(threads, pool->granted());
+  return *pool;
+}
 
 int default_threads() {
   static const int threads = usable_processors();
@@ -148,17 +179,15 @@ void set_thread_count(int threads) {
   chosen_threads = threads;
 }
 
+void on_refused_threads(void (*told)(int asked, int granted)) { told_of_refusal = told; }
+
 void parallel_for(std::int64_t count, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& body) {
   if (count <= 0) return;
   Loop loop{count, grain, (count + grain - 1) / grain, body};
   const int threads = thread_count();
   if (loop.chunks > 1 && threads > 1 && !inside_loop) {
     if (const std::unique_lock turn(pool_mutex, std::try_to_lock); turn.owns_lock()) {
-      if (!pool || pool->threads() != threads) {
-        pool.reset();
-        pool = std::make_unique<Pool>(threads);
-      }
-      pool->run(loop);
+      pool_of(threads).run(loop);
       if (loop.failure) std::rethrow_exception(loop.failure);
       return;
     }

@@ -9,11 +9,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define WEIR_HOST_DEVICE __host__ __device__
-#else
-#define WEIR_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace weir {
 

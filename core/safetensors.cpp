@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <tuple>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json_reader.h"
 #include "core/safetensors_format.h"
 #include "core/text.h"
 
@@ -21,6 +21,7 @@ using namespace safetensors;
 namespace {
 
 constexpr std::uint64_t kMaxSize = (std::uint64_t{1} << 48) - 1;
+constexpr const char* kHalf = "F16";
 constexpr const char* kRewrite = "the file is damaged or not safetensors: copy or export it again";
 
 [[noreturn]] void refuse(const std::string& path, std::string_view what, const std::string& where,
@@ -35,20 +36,20 @@ std::string in_tensor(const std::string& name) { return fmt::format("tensor '{}'
 using Entries = std::map<std::string, SafetensorsFile::Entry>;
 
 // Receives the header's JSON piece by piece, so that duplicate keys are seen and nothing nested is ever built.
-class HeaderReader {
+class HeaderReader final : public JsonEvents {
  public:
   HeaderReader(const std::string& path, std::uint64_t data_bytes) : path_(path), data_bytes_(data_bytes) {}
 
   Entries entries;
   std::map<std::string, std::string> metadata;
 
-  bool start_object(std::size_t) {
+  bool start_object() override {
     if (place_ == Place::outside) return enter(Place::header);
     if (place_ != Place::header) unexpected("an object");
     return enter(name_ == kMetadata ? Place::metadata : Place::entry);
   }
 
-  bool key(std::string& text) {
+  bool key(std::string& text) override {
     if (place_ == Place::header) begin_name(text);
     if (place_ == Place::entry) begin_field(text);
     if (place_ == Place::metadata) {
@@ -59,7 +60,7 @@ class HeaderReader {
     return true;
   }
 
-  bool string(std::string& text) {
+  bool string(std::string& text) override {
     if (place_ == Place::metadata) {
       metadata.emplace(metadata_key_, text);
     } else if (place_ == Place::entry && field_ == Field::dtype) {
@@ -70,12 +71,12 @@ class HeaderReader {
     return true;
   }
 
-  bool start_array(std::size_t) {
+  bool start_array() override {
     if (place_ != Place::entry || field_ == Field::dtype) unexpected("a list");
     return enter(field_ == Field::shape ? Place::shape : Place::offsets);
   }
 
-  bool number_unsigned(std::uint64_t value) {
+  bool number_unsigned(std::uint64_t value) override {
     if (place_ != Place::shape && place_ != Place::offsets) unexpected("a number");
     if (value > kMaxSize) too_large(std::to_string(value));
     if (place_ == Place::shape && shape_.rank() == Shape::kMaxRank)
@@ -88,33 +89,26 @@ class HeaderReader {
     return true;
   }
 
-  bool number_integer(std::int64_t value) {
+  bool number_integer(std::int64_t value) override {
     if (place_ != Place::shape && place_ != Place::offsets) unexpected("a number");
     bad_entry("bad size", value == 0 ? "-0 is not a whole number" : fmt::format("{} is negative", value));
   }
 
-  bool number_float(double, const std::string& text) {
+  bool number_float(double, const std::string& text) override {
     if (place_ != Place::shape && place_ != Place::offsets) unexpected("a number");
     if (text.find_first_of(".eE") == std::string::npos) too_large(text);
     bad_entry("bad size", fmt::format("{} is not a whole number", printable(text, 40)));
   }
 
-  bool end_array() { return enter(Place::entry); }
+  bool end_array() override { return enter(Place::entry); }
 
-  bool end_object() {
+  bool end_object() override {
     if (place_ == Place::entry) end_entry();
     return enter(place_ == Place::header ? Place::outside : Place::header);
   }
 
-  bool null() { unexpected("null"); }
-  bool boolean(bool) { unexpected("a truth value"); }
-  bool binary(nlohmann::json::binary_t&) { unexpected("binary data"); }
-
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) {
-    std::string why = error.what();
-    if (const std::size_t at = why.find("syntax error"); at != std::string::npos) why.erase(0, at);
-    refuse(path_, "header is not valid JSON", at_byte(8 + std::max<std::size_t>(position, 1) - 1), printable(why));
-  }
+  bool null() override { unexpected("null"); }
+  bool boolean(bool) override { unexpected("a truth value"); }
 
  private:
   enum class Place { outside, header, entry, shape, offsets, metadata };
@@ -171,10 +165,11 @@ class HeaderReader {
   }
 
   DType checked_dtype() const {
+    if (dtype_ == kHalf) return DType::float32;
     for (const FormatDType& known : kDTypes)
       if (dtype_ == known.name) return known.dtype;
     refuse(path_, "unsupported dtype", in_tensor(name_),
-           fmt::format("'{}' is not one of F64, F32, BF16, I64, I32, U8, BOOL", printable(dtype_, 40)),
+           fmt::format("'{}' is not one of F64, F32, F16, BF16, I64, I32, U8, BOOL", printable(dtype_, 40)),
            "convert the tensor with the program that wrote the file");
   }
 
@@ -186,17 +181,18 @@ class HeaderReader {
     const auto [begin, end] = offsets_;
     if (end < begin) bad_entry("bad data_offsets", fmt::format("[{}, {}) ends before it begins", begin, end));
     if (end > data_bytes_)
-      bad_entry("bad data_offsets",
-                fmt::format("[{}, {}) reaches beyond the {} bytes of data in the file", begin, end, data_bytes_));
-    const std::uint64_t expected = checked_bytes(dtype);
+      bad_entry("bad data_offsets", fmt::format("[{}, {}) reaches beyond the {} of data in the file", begin, end,
+                                                counted(data_bytes_, "byte")));
+    const bool half = dtype_ == kHalf;
+    const std::uint64_t expected = checked_bytes(half ? sizeof(fp16) : dtype_size(dtype));
     if (end - begin != expected)
-      bad_entry("bad data_offsets", fmt::format("{} {} takes {} bytes, [{}, {}) has {}", dtype_, shape_.str(), expected,
-                                                begin, end, end - begin));
-    entries.emplace(name_, SafetensorsFile::Entry{dtype, shape_, begin, end});
+      bad_entry("bad data_offsets", fmt::format("{} {} takes {}, [{}, {}) has {}", dtype_, shape_.str(),
+                                                counted(expected, "byte"), begin, end, end - begin));
+    entries.emplace(name_, SafetensorsFile::Entry{dtype, half, shape_, begin, end});
   }
 
   // Zero extents do not excuse the others: [2^47, 2^47, 0] has strides that overflow.
-  std::uint64_t checked_bytes(DType dtype) const {
+  std::uint64_t checked_bytes(std::size_t element_bytes) const {
     std::uint64_t elements = 1;
     for (const std::int64_t extent : shape_) {
       const auto n = static_cast<std::uint64_t>(std::max<std::int64_t>(extent, 1));
@@ -204,7 +200,7 @@ class HeaderReader {
         bad_entry("bad shape", fmt::format("{} has more than 2^48 - 1 elements", shape_.str()));
       elements *= n;
     }
-    return static_cast<std::uint64_t>(shape_.product()) * dtype_size(dtype);
+    return static_cast<std::uint64_t>(shape_.product()) * element_bytes;
   }
 
   const std::string& path_;
@@ -243,16 +239,16 @@ std::vector<std::string> checked_order(const std::string& path, const Entries& e
   }
   if (covered != data_bytes)
     refuse(path, "trailing bytes", fmt::format("data offset {}", covered),
-           fmt::format("{} bytes at the end of the file belong to no tensor", data_bytes - covered));
+           fmt::format("{} at the end of the file {} to no tensor", counted(data_bytes - covered, "byte"),
+                       data_bytes - covered == 1 ? "belongs" : "belong"));
   return names;
 }
 
-// The header's text; checks what the JSON parser does not: its bounds, its first character, zero bytes (the parser
-// takes one for the end of the text, and would not look at what follows).
+// The header's text; checks what the JSON parser does not: its bounds and its first character.
 std::string_view header_text(const MappedFile& file) {
   const auto bytes = file.bytes();
   if (bytes.size() < 8)
-    refuse(file.path(), "file too short", at_byte(0), fmt::format("{} bytes, a header takes at least 8", bytes.size()));
+    refuse(file.path(), "file too short", at_byte(0), counted(bytes.size(), "byte") + ", a header takes at least 8");
   std::uint64_t n = 0;
   std::memcpy(&n, bytes.data(), sizeof n);
   if (n > kMaxHeaderBytes)
@@ -260,14 +256,13 @@ std::string_view header_text(const MappedFile& file) {
            fmt::format("{} bytes, at most {} are allowed", n, kMaxHeaderBytes));
   if (n > bytes.size() - 8)
     refuse(file.path(), "file too short", at_byte(0),
-           fmt::format("the header takes {} bytes, {} are there", n, bytes.size() - 8));
+           fmt::format("the header takes {}, {} {} there", counted(n, "byte"), bytes.size() - 8,
+                       bytes.size() == 9 ? "is" : "are"));
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, n);
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos || text[first] != '{')
     refuse(file.path(), "bad header", at_byte(8 + (first == std::string_view::npos ? 0 : first)),
            "it does not begin with '{'");
-  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos)
-    refuse(file.path(), "bad header", at_byte(8 + zero), "it contains a zero byte");
   return text;
 }
 
@@ -279,7 +274,8 @@ SafetensorsFile::SafetensorsFile(const std::string& path)
   data_start_ = 8 + text.size();
   const std::uint64_t data_bytes = file_->size() - data_start_;
   HeaderReader reader(path, data_bytes);
-  nlohmann::json::sax_parse(text.data(), text.data() + text.size(), &reader);
+  if (const auto fault = read_json(text, reader))
+    refuse(path, "header is not valid JSON", at_byte(8 + fault->offset), fault->why);
   names_ = checked_order(path, reader.entries, data_bytes);
   entries_ = std::move(reader.entries);
   metadata_ = std::move(reader.metadata);
@@ -323,13 +319,28 @@ void unpack(std::span<const std::byte> bytes, const Tensor& to) {
   });
 }
 
+std::vector<float> widened(std::span<const std::byte> halves) {
+  std::vector<float> values(halves.size() / sizeof(fp16));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    fp16 value;
+    std::memcpy(&value.bits, halves.data() + i * sizeof(fp16), sizeof(fp16));
+    values[i] = value;
+  }
+  return values;
+}
+
 }  // namespace
 
 Tensor SafetensorsFile::load(const std::string& name) const {
   const Entry& found = entry(name);
   const auto bytes = bytes_of(name, found);
   Tensor t = Tensor::empty(found.shape, found.dtype);
-  unpack(bytes, t);
+  if (found.half) {
+    const std::vector<float> values = widened(bytes);
+    unpack(std::as_bytes(std::span(values)), t);
+  } else {
+    unpack(bytes, t);
+  }
   return t;
 }
 
@@ -343,7 +354,8 @@ void SafetensorsFile::load_into(const std::string& name, const Tensor& destinati
   if (found.dtype != destination.dtype() && !converts)
     refuse(file_->path(), "wrong dtype", in_tensor(name),
            fmt::format("expected {}, found {}", format_name(destination.dtype()), format_name(found.dtype)), remedy);
-  if (found.dtype == destination.dtype() && destination.device() == Device{} && is_rows_form(destination))
+  if (!found.half && found.dtype == destination.dtype() && destination.device() == Device{} &&
+      is_rows_form(destination))
     unpack(bytes_of(name, found), destination);
   else
     copy_into(load(name), destination);

@@ -5,7 +5,8 @@
 // The reader trusts nothing: the whole header is checked against the size of the file before anything is allocated.
 // Tensors must tile the data without holes or overlap, names and fields appear once, sizes are whole numbers below
 // 2^48. Damage is a RunError(ExitCode::bad_data) of one line: PATH: what (where): why; what to do.
-// dtypes: F64 F32 BF16 I64 I32 U8 BOOL. The values of floating tensors are not inspected; a BOOL must be 0 or 1.
+// dtypes: F64 F32 BF16 I64 I32 U8 BOOL; F16 can be read, as float32. The values of floating tensors are not inspected;
+// a BOOL must be 0 or 1.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ class SafetensorsFile {
  public:
   // What the header says of one tensor; [begin, end) are byte offsets into the data.
   struct Entry {
-    DType dtype = DType::float32;
+    DType dtype = DType::float32;  // as it is loaded
+    bool half = false;             // stored as F16
     Shape shape;
     std::uint64_t begin = 0, end = 0;
   };

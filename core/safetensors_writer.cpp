@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 
@@ -19,11 +18,9 @@ using namespace safetensors;
 namespace {
 
 std::string quoted(const std::string& text) {
-  try {
-    return nlohmann::json(text).dump();
-  } catch (const nlohmann::json::exception&) {
+  if (!is_utf8(text))
     throw ArgumentError(fmt::format("write_safetensors: '{}' is not valid UTF-8; use another name", printable(text)));
-  }
+  return quote(text);
 }
 
 std::vector<const NamedTensor*> writing_order(std::span<const NamedTensor> tensors) {

@@ -75,8 +75,8 @@ class Tensor {
     return static_cast<T*>(raw());
   }
   void* raw() const {
-    return static_cast<std::byte*>(body().storage->data()) +
-           body().offset * static_cast<std::int64_t>(dtype_size(dtype()));
+    auto* const storage = static_cast<std::byte*>(body().storage->data());  // null where there are no elements
+    return storage == nullptr ? nullptr : storage + body().offset * static_cast<std::int64_t>(dtype_size(dtype()));
   }
 
   // Another view of the same storage; `offset` counts elements from this view's first element. Carries no gradient.
@@ -123,11 +123,12 @@ Strides padded_strides(const Shape& shape, DType dtype);
 Strides packed_strides(const Shape& shape);
 
 // A tensor seen as a matrix: the last axis is a row of `cols` unit-stride elements, rows are `stride` elements apart.
+// Without elements `data` is null, and so is every row.
 template <class T>
 struct Rows {
   T* data;
   std::int64_t rows, cols, stride;
-  constexpr T* row(std::int64_t i) const { return data + i * stride; }
+  constexpr T* row(std::int64_t i) const { return data == nullptr ? nullptr : data + i * stride; }
 };
 
 // True where the last axis has unit stride and the outer axes collapse into one with a single stride.

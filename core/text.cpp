@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <cctype>
+#include <cstdlib>
 #include <vector>
 
 namespace weir {
@@ -31,6 +32,52 @@ bool is_hidden(std::uint32_t code) {
          (code >= 0x2060 && code <= 0x206f) || code == 0xfeff || (code >= 0xe0000 && code <= 0xe0fff);
 }
 
+// How many bytes at the start of `text` one U+FFFD stands for where no character begins: those that could have begun
+// one, or a single byte.
+std::size_t broken_sequence(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const unsigned lead = byte(0);
+  if (lead < 0xc2 || lead > 0xf4) return 1;
+  const unsigned lowest = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+  const unsigned highest = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+  if (byte(1) < lowest || byte(1) > highest) return 1;
+  return lead >= 0xf0 && (byte(2) & 0xc0u) == 0x80u ? 3 : 2;
+}
+
+// In a JSON text.
+std::string escaped(std::uint32_t code) {
+  switch (code) {
+    case '"':
+      return "\\\"";
+    case '\\':
+      return "\\\\";
+    case '\b':
+      return "\\b";
+    case '\f':
+      return "\\f";
+    case '\n':
+      return "\\n";
+    case '\r':
+      return "\\r";
+    case '\t':
+      return "\\t";
+    default:
+      return fmt::format("\\u{:04x}", code);
+  }
+}
+
+// "--temperature" for "--temp", which is too short to be a misspelling; empty where several begin so.
+std::string only_beginning_with(std::string_view name, std::span<const std::string> candidates) {
+  constexpr std::size_t telling = 3;  // letters
+  std::string found;
+  for (const std::string& candidate : candidates) {
+    if (name.size() < telling || !candidate.starts_with(name) || candidate == found) continue;
+    if (!found.empty()) return {};
+    found = candidate;
+  }
+  return found;
+}
+
 }  // namespace
 
 int edit_distance(std::string_view a, std::string_view b) {
@@ -52,9 +99,12 @@ int edit_distance(std::string_view a, std::string_view b) {
 
 std::string nearest_name(std::string_view name, std::span<const std::string> candidates) {
   if (name.size() > 200) return {};
+  if (const std::string whole = only_beginning_with(name, candidates); !whole.empty()) return whole;
   std::string best;
   int best_distance = 1 + std::max(1, static_cast<int>(name.size()) / 3);
   for (const std::string& candidate : candidates) {
+    const auto longer = static_cast<int>(candidate.size()) - static_cast<int>(name.size());
+    if (std::abs(longer) >= best_distance) continue;  // letters to insert or to erase
     const int distance = edit_distance(name, candidate);
     if (distance >= best_distance) continue;
     best = candidate;
@@ -68,6 +118,15 @@ std::string did_you_mean(std::string_view name, std::span<const std::string> can
   return best.empty() ? "" : "; did you mean " + best + "?";
 }
 
+std::string byte_size(std::uint64_t bytes) {
+  if (bytes < 1000) return counted(bytes, "byte");
+  static constexpr const char* units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+  double size = static_cast<double>(bytes) / 1000;
+  std::size_t unit = 0;
+  for (; size >= 999.5; ++unit) size /= 1000;  // 999.5 would print as 1000
+  return fmt::format("{:.{}f} {}", size, size < 9.95 ? 1 : 0, units[unit]);
+}
+
 std::string join(std::span<const std::string> parts, std::string_view separator) {
   std::string text;
   for (const std::string& part : parts) {
@@ -75,6 +134,23 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
     text += part;
   }
   return text;
+}
+
+std::string wrapped(std::string_view text, const std::string& indent, std::size_t width) {
+  std::string result;
+  std::string line = indent;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string_view word = text.substr(begin, end - begin);
+    if (line.size() > indent.size() && line.size() + 1 + word.size() > width) {
+      result += line + "\n";
+      line = indent;
+    }
+    if (line.size() > indent.size()) line += ' ';
+    line += word;
+    begin = end + 1;
+  }
+  return result + line + "\n";
 }
 
 bool is_utf8(std::string_view text) {
@@ -138,23 +214,44 @@ std::string printable_text(std::string_view text) { return printable_except(text
 
 std::string one_line(std::string_view message) { return printable_except(message, "\\"); }
 
-std::string quote(std::string_view text) {
-  const std::string json = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  std::string result;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(json[i]);
-    const auto next = static_cast<unsigned char>(i + 1 < json.size() ? json[i + 1] : 0);
-    if (byte == 0x7f) {
-      result += "\\u007f";
-    } else if (byte == 0xc2 && next < 0xa0) {  // U+0080 to U+009f: terminals take some of them as commands
-      result += next < 0x90 ? "\\u008" : "\\u009";
-      result += "0123456789abcdef"[next & 15];
-      ++i;
-    } else {
-      result += json[i];
-    }
+std::string shell_word(std::string_view word) {
+  const auto is_plain = [](unsigned char c) {
+    return c < 0x80 && (std::isalnum(c) != 0 ||
+                        std::string_view("_./-,:=@%+").find(static_cast<char>(c)) != std::string_view::npos);
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), is_plain)) return std::string(word);
+  const bool shown = one_line(word) == word;
+  std::string quoted = shown ? "'" : "$'";
+  for (std::size_t used; !word.empty(); word.remove_prefix(used)) {
+    std::uint32_t code = 0;
+    used = std::max<std::size_t>(1, utf8_sequence(word, code));
+    const std::string_view character = word.substr(0, used);
+    if (shown)
+      quoted += character == "'" ? "'\\''" : character;
+    else if (character == "'" || character == "\\")
+      quoted += "\\" + std::string(character);
+    else if (one_line(character) == character)
+      quoted += character;
+    else
+      for (const char c : character) quoted += fmt::format("\\{:03o}", static_cast<unsigned char>(c));
   }
-  return result;
+  return quoted + "'";
+}
+
+std::string quote(std::string_view text) {
+  std::string result = "\"";
+  while (!text.empty()) {
+    std::uint32_t code = static_cast<unsigned char>(text[0]);
+    const std::size_t used = code < 0x80 ? 1 : utf8_sequence(text, code);
+    if (used == 0)
+      result += "\ufffd";
+    else if (code < 0x20 || code == '"' || code == '\\' || (code >= 0x7f && code < 0xa0))
+      result += escaped(code);  // of those after 0x7e, terminals take some as commands
+    else
+      result += text.substr(0, used);
+    text.remove_prefix(used > 0 ? used : broken_sequence(text));
+  }
+  return result + '"';
 }
 
 std::string quote_short(std::string_view text) {

@@ -2,6 +2,8 @@
 // arenas, 16 bytes of each at a time.
 #include "ops/adamw_update.h"
 
+#include <bit>
+
 #include "cuda/pack.cuh"
 #include "cuda/runtime.h"
 
@@ -16,44 +18,35 @@ __global__ void settle(double* updates, const double* learning_rate, const doubl
   if (coefficients->applies) *updates += 1;
 }
 
-template <class T>
-struct Updater {
-  using Value = accumulate_t<T>;
-  Value beta1, beta2, eps, keep, rate, root, factor;
-
-  __device__ void operator()(T& p, T gradient, T& m, T& v) const {
-    const Value g = static_cast<Value>(gradient) * factor;
-    const Value m_new = beta1 * static_cast<Value>(m) + (1 - beta1) * g;
-    const Value v_new = beta2 * static_cast<Value>(v) + (1 - beta2) * g * g;
-    m = T(m_new);
-    v = T(v_new);
-    p = T(static_cast<Value>(p) * keep - rate * m_new / (std::sqrt(v_new) * root + eps));
-  }
-};
-
 // `vectors`: all four begin on 16 bytes.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     update(T* values, const T* gradients, T* first, T* second, std::int64_t n, bool vectors, AdamWSettings settings,
-           const AdamWCoefficients* coefficients) {
-  using Value = accumulate_t<T>;
+           const AdamWCoefficients* coefficients, double* unsound) {
   const AdamWCoefficients c = *coefficients;
   if (!c.applies) return;
-  const Updater<T> updater{Value(settings.beta1), Value(settings.beta2), Value(settings.eps), Value(c.keep),
-                           Value(c.rate),         Value(c.root),         Value(c.factor)};
+  const AdamWElement<accumulate_t<T>> updater(settings, c);
   const std::int64_t stride = std::int64_t{gridDim.x} * kThreads,
                      thread = std::int64_t{blockIdx.x} * kThreads + threadIdx.x, packs = vectors ? n / kPack<T> : 0;
+  SizeBits<accumulate_t<T>> largest = 0;
+  const auto update_one = [&](T& p, T gradient, T& m, T& v) {
+    const auto size = updater(p, gradient, m, v);
+    largest = size > largest ? size : largest;
+  };
   for (std::int64_t i = thread; i < packs; i += stride) {
     auto p = reinterpret_cast<Pack<T>*>(values)[i];
     const auto g = reinterpret_cast<const Pack<T>*>(gradients)[i];
     auto m = reinterpret_cast<Pack<T>*>(first)[i], v = reinterpret_cast<Pack<T>*>(second)[i];
-    for (int j = 0; j < kPack<T>; ++j) updater(p.values[j], g.values[j], m.values[j], v.values[j]);
+    for (int j = 0; j < kPack<T>; ++j) update_one(p.values[j], g.values[j], m.values[j], v.values[j]);
     reinterpret_cast<Pack<T>*>(values)[i] = p;
     reinterpret_cast<Pack<T>*>(first)[i] = m;
     reinterpret_cast<Pack<T>*>(second)[i] = v;
   }
   for (std::int64_t i = packs * kPack<T> + thread; i < n; i += stride)
-    updater(values[i], gradients[i], first[i], second[i]);
+    update_one(values[i], gradients[i], first[i], second[i]);
+  // Whoever writes, writes the same.
+  if (!is_sound<accumulate_t<T>>(largest) && unsound != nullptr)
+    atomicExch(reinterpret_cast<unsigned long long*>(unsound), std::bit_cast<unsigned long long>(1.0));
 }
 
 void adamw_update(const Tensor& values, const Tensor& gradients, const AdamWState& state, const Tensor& learning_rate,
@@ -61,6 +54,7 @@ void adamw_update(const Tensor& values, const Tensor& gradients, const AdamWStat
   const Stream stream = stream_of(values.device());
   const Tensor space =
       Tensor::empty({static_cast<std::int64_t>(sizeof(AdamWCoefficients))}, DType::uint8, values.device());
+  double* const unsound = state.unsound.defined() ? state.unsound.data<double>() : nullptr;
   auto* const coefficients = static_cast<AdamWCoefficients*>(space.raw());
   launch<settle>({1, 1}, stream, state.updates.data<double>(), learning_rate.data<double>(), factor.data<double>(),
                  settings, coefficients);
@@ -69,7 +63,7 @@ void adamw_update(const Tensor& values, const Tensor& gradients, const AdamWStat
                                          rows_of<T>(state.second_moment));
     launch<update<T>>({blocks_for(values.numel(), kThreads * 16 / sizeof(T)), kThreads}, stream, values.data<T>(),
                       gradients.data<T>(), state.first_moment.data<T>(), state.second_moment.data<T>(), values.numel(),
-                      vectors, settings, coefficients);
+                      vectors, settings, coefficients, unsound);
   });
 }
 

@@ -1,6 +1,6 @@
 #include "autograd/accumulate.h"
 #include "cuda/elementwise.cuh"
-#include "cuda/formulas.cuh"
+#include "ops/add.h"
 
 namespace weir::cuda {
 namespace {

@@ -46,6 +46,7 @@ class PoisoningAllocator final : public Allocator {
 class EmulatedBackend final : public DeviceBackend {
  public:
   int count() const override { return 1; }
+  bool is_emulated() const override { return true; }
   std::string description(int) const override { return "a GPU emulated by this machine's processor"; }
   Allocator& allocator(int) override { return allocator_; }
   void copy_from_host(int, void* to, const void* host, std::size_t bytes) override {

@@ -32,8 +32,7 @@ std::string_view advice(cudaError_t error) {
       return "; Weir was built for other GPUs: configure it with -Dgpu_architectures=, the GPU's compute capability "
              "without the point";
     case cudaErrorMemoryAllocation:
-      return "; nvidia-smi names the programs that hold memory of the GPU; lower train.batch_size or model.segment "
-             "where it is this one";
+      return "; nvidia-smi names the programs that hold memory of the GPU";
     case cudaErrorDevicesUnavailable:
       return "; another process may hold the GPU for itself: see nvidia-smi";
     case cudaErrorIllegalAddress:

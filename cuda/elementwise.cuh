@@ -2,8 +2,7 @@
 // broadcasting and any strides. f is a functor on the accumulation type (float for bf16).
 //
 //   struct Square {
-//     template <class Value>
-//     __device__ Value operator()(Value x) const { return x * x; }
+//     __device__ auto operator()(auto x) const { return x * x; }
 //   };
 //   elementwise<T, T>(y, Square{}, x);
 //
@@ -97,5 +96,14 @@ void elementwise(const Tensor& out, const F& f, const Tensors&... inputs) {
   static_assert(sizeof...(In) == sizeof...(Tensors), "one element type per input");
   detail::elementwise<Out, In...>(out, f, std::index_sequence_for<In...>{}, {inputs...});
 }
+
+// The engine of the ops in ops/support/elementwise_op.h.
+struct Elementwise {
+  static constexpr DeviceKind kind = DeviceKind::cuda;
+  template <class Out, class... In>
+  static void run(const Tensor& out, const auto& f, const auto&... inputs) {
+    elementwise<Out, In...>(out, f, inputs...);
+  }
+};
 
 }  // namespace weir::cuda

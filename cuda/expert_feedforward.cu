@@ -16,6 +16,7 @@
 #include "cuda/warp_top_k.cuh"
 #include "ops/cpu/keep.h"
 #include "ops/cpu/kth_largest.h"
+#include "ops/relu.h"
 #include "ops/sort_by_expert.h"
 
 namespace weir::cuda {

@@ -8,14 +8,14 @@ namespace {
 template <class T, class P, class Team>
 __global__ void __launch_bounds__(Team::kBlock)
     layer_norm_rows(Rows<T> x, const P* weight, const P* bias, accumulate_t<T> eps, Rows<T> y,
-                    Statistics<accumulate_t<T>> statistics, Vectors vectors) {
+                    RowNorm<accumulate_t<T>>* norms, Vectors vectors) {
   const Team team;
   for (std::int64_t r = team.first(); r < x.rows; r += team.stride()) {
     const T* const row = x.row(r);
     normalise_row(
         team, r, x.cols, weight, bias, eps,
         [&](std::int64_t col, int count) { return load_pack<T, kPack<T>>(row + col, 1, count, vectors.rows); }, row,
-        y.row(r), statistics, vectors);
+        y.row(r), norms, vectors);
   }
 }
 
@@ -45,7 +45,7 @@ void layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, doubl
     const Vectors vectors{rows_hold_packs(rows, out), packs_begin_at<n>(w.data) && packs_begin_at<n>(b.data)};
     with_team<T>(rows.cols, [&]<class Team>(Type<Team>) {
       launch<layer_norm_rows<T, P, Team>>(team_shape<Team>(rows.rows), stream_of(x.device()), rows, w.data, b.data,
-                                          static_cast<Value>(eps), out, pointers<Value>(statistics), vectors);
+                                          static_cast<Value>(eps), out, statistics.rows<Value>(), vectors);
     });
   });
 }

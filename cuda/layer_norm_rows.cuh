@@ -1,29 +1,18 @@
 // Layer norm along rows, for the kernels of the ops that hold one.
 //
 // Forward: a team of threads per row (reduce.cuh) walks over it three times, for the mean, for the variance, which must
-// not cancel as E[x^2] - mean^2 would, and for the result; after the first walk the row is in cache.
+// not cancel as E[x^2] - mean^2 would, and for the result; after the first walk the row is in cache. Rows far from zero
+// or out of range are walked over once or twice more (ops/support/row_norm.h).
 //
 // Backward: a block takes a chunk of rows. Its warps first make dx, a row each; then the block walks over the chunk
 // again, by columns, for its share of dweight and dbias. A second launch adds up the shares of all blocks.
 #pragma once
-
-#include <cmath>
 
 #include "cuda/column_sum.cuh"
 #include "cuda/reduce.cuh"
 #include "ops/layer_norm.h"
 
 namespace weir::cuda {
-
-template <class Value>
-struct Statistics {
-  Value *mean, *scale;  // [rows]
-};
-
-template <class T>
-Statistics<T> pointers(const RowStatistics& statistics) {
-  return {statistics.mean.data<T>(), statistics.scale.data<T>()};
-}
 
 // Reads of the kernels may be by packs: of x and what has its shape, and of the parameters.
 struct Vectors {
@@ -34,41 +23,47 @@ struct Vectors {
 // walk; after it thread by thread they must stand in `row`.
 template <class T, class P, class Team, class Load>
 __device__ void normalise_row(const Team& team, std::int64_t r, std::int64_t D, const P* weight, const P* bias,
-                              accumulate_t<T> eps, Load&& load, const T* row, T* out,
-                              Statistics<accumulate_t<T>> statistics, Vectors vectors) {
+                              accumulate_t<T> eps, Load&& load, const T* row, T* out, RowNorm<accumulate_t<T>>* norms,
+                              Vectors vectors) {
   using Value = accumulate_t<T>;
   constexpr int n = kPack<T>;
-  Value sum = 0, squares = 0;
+  const Value share = 1 / static_cast<Value>(D);
+  Value total = 0;
   for_packs<T>(team, D, [&](std::int64_t col, int count) {
     const Pack<T> pack = load(col, count);
-    for (int i = 0; i < n; ++i) sum += static_cast<Value>(pack.values[i]);
+    for (int i = 0; i < n; ++i) total += static_cast<Value>(pack.values[i]);
   });
-  const Value mean = team.reduce(sum, Add{}) / static_cast<Value>(D);
-  for_packs<T>(team, D, [&](std::int64_t col, int count) {
-    const auto pack = load_pack<T, n>(row + col, 1, count, vectors.rows);
-    for (int i = 0; i < n; ++i) {
-      const Value d = static_cast<Value>(pack.values[i]) - mean;
-      if (i < count) squares += d * d;
-    }
-  });
-  const Value scale = 1 / std::sqrt(team.reduce(squares, Add{}) / static_cast<Value>(D) + eps);
+  RowNorm<Value> norm;
+  norm.mean = team.reduce(total, Add{}) * share;
+  for (int walk = 1;; ++walk) {
+    Value sum = 0, squares = 0;
+    for_packs<T>(team, D, [&](std::int64_t col, int count) {
+      const auto pack = load_pack<T, n>(row + col, 1, count, vectors.rows);
+      for (int i = 0; i < n; ++i) {
+        const Value d = static_cast<Value>(pack.values[i]) * norm.unit - norm.mean;
+        if (i < count) sum += d, squares += d * d;
+      }
+    });
+    sum = team.reduce(sum, Add{}), squares = team.reduce(squares, Add{});
+    if (!norm.settle(sum, squares, share, eps, walk == norm.kWalks)) break;
+  }
   for_packs<T>(team, D, [&](std::int64_t col, int count) {
     auto pack = load_pack<T, n>(row + col, 1, count, vectors.rows);
     const auto w = load_pack<P, n>(weight + col, 1, count, vectors.parameters);
     const auto b = load_pack<P, n>(bias + col, 1, count, vectors.parameters);
     for (int i = 0; i < n; ++i)
-      pack.values[i] = T((static_cast<Value>(pack.values[i]) - mean) * scale * static_cast<Value>(w.values[i]) +
+      pack.values[i] = T(norm(static_cast<Value>(pack.values[i])) * static_cast<Value>(w.values[i]) +
                          static_cast<Value>(b.values[i]));
     store_pack(out + col, 1, count, vectors.rows, pack);
   });
-  if (team.index() == 0) statistics.mean[r] = mean, statistics.scale[r] = scale;
+  if (team.index() == 0) norms[r] = norm;
 }
 
-// With n = (x - mean) * scale and g = dy * weight:  dx = scale * (g - mean(g) - n * mean(g * n)).
+// With n = n(x) and g = dy * weight:  dx = dn/dx * (g - mean(g) - n * mean(g * n)).
 // finish(col, count, pack of dx) for every pack.
 template <class T, class P, class Team, class Finish>
 __device__ void dx_of_row(const Team& team, std::int64_t D, const T* x, const T* dy, const P* weight,
-                          accumulate_t<T> mean, accumulate_t<T> scale, Vectors vectors, Finish&& finish) {
+                          RowNorm<accumulate_t<T>> norm, Vectors vectors, Finish&& finish) {
   using Value = accumulate_t<T>;
   constexpr int n = kPack<T>;
   // f(n, g, element of a pack of values) for every element; then(col, count, that pack) for every pack.
@@ -79,8 +74,8 @@ __device__ void dx_of_row(const Team& team, std::int64_t D, const T* x, const T*
       const auto w = load_pack<P, n>(weight + col, 1, count, vectors.parameters);
       Pack<Value, n> values;
       for (int i = 0; i < n; ++i)
-        f((static_cast<Value>(in.values[i]) - mean) * scale,
-          static_cast<Value>(d.values[i]) * static_cast<Value>(w.values[i]), values.values[i]);
+        f(norm(static_cast<Value>(in.values[i])), static_cast<Value>(d.values[i]) * static_cast<Value>(w.values[i]),
+          values.values[i]);
       then(col, count, values);
     });
   };
@@ -89,7 +84,8 @@ __device__ void dx_of_row(const Team& team, std::int64_t D, const T* x, const T*
                [](std::int64_t, int, const Pack<Value, n>&) {});
   const Value mean_g = team.reduce(sum_g, Add{}) / static_cast<Value>(D);
   const Value mean_gn = team.reduce(sum_gn, Add{}) / static_cast<Value>(D);
-  for_elements([&](Value normal, Value g, Value& dx) { dx = scale * (g - mean_g - normal * mean_gn); }, finish);
+  const Value slope = norm.slope();
+  for_elements([&](Value normal, Value g, Value& dx) { dx = slope * (g - mean_g - normal * mean_gn); }, finish);
 }
 
 // partials: [chunks, 2, D]: the chunk's sums of dy * n, then of dy. What becomes of dx says `finish`, an object with
@@ -97,7 +93,7 @@ __device__ void dx_of_row(const Team& team, std::int64_t D, const T* x, const T*
 //   operator()(row, col, count, vectors, pack)   called with each pack of it; vectors: it may store by packs
 template <class T, class P, class Finish>
 __global__ void __launch_bounds__(kColumnThreads)
-    layer_norm_backward_chunks(Rows<T> x, const P* weight, Statistics<accumulate_t<T>> statistics, Rows<T> dy,
+    layer_norm_backward_chunks(Rows<T> x, const P* weight, const RowNorm<accumulate_t<T>>* norms, Rows<T> dy,
                                Finish finish, std::int64_t chunk_rows, int width, accumulate_t<T>* partials,
                                Vectors vectors) {
   using Value = accumulate_t<T>;
@@ -107,17 +103,17 @@ __global__ void __launch_bounds__(kColumnThreads)
   if (finish.wanted())
     for (std::int64_t r = begin + threadIdx.x / kWarp; r < end; r += kColumnThreads / kWarp)
       dx_of_row(
-          Team{}, x.cols, x.row(r), dy.row(r), weight, statistics.mean[r], statistics.scale[r], vectors,
+          Team{}, x.cols, x.row(r), dy.row(r), weight, norms[r], vectors,
           [&](std::int64_t col, int count, const Pack<Value, n>& dx) { finish(r, col, count, vectors.rows, dx); });
   for (std::int64_t col = 0; col < x.cols; col += width * n)
     sum_columns<2, n, Value>(begin, end, col, x.cols, width, partials + blockIdx.x * 2 * x.cols,
                              [&](std::int64_t row, std::int64_t first, int count, Value* sums) {
                                const auto in = load_pack<T, n>(x.row(row) + first, 1, count, vectors.rows);
                                const auto d = load_pack<T, n>(dy.row(row) + first, 1, count, vectors.rows);
-                               const Value mean = statistics.mean[row], scale = statistics.scale[row];
+                               const RowNorm<Value> norm = norms[row];
                                for (int i = 0; i < n; ++i) {
                                  const Value given = static_cast<Value>(d.values[i]);
-                                 sums[i] += given * ((static_cast<Value>(in.values[i]) - mean) * scale);
+                                 sums[i] += given * norm(static_cast<Value>(in.values[i]));
                                  sums[n + i] += given;
                                }
                              });
@@ -136,7 +132,7 @@ void launch_layer_norm_backward(Device device, const Rows<T>& x, const Tensor& w
   const Tensor partials = Tensor::empty(Shape{chunks * 2 * D}, dtype_of<Value>(), device);
   Value* const sums = partials.data<Value>();
   launch<layer_norm_backward_chunks<T, P, Finish>>(
-      {blocks_for(chunks, 1), kColumnThreads}, stream_of(device), x, w, pointers<Value>(statistics), dy, finish, chunk,
+      {blocks_for(chunks, 1), kColumnThreads}, stream_of(device), x, w, statistics.rows<Value>(), dy, finish, chunk,
       columns_width(D, n, kWarp), sums, Vectors{packs && rows_hold_packs(x, dy), packs_begin_at<n>(w)});
   sum_all_rows(device, Rows<Value>{sums, chunks, D, 2 * D}, dweight.data<P>());
   sum_all_rows(device, Rows<Value>{sums + D, chunks, D, 2 * D}, dbias.data<P>());

@@ -6,7 +6,6 @@
 
 #include "cuda/column_sum.cuh"
 #include "cuda/elementwise.cuh"
-#include "cuda/formulas.cuh"
 #include "cuda/matrix_product.h"
 #include "ops/relu.h"
 #include "ops/support/parameters.h"
@@ -97,7 +96,7 @@ void backward(const Tensor& x, const Tensor& weight, const Tensor& y, const Tens
   Tensor dz = rows_form(dy);
   if (y.defined()) {
     dz = Tensor::empty_like(dy);
-    relu_backward_kernel(device, y, dy, dz);
+    relu_op.backward_kernel(device, y, dy, dz);
   }
   if (wanted.dbias.defined()) column_sums_of<T, P>(dz, wanted.dbias);
   if (wanted.dx.defined()) {

@@ -112,9 +112,9 @@ __global__ void __launch_bounds__(Team::kBlock)
                    slope = load_pack<T, n>(dy.row(batch) + col, 1, count, vectors);
         for (int i = 0; i < n; ++i) {
           if (i >= count) continue;
-          const Value below = static_cast<Value>(pack.values[i]) - all.shift;
-          f(pack.values[i], std::exp(below),
-            static_cast<Value>(slope.values[i]) * std::exp(below - (static_cast<Value>(mean.values[i]) + log_rows)));
+          const Value below = static_cast<Value>(pack.values[i]) - all.shift, log_mean = mean.values[i];
+          const Value part_of_mean = log_mean == -INFINITY ? 0 : std::exp(below - (log_mean + log_rows));
+          f(pack.values[i], std::exp(below), static_cast<Value>(slope.values[i]) * part_of_mean);
         }
         finish(col, count, pack);
       });

@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(Team::kBlock) logsumexp_rows(Rows<T> x, Rows<T
   }
 }
 
-// dx = dy e^(x - y); y, dy: [rows, 1]
+// dx = dy e^(x - y); where y is infinite, the elements that are +infinity share dy. y, dy: [rows, 1]
 template <class T, class Team>
 __global__ void __launch_bounds__(Team::kBlock)
     logsumexp_backward_rows(Rows<T> x, Rows<T> y, Rows<T> dy, Rows<T> dx, bool vectors) {
@@ -24,11 +24,25 @@ __global__ void __launch_bounds__(Team::kBlock)
   const Team team;
   for (std::int64_t r = team.first(); r < x.rows; r += team.stride()) {
     const Value total = y.row(r)[0], factor = dy.row(r)[0];
+    // dx = f(x) for every element.
+    const auto for_elements = [&](auto&& f) {
+      for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
+        auto pack = load_pack<T, n>(x.row(r) + col, 1, count, vectors);
+        for (int i = 0; i < n; ++i) pack.values[i] = T(f(static_cast<Value>(pack.values[i])));
+        store_pack(dx.row(r) + col, 1, count, vectors, pack);
+      });
+    };
+    if (total - total == 0 || total != total) {
+      for_elements([&](Value v) { return factor * std::exp(v - total); });
+      continue;
+    }
+    Value infinities = 0;
     for_packs<T>(team, x.cols, [&](std::int64_t col, int count) {
-      auto pack = load_pack<T, n>(x.row(r) + col, 1, count, vectors);
-      for (int i = 0; i < n; ++i) pack.values[i] = T(factor * std::exp(static_cast<Value>(pack.values[i]) - total));
-      store_pack(dx.row(r) + col, 1, count, vectors, pack);
+      const auto pack = load_pack<T, n>(x.row(r) + col, 1, count, vectors);
+      for (int i = 0; i < n; ++i) infinities += Value(static_cast<Value>(pack.values[i]) == INFINITY);
     });
+    infinities = team.reduce(infinities, Add{});
+    for_elements([&](Value v) { return v == INFINITY ? factor / infinities : Value(0); });
   }
 }
 

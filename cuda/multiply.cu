@@ -3,20 +3,5 @@
 #include "cuda/elementwise.cuh"
 
 namespace weir::cuda {
-namespace {
-
-struct Multiply {
-  template <class Value>
-  __device__ Value operator()(Value a, Value b) const {
-    return a * b;
-  }
-};
-
-void multiply(const Tensor& a, const Tensor& b, const Tensor& y) {
-  visit_floating("multiply", y.dtype(), [&]<class T>(Type<T>) { elementwise<T, T, T>(y, Multiply{}, a, b); });
-}
-
-const bool registered = multiply_kernel.add(DeviceKind::cuda, multiply);
-
-}  // namespace
+const bool multiply_on_gpu = register_binary<Elementwise, multiply_op, Multiply>();
 }  // namespace weir::cuda

@@ -2,6 +2,7 @@
 
 #include "cuda/reduce.cuh"
 #include "cuda/row_values.cuh"
+#include "ops/relu.h"
 
 namespace weir::cuda {
 namespace {

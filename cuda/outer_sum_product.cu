@@ -12,10 +12,10 @@
 // through the kernels of outer_sum and the products of matrix_product.h.
 #include "ops/outer_sum_product.h"
 
-#include "cuda/formulas.cuh"
 #include "cuda/grouped_gemm.cuh"
 #include "cuda/matrix_product.h"
 #include "ops/outer_sum.h"
+#include "ops/relu.h"
 #include "ops/support/parameters.h"
 
 namespace weir::cuda {

@@ -16,9 +16,9 @@
 #include <cstdint>
 
 #include "core/dtype.h"
-#include "cuda/formulas.cuh"
 #include "cuda/pack.cuh"
 #include "cuda/runtime.h"
+#include "ops/add.h"
 
 namespace weir::cuda {
 

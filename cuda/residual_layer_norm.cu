@@ -38,7 +38,7 @@ template <class T, class P, class Team>
 __global__ void __launch_bounds__(Team::kBlock)
     residual_layer_norm_rows(Rows<T> x, Rows<T> branch, const P* weight, const P* bias, accumulate_t<T> eps,
                              Dropping<accumulate_t<T>> dropping, Rows<T> sum, Rows<T> normed,
-                             Statistics<accumulate_t<T>> statistics, Vectors vectors) {
+                             RowNorm<accumulate_t<T>>* norms, Vectors vectors) {
   using Value = accumulate_t<T>;
   constexpr int n = kPack<T>;
   const Team team;
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(Team::kBlock)
       store_pack(sum.row(r) + col, 1, count, vectors.rows, pack);
       return pack;
     };
-    normalise_row(team, r, x.cols, weight, bias, eps, add, static_cast<const T*>(sum.row(r)), normed.row(r), statistics,
+    normalise_row(team, r, x.cols, weight, bias, eps, add, static_cast<const T*>(sum.row(r)), normed.row(r), norms,
                   vectors);
   }
 }
@@ -96,7 +96,7 @@ void forward(const Tensor& x, const Tensor& branch, const Tensor& weight, const 
     with_team<T>(rows.cols, [&]<class Team>(Type<Team>) {
       launch<residual_layer_norm_rows<T, P, Team>>(team_shape<Team>(rows.rows), stream_of(x.device()), rows, more, w, b,
                                                    static_cast<Value>(eps), dropping_of<T>(p, random, rows.cols), sum,
-                                                   normed, pointers<Value>(statistics), vectors);
+                                                   normed, statistics.rows<Value>(), vectors);
     });
   });
 }

@@ -3,12 +3,12 @@
 // than the bisection of warp_top_k.cuh's warp_collect as long as K is small, as it is here.
 #include "ops/route_top_k.h"
 
-#include "cuda/formulas.cuh"
 #include "cuda/keep.cuh"
 #include "cuda/pack.cuh"
 #include "cuda/warp_top_k.cuh"
 #include "ops/cpu/keep.h"
 #include "ops/cpu/rank_key.h"
+#include "ops/sigmoid.h"
 
 namespace weir::cuda {
 namespace {

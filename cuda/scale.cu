@@ -3,22 +3,5 @@
 #include "cuda/elementwise.cuh"
 
 namespace weir::cuda {
-namespace {
-
-template <class Value>
-struct Scale {
-  Value factor;
-  __device__ Value operator()(Value x) const { return x * factor; }
-};
-
-void scale(const Tensor& x, double factor, const Tensor& y) {
-  visit_floating("scale", x.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    elementwise<T, T>(y, Scale<Value>{static_cast<Value>(factor)}, x);
-  });
-}
-
-const bool registered = scale_kernel.add(DeviceKind::cuda, scale);
-
-}  // namespace
+const bool scale_on_gpu = register_scalar<Elementwise, scale_op, Scale>();
 }  // namespace weir::cuda

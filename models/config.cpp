@@ -28,6 +28,14 @@ void validate_layers(const ModelConfig& model, const FeedforwardConfig& feedforw
                     feedforward.kind));
 }
 
+void validate_vocabulary(const ModelConfig& model) {
+  if (model.vocabulary >= 2) return;
+  throw ArgumentError(
+      fmt::format("model.vocabulary = {}: a model needs at least 2 different tokens, and 256 for bytes; set it to what "
+                  "the data has",
+                  model.vocabulary));
+}
+
 void validate_experts(const ModelConfig& model) {
   if (model.attention == "switch-head" && model.attention_k > model.attention_experts)
     throw ArgumentError(
@@ -52,7 +60,7 @@ void FeedforwardConfig::visit(FieldVisitor& v) {
   v.field("gate", gate, part_names<routing::Gate>(),
           part_help<routing::Gate>("how the score of a chosen expert becomes the factor on its output").c_str());
   v.field("hidden_k", hidden_k, {.min = 0, .max = 1 << 24},
-          "of the hidden units of a token's experts keep the so many largest; 0: all");
+          "keep only this many of the hidden units of a token's experts, the largest; 0: all");
   v.field("expert_dropout", expert_dropout, {.min = 0, .below = 1},
           "probability with which an expert cannot be selected by a token in training");
   v.field("dropout_experts", dropout_experts, {.min = 0, .below = 1},
@@ -68,6 +76,7 @@ void FeedforwardConfig::visit(FieldVisitor& v) {
 }
 
 void validate(const ModelConfig& model, const FeedforwardConfig& feedforward) {
+  validate_vocabulary(model);
   validate_layers(model, feedforward);
   validate_experts(model);
 }

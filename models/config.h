@@ -39,7 +39,8 @@ struct ModelConfig {
   std::int64_t distinct_layers() const { return layer_group == 0 ? layers : layer_group; }
 
   void visit(FieldVisitor& v) {
-    v.field("vocabulary", vocabulary, {.min = 2, .max = 1 << 24}, "number of different tokens; 256 for bytes");
+    v.field("vocabulary", vocabulary, {.min = 0, .max = 1 << 24},
+            "number of different tokens; 0: as many as the data has, 256 for bytes");
     v.field("d_model", d_model, {.min = 1, .max = 65536}, "width of the residual stream");
     v.field("layers", layers, {.min = 1, .max = 1024}, "number of layers, each one attention and one feedforward");
     v.field(

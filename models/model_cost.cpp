@@ -49,7 +49,8 @@ ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforw
   const double tokens = segment * static_cast<double>(batch_size), element = model.precision == "bf16" ? 2 : 4;
   const double kept_layers = model.checkpoint_activations ? 1 : layers;
   const double activations = kept_layers * kept + 2 * layers * d + 2 * static_cast<double>(model.vocabulary);
-  const double bytes = 16 * static_cast<double>(cost.parameters) + tokens * element * activations;
+  const double weights = 16 * static_cast<double>(cost.parameters), bytes = weights + tokens * element * activations;
+  cost.weight_bytes = static_cast<std::int64_t>(std::min(weights, 9e18));
   cost.training_bytes = static_cast<std::int64_t>(std::min(bytes, 9e18));
   return cost;
 }

@@ -49,12 +49,19 @@ void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
   for (Parameter& p : parameters_) {
     p.value = view_in(values_, p);
     p.gradient = view_in(gradients_, p);
-    // Initialisers write on the CPU; a parameter that lives elsewhere is drawn there and copied.
-    const Tensor drawn = device.kind == DeviceKind::cpu ? p.value : Tensor::empty(p.shape, dtype);
-    p.initialise(drawn, {seed, stream_of(p.name), kInitialStep});
-    if (!drawn.same_view(p.value)) copy_into(drawn, p.value);
     require_gradient(p.value);
     set_gradient_buffer(p.value, p.gradient);
+  }
+  initialise(seed);
+}
+
+void ParameterSet::initialise(std::uint64_t seed) const {
+  for (const Parameter& p : parameters_) {
+    // Initialisers write on the CPU; a parameter that lives elsewhere is drawn there and copied.
+    const bool on_cpu = p.value.device().kind == DeviceKind::cpu;
+    const Tensor drawn = on_cpu ? p.value.detach() : Tensor::empty(p.shape, p.value.dtype());
+    p.initialise(drawn, {seed, stream_of(p.name), kInitialStep});
+    if (!on_cpu) copy_into(drawn, p.value);
   }
 }
 

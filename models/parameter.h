@@ -31,6 +31,8 @@ class ParameterSet {
   // Makes the arenas and runs the initialisers. A parameter's values depend on its name and the seed, not on what else
   // is declared, nor on the device.
   void allocate(DType dtype, std::uint64_t seed, Device device = {});
+  // The values that allocate() gave them, again.
+  void initialise(std::uint64_t seed) const;
 
   const std::deque<Parameter>& parameters() const { return parameters_; }
   const Parameter& at(const std::string& name) const;  // throws ArgumentError listing close names

@@ -3,50 +3,29 @@
 #include "autograd/backward.h"
 #include "ops/cpu/elementwise.h"
 #include "ops/sum.h"
-#include "ops/support/check.h"
 #include "ops/support/samples.h"
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> add_kernel{"add"};
+constinit BinaryOp add_op{"add"};
 
 Tensor add(const Tensor& a, const Tensor& b) {
-  check_same_dtype("add", a, b);
-  Tensor y = Tensor::empty(broadcast_shapes("add", a.shape(), b.shape()), a.dtype(), a.device());
-  add_kernel(a.device(), a, b, y);
+  Tensor y = add_op(a, b);
   Backward back("add", {a, b}, {y});
   back.input(0, [shape = a.shape()](const Tensor& dy) { return sum_to_shape(dy, shape); });
   back.input(1, [shape = b.shape()](const Tensor& dy) { return sum_to_shape(dy, shape); });
   return y;
 }
 
-namespace {
+const bool add_on_cpu = register_binary<cpu::Elementwise, add_op, Add>();
 
-void add_cpu(const Tensor& a, const Tensor& b, const Tensor& y) {
-  visit_floating("add", y.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    cpu::elementwise<T, T, T>(
-        y, [](Value p, Value q) { return p + q; }, a, b);
-  });
-}
-
-const bool on_cpu = add_kernel.add(DeviceKind::cpu, add_cpu);
-
-const OpRegistration registration{{
+const OpRegistration add_registration{binary_record({
     .name = "add",
     .source = __FILE__,
+    .op = add,
     .signature = "add(a, b), a + b",
     .summary = "a + b, element by element, with broadcasting",
-    .samples =
-        [] {
-          return binary_samples(
-              add, [](double a, double b) { return a + b; },
-              [](const Shape& shape, std::uint64_t seed) { return random_tensor(shape, seed); });
-        },
-    .bad_samples = [] { return binary_bad_samples("add", add); },
-    .cost = elementwise_cost(1),
-    .twice_differentiable = true,
-}};
+    .formula = [](double a, double b) { return a + b; },
+})};
 
-}  // namespace
 }  // namespace weir

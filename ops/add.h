@@ -1,14 +1,16 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // a + b, element by element, with broadcasting. Same floating dtype on both sides.
 Tensor add(const Tensor& a, const Tensor& b);
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+extern BinaryOp add_op;
 
-extern Kernel<void(const Tensor& a, const Tensor& b, const Tensor& y)> add_kernel;
+struct Add {
+  WEIR_HOST_DEVICE auto operator()(auto a, auto b) const { return a + b; }
+};
 
 }  // namespace weir

@@ -1,13 +1,17 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // x + term, element by element; the term is a constant.
 Tensor add_scalar(const Tensor& x, double term);
+extern ScalarOp add_scalar_op;
 
-extern Kernel<void(const Tensor& x, double term, const Tensor& y)> add_scalar_kernel;
+template <class Value>
+struct AddScalar {
+  Value constant;
+  WEIR_HOST_DEVICE Value operator()(Value x) const { return x + constant; }
+};
 
 }  // namespace weir

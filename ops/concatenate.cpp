@@ -17,6 +17,11 @@ Shape check_parts(std::span<const Tensor> parts, int axis) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Tensor& part = parts[i];
     check_same_dtype("concatenate", first, part);
+    if (part.device() != first.device())
+      throw ArgumentError(
+          fmt::format("concatenate: expected all tensors on one device, got one on {} and one on {}; move one with "
+                      "to_device()",
+                      device_name(first.device()), device_name(part.device())));
     if (part.rank() != first.rank() || part.shape().with(axis, first.size(axis)) != first.shape())
       throw ArgumentError(fmt::format("concatenate: part {} has shape {}, part 0 has {}; only axis {} may differ", i,
                                       part.shape().str(), first.shape().str(), axis));

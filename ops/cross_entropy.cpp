@@ -6,6 +6,7 @@
 
 #include "autograd/backward.h"
 #include "core/error.h"
+#include "ops/cpu/exp_row.h"
 #include "ops/cpu/math.h"
 #include "ops/cpu/reduce.h"
 #include "ops/support/check.h"
@@ -53,10 +54,11 @@ void cross_entropy_cpu(const Tensor& logits, const Tensor& targets, const Tensor
     parallel_for(x.rows, grain_for(16 * x.cols), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
         const T* const row = x.row(r);
-        const Value top = cpu::max_over<Value>(x.cols, [row](std::int64_t c) { return static_cast<Value>(row[c]); });
+        const Value shift =
+            cpu::shift_of(cpu::max_over<Value>(x.cols, [row](std::int64_t c) { return static_cast<Value>(row[c]); }));
         const Value sum =
-            cpu::sum_over<Value>(x.cols, [&](std::int64_t c) { return cpu::exp(static_cast<Value>(row[c]) - top); });
-        const double result = static_cast<double>(top) + std::log(static_cast<double>(sum));
+            cpu::sum_over<Value>(x.cols, [&](std::int64_t c) { return cpu::exp(static_cast<Value>(row[c]) - shift); });
+        const double result = static_cast<double>(shift) + std::log(static_cast<double>(sum));
         const auto place = static_cast<std::size_t>(r);
         losses[place] = result - static_cast<double>(static_cast<Value>(row[chosen[place]]));
         kept[r] = static_cast<Value>(result);
@@ -115,6 +117,15 @@ Sample cross_entropy_sample(const std::string& name, const Shape& logits, DType 
           }};
 }
 
+// Masked classes, which are nobody's target.
+Sample with_masks() {
+  Sample sample = cross_entropy_sample("masked", {3, 4}, DType::int64);
+  const double m = -INFINITY;
+  sample.inputs = {Tensor::from_values({3, 4}, std::vector<double>{0.5, m, 1, m, m, m, m, 3, -2, 1.5, m, 0.25}),
+                   Tensor::from_values({3}, std::vector<double>{2, 3, 0}, DType::int64)};
+  return sample;
+}
+
 const OpRegistration registration{{
     .name = "cross_entropy",
     .source = __FILE__,
@@ -129,6 +140,7 @@ const OpRegistration registration{{
               cross_entropy_sample("many rows", {700, 33}, DType::int64),
               cross_entropy_sample("long row", {3, 2085}, DType::int64),
               cross_entropy_sample("large logits", {5, 9}, DType::int64, 80, 120),
+              with_masks(),
               cross_entropy_sample("one row", {5}, DType::int64),
               cross_entropy_sample("one class", {3, 1}, DType::int64),
               cross_entropy_sample("size one", {1, 1}, DType::int64),

@@ -5,17 +5,14 @@
 #include "ops/multiply.h"
 #include "ops/negate.h"
 #include "ops/sum.h"
-#include "ops/support/check.h"
 #include "ops/support/samples.h"
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> divide_kernel{"divide"};
+constinit BinaryOp divide_op{"divide"};
 
 Tensor divide(const Tensor& a, const Tensor& b) {
-  check_same_dtype("divide", a, b);
-  Tensor y = Tensor::empty(broadcast_shapes("divide", a.shape(), b.shape()), a.dtype(), a.device());
-  divide_kernel(a.device(), a, b, y);
+  Tensor y = divide_op(a, b);
   Backward back("divide", {a, b}, {y});
   back.input(0, [b = back.keep(b), shape = a.shape()](const Tensor& dy) { return sum_to_shape(dy / b.get(), shape); });
   back.input(1, [y = back.keep(y), b = back.keep(b), shape = b.shape()](const Tensor& dy) {
@@ -24,33 +21,16 @@ Tensor divide(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-namespace {
+const bool divide_on_cpu = register_binary<cpu::Elementwise, divide_op, Divide>();
 
-void divide_cpu(const Tensor& a, const Tensor& b, const Tensor& y) {
-  visit_floating("divide", y.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    cpu::elementwise<T, T, T>(
-        y, [](Value p, Value q) { return p / q; }, a, b);
-  });
-}
-
-const bool on_cpu = divide_kernel.add(DeviceKind::cpu, divide_cpu);
-
-const OpRegistration registration{{
+const OpRegistration divide_registration{binary_record({
     .name = "divide",
     .source = __FILE__,
+    .op = divide,
     .signature = "divide(a, b), a / b",
     .summary = "a / b, element by element, with broadcasting",
-    .samples =
-        [] {
-          return binary_samples(
-              divide, [](double a, double b) { return a / b; },
-              [](const Shape& shape, std::uint64_t seed) { return random_away_from_zero(shape, seed, 0.5); });
-        },
-    .bad_samples = [] { return binary_bad_samples("divide", divide); },
-    .cost = elementwise_cost(1),
-    .twice_differentiable = true,
-}};
+    .formula = [](double a, double b) { return a / b; },
+    .gap = 0.5,
+})};
 
-}  // namespace
 }  // namespace weir

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "autograd/backward.h"
 #include "ops/cpu/elementwise.h"
 #include "ops/cpu/math.h"
 #include "ops/multiply.h"
@@ -10,47 +9,20 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&)> exp_kernel{"exp"};
+constinit UnaryOp exp_op{"exp", "exp backward", Keeps::output,
+                         [](const Tensor&, const Tensor& dy, const Tensor& ddx) { return ddx * dy; }};
 
-Tensor exp(const Tensor& x) {
-  Tensor y = Tensor::empty_like(x);
-  exp_kernel(x.device(), x, y);
-  Backward back("exp", {x}, {y});
-  back.input(0, [y = back.keep(y)](const Tensor& dy) { return dy * y.get(); });
-  return y;
-}
+Tensor exp(const Tensor& x) { return exp_op(x); }
 
-namespace {
+const bool exp_on_cpu = register_unary<cpu::Elementwise, exp_op>([](auto x) { return cpu::exp(x); }, ExpBackward{});
 
-void exp_cpu(const Tensor& x, const Tensor& y) {
-  visit_floating("exp", x.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    cpu::elementwise<T, T>(
-        y, [](Value v) { return cpu::exp(v); }, x);
-  });
-}
-
-const bool on_cpu = exp_kernel.add(DeviceKind::cpu, exp_cpu);
-
-const OpRegistration registration{{
+const OpRegistration exp_registration{unary_record({
     .name = "exp",
     .source = __FILE__,
-    .signature = "exp(x)",
+    .op = weir::exp,
     .summary = "e^x, element by element",
-    .samples =
-        [] {
-          return unary_samples(
-              weir::exp, [](double v) { return std::exp(v); },
-              [](const Shape& shape, std::uint64_t seed) { return random_tensor(shape, seed); });
-        },
-    .bad_samples =
-        [] {
-          return std::vector<BadSample>{{"integers", [] { weir::exp(Tensor::zeros({2}, DType::int32)); },
-                                         "exp: expected dtype float64, float32 or bf16, got int32"}};
-        },
-    .cost = elementwise_cost(12),
-    .twice_differentiable = true,
-}};
+    .formula = [](double x) { return std::exp(x); },
+    .flops = 12,
+})};
 
-}  // namespace
 }  // namespace weir

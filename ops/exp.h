@@ -1,13 +1,21 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include <cmath>
+
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // e^x, element by element.
 Tensor exp(const Tensor& x);
+extern UnaryOp exp_op;
 
-extern Kernel<void(const Tensor& x, const Tensor& y)> exp_kernel;
+struct Exp {  // the CPU has its own
+  WEIR_HOST_DEVICE auto operator()(auto x) const { return std::exp(x); }
+};
+
+struct ExpBackward {
+  WEIR_HOST_DEVICE auto operator()(auto y, auto dy) const { return dy * y; }
+};
 
 }  // namespace weir

@@ -35,10 +35,14 @@ struct ExpertFeedforwardState {
   Tensor row_of_pair;     // [N * K] int32
   Tensor offsets;         // [E + 1] int64: expert e has rows offsets[e] .. offsets[e + 1] - 1
   double kept_scale = 1;  // 1 / (1 - dropout)
+
+  void for_each_tensor(auto&& f) const { f(w1), f(w2), f(hidden), f(pair_of_row), f(row_of_pair), f(offsets); }
 };
 struct ExpertFeedforwardGradients {
   // x in its dtype; the others may come in the dtype that sums are kept in. w1 and w2 may be given, to be written to.
   Tensor x, gate, w1, w2;
+
+  void for_each_tensor(auto&& f) const { f(x), f(gate), f(w1), f(w2); }
 };
 
 extern Kernel<void(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,

@@ -17,6 +17,8 @@ extern Kernel<void(const Tensor& weight, const Tensor& index, const Tensor& valu
 struct GatherSumGradients {
   Tensor dweight, dvalues;
   bool accumulate = false;
+
+  void for_each_tensor(auto&& f) const { f(dweight), f(dvalues); }
 };
 extern Kernel<void(const Tensor& weight, const Tensor& index, const Tensor& values, const Tensor& dy,
                    const GatherSumGradients& wanted)>

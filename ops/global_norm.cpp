@@ -19,7 +19,7 @@ Tensor global_norm(const Tensor& x) {
 
 namespace {
 
-constexpr std::int64_t kChunk = 1 << 15;  // elements per partial sum
+constexpr std::int64_t kChunk = kChunkOperations;  // elements per partial sum
 
 void global_norm_cpu(const Tensor& x, const Tensor& norm) {
   const std::int64_t n = x.numel();
@@ -51,10 +51,12 @@ const OpRegistration registration{{
         [] {
           std::vector<NamedShape> shapes = sample_shapes();
           shapes.push_back({"several chunks", {100003}});
+          shapes.push_back({"squares beyond float32", {301}});
           std::vector<Sample> samples;
-          for (const auto& [name, shape] : shapes)
+          for (const auto& [name, shape] : shapes) {
+            const double range = name == "squares beyond float32" ? 1e30 : 1;
             samples.push_back({name,
-                               {random_tensor(shape, samples.size() + 1)},
+                               {random_tensor(shape, samples.size() + 1, -range, range)},
                                [](std::span<const Tensor> in) { return std::vector{global_norm(in[0])}; },
                                [](std::span<const Tensor> in) {
                                  long double sum = 0;
@@ -62,6 +64,7 @@ const OpRegistration registration{{
                                  return std::vector{
                                      Tensor::scalar(static_cast<double>(std::sqrt(sum)), DType::float64)};
                                }});
+          }
           return samples;
         },
     .bad_samples =

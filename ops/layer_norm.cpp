@@ -20,9 +20,8 @@ constinit Kernel<void(const Tensor&, const Tensor&, const RowStatistics&, const 
     layer_norm_backward_kernel{"layer_norm backward"};
 
 RowStatistics empty_row_statistics(const Tensor& x) {
-  const Shape rows{x.shape().without(-1).product()};
   const DType precise = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
-  return {Tensor::empty(rows, precise, x.device()), Tensor::empty(rows, precise, x.device())};
+  return {Tensor::empty(Shape{x.shape().without(-1).product() * 4}, precise, x.device())};
 }
 
 void check_layer_norm(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
@@ -62,12 +61,10 @@ void layer_norm_cpu(const Tensor& x, const Tensor& weight, const Tensor& bias, d
     using Value = accumulate_t<T>;
     const auto in = rows_of<T>(dense), out = rows_of<T>(y);
     const auto w = cpu::parameter_values<Value, P>(weight), b = cpu::parameter_values<Value, P>(bias);
-    Value *const means = statistics.mean.data<Value>(), *const scales = statistics.scale.data<Value>();
+    RowNorm<Value>* const norms = statistics.rows<Value>();
     parallel_for(in.rows, grain_for(8 * in.cols), [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        const auto row = cpu::normalise_row<T>(in.cols, in.row(r), w.data(), b.data(), eps, out.row(r));
-        means[r] = row.mean, scales[r] = row.scale;
-      }
+      for (std::int64_t r = begin; r < end; ++r)
+        norms[r] = cpu::normalise_row<T>(in.cols, in.row(r), w.data(), b.data(), eps, out.row(r));
     });
   });
 }
@@ -85,9 +82,9 @@ void layer_norm_backward_cpu(const Tensor& x, const Tensor& weight, const RowSta
     const auto in = rows_of<T>(dense), d = rows_of<T>(dy_rows);
     const auto target = dx.defined() ? rows_of<T>(dx) : Rows<T>{};
     const auto w = cpu::parameter_values<Value, P>(weight);
-    const Value *const means = statistics.mean.data<Value>(), *const scales = statistics.scale.data<Value>();
+    const RowNorm<Value>* const norms = statistics.rows<Value>();
     const auto sums = cpu::sum_of_rows<Value>(in.rows, 2 * in.cols, [&](std::int64_t r, Value* into) {
-      cpu::normalise_row_backward<T>(in.cols, in.row(r), d.row(r), w.data(), {means[r], scales[r]}, nullptr,
+      cpu::normalise_row_backward<T>(in.cols, in.row(r), d.row(r), w.data(), norms[r], nullptr,
                                      dx.defined() ? target.row(r) : nullptr, into);
     });
     cpu::store_parameter_gradients<P>(sums, dweight, dbias);
@@ -102,12 +99,13 @@ Tensor reference(std::span<const Tensor> in, double eps) {
   const std::vector<double> w = in[1].values(), b = in[2].values();
   const std::size_t D = w.size();
   for (std::size_t start = 0; start < y.size(); start += D) {
-    double mean = 0, variance = 0;
+    long double mean = 0, variance = 0;
     for (std::size_t c = 0; c < D; ++c) mean += y[start + c];
-    mean /= static_cast<double>(D);
+    mean /= static_cast<long double>(D);
     for (std::size_t c = 0; c < D; ++c) variance += (y[start + c] - mean) * (y[start + c] - mean);
-    variance /= static_cast<double>(D);
-    for (std::size_t c = 0; c < D; ++c) y[start + c] = (y[start + c] - mean) / std::sqrt(variance + eps) * w[c] + b[c];
+    variance /= static_cast<long double>(D);
+    for (std::size_t c = 0; c < D; ++c)
+      y[start + c] = static_cast<double>((y[start + c] - mean) / std::sqrt(variance + eps) * w[c] + b[c]);
   }
   return Tensor::from_values(in[0].shape(), y);
 }
@@ -135,6 +133,7 @@ const OpRegistration registration{{
               layer_norm_sample("long row", {2, 412}),
               layer_norm_sample("large eps", {3, 6}, 0.5),
               layer_norm_sample("far from zero", {3, 8}, 1e-5, 3, 5),
+              layer_norm_sample("far from zero in deviations", {3, 96}, 1e-5, 99.99, 100.01),
               layer_norm_sample("vector", {11}),
               layer_norm_sample("size one", {1, 1}),
               layer_norm_sample("very long row", {2, 2085}),

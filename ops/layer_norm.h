@@ -2,17 +2,25 @@
 
 #include "core/kernel.h"
 #include "core/tensor.h"
+#include "ops/support/row_norm.h"
 
 namespace weir {
 
-// y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance (divided by D) of each row.
+// y = (x - mean) / sqrt(variance + eps) * weight + bias, mean and variance (divided by D) of each row. It is precise
+// also far from zero and for rows whose squares are out of range; where all of a row is equal, y is the bias.
 // x: [..., D], weight and bias: [D]; all of one floating dtype, or x bf16 and the parameters float32.
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5);
 
-// What the backward pass needs of each row: mean and 1 / sqrt(variance + eps), [rows] each, float64 for float64 and
-// float32 otherwise.
+// What the backward pass needs of each row: its RowNorm, in float64 for float64 and float32 otherwise.
 struct RowStatistics {
-  Tensor mean, scale;
+  Tensor values;  // [rows * 4]
+
+  template <class Value>
+  RowNorm<Value>* rows() const {
+    return reinterpret_cast<RowNorm<Value>*>(values.data<Value>());
+  }
+
+  void for_each_tensor(auto&& f) const { f(values); }
 };
 // For the rows of x, not filled in.
 RowStatistics empty_row_statistics(const Tensor& x);

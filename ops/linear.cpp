@@ -41,7 +41,7 @@ void check(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 // dz, the gradient before the activation, in ops: dy where y > 0.
 Tensor before_relu(const Tensor& y, const Tensor& dy) {
   const Tensor mask = Tensor::empty_like(y);
-  relu_backward_kernel(y.device(), y, Tensor::full(y.shape(), 1, y.dtype(), y.device()), mask);
+  relu_op.backward_kernel(y.device(), y, Tensor::full(y.shape(), 1, y.dtype(), y.device()), mask);
   return dy * mask;
 }
 
@@ -128,7 +128,7 @@ void finish(const Rows<T>& y, const Tensor& bias, Activation activation) {
     });
   };
   if (activation == Activation::relu)
-    pass([](Value v) { return v > 0 ? v : (v != v ? v : Value(0)); });
+    pass(Relu{});
   else if (bias.defined())
     pass([](Value v) { return v; });
 }

@@ -20,6 +20,8 @@ extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& bias, Ac
 // for relu alone.
 struct LinearGradients {
   Tensor dx, dweight, dbias;
+
+  void for_each_tensor(auto&& f) const { f(dx), f(dweight), f(dbias); }
 };
 extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy,
                    const LinearGradients& wanted)>

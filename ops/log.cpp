@@ -2,55 +2,32 @@
 
 #include <cmath>
 
-#include "autograd/backward.h"
 #include "ops/cpu/elementwise.h"
 #include "ops/cpu/math.h"
 #include "ops/divide.h"
+#include "ops/multiply.h"
+#include "ops/negate.h"
 #include "ops/support/samples.h"
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&)> log_kernel{"log"};
+constinit UnaryOp log_op{
+    "log", "log backward", Keeps::input,
+    [](const Tensor& kept, const Tensor& dy, const Tensor& ddx) { return -(ddx * dy / kept / kept); }};
 
-Tensor log(const Tensor& x) {
-  Tensor y = Tensor::empty_like(x);
-  log_kernel(x.device(), x, y);
-  Backward back("log", {x}, {y});
-  back.input(0, [x = back.keep(x)](const Tensor& dy) { return dy / x.get(); });
-  return y;
-}
+Tensor log(const Tensor& x) { return log_op(x); }
 
-namespace {
+const bool log_on_cpu = register_unary<cpu::Elementwise, log_op>([](auto x) { return cpu::log(x); }, LogBackward{});
 
-void log_cpu(const Tensor& x, const Tensor& y) {
-  visit_floating("log", x.dtype(), [&]<class T>(Type<T>) {
-    using Value = accumulate_t<T>;
-    cpu::elementwise<T, T>(
-        y, [](Value v) { return cpu::log(v); }, x);
-  });
-}
-
-const bool on_cpu = log_kernel.add(DeviceKind::cpu, log_cpu);
-
-const OpRegistration registration{{
+const OpRegistration log_registration{unary_record({
     .name = "log",
     .source = __FILE__,
-    .signature = "log(x)",
+    .op = weir::log,
     .summary = "ln x, element by element",
-    .samples =
-        [] {
-          return unary_samples(
-              weir::log, [](double v) { return std::log(v); },
-              [](const Shape& shape, std::uint64_t seed) { return random_tensor(shape, seed, 0.25, 4); });
-        },
-    .bad_samples =
-        [] {
-          return std::vector<BadSample>{{"integers", [] { weir::log(Tensor::zeros({2}, DType::int32)); },
-                                         "log: expected dtype float64, float32 or bf16, got int32"}};
-        },
-    .cost = elementwise_cost(14),
-    .twice_differentiable = true,
-}};
+    .formula = [](double x) { return std::log(x); },
+    .low = 0.25,
+    .high = 4,
+    .flops = 14,
+})};
 
-}  // namespace
 }  // namespace weir

@@ -125,6 +125,14 @@ void log_mean_softmax_cpu(const Tensor& x, const Tensor& y) {
   });
 }
 
+// y + ln N, for the backward pass. Where all of a column is masked, nothing flows back, as into logsumexp: +infinity
+// makes e^(log-softmax - that) 0 instead of NaN.
+template <class Value>
+Value log_scale_of(Value y, Value log_rows) {
+  constexpr Value kInfinity = std::numeric_limits<Value>::infinity();
+  return y == -kInfinity ? kInfinity : y + log_rows;
+}
+
 // Of one row. log_scale: y + ln N. Both p and w, which have room for a row, are left multiplied by the sum of the row's
 // exponentials.
 template <class T, class Value>
@@ -149,7 +157,7 @@ void log_mean_softmax_backward_cpu(const Tensor& x, const Tensor& y, const Tenso
     std::vector<Value> log_scales(static_cast<std::size_t>(mean.rows * cols));
     for (std::int64_t b = 0; b < mean.rows; ++b)
       std::transform(mean.row(b), mean.row(b) + cols, log_scales.data() + b * cols,
-                     [=](T v) { return static_cast<Value>(v) + log_rows; });
+                     [=](T v) { return log_scale_of(static_cast<Value>(v), log_rows); });
     parallel_for(in.rows, grain_for(16 * cols), [&](std::int64_t begin, std::int64_t end) {
       std::vector<Value> p(static_cast<std::size_t>(cols)), w(p.size());
       for (std::int64_t r = begin; r < end; ++r)
@@ -182,6 +190,13 @@ Sample mean_sample(const std::string& name, const Shape& shape, double range = 3
           }};
 }
 
+Sample with_masks() {
+  Sample sample = mean_sample("masked", {3, 4});
+  const double m = -INFINITY;
+  sample.inputs = {Tensor::from_values({3, 4}, std::vector<double>{0.5, m, 1, m, -1, m, 2, 3, m, 0.25, -2, 1.5})};
+  return sample;
+}
+
 const OpRegistration registration{{
     .name = "log_mean_softmax",
     .source = __FILE__,
@@ -190,11 +205,17 @@ const OpRegistration registration{{
     .samples =
         [] {
           return std::vector<Sample>{
-              mean_sample("usual", {40, 16}),       mean_sample("sequences", {3, 70, 5}),
-              mean_sample("odd", {2, 3, 5, 7}),     mean_sample("many rows", {1031, 9}),
-              mean_sample("long row", {3, 4133}),   mean_sample("far apart", {37, 6}, 200),
-              mean_sample("one row", {1, 5}),       mean_sample("size one", {1, 1}),
-              mean_sample("no batches", {0, 3, 4}), mean_sample("zero columns", {3, 0}),
+              mean_sample("usual", {40, 16}),
+              mean_sample("sequences", {3, 70, 5}),
+              mean_sample("odd", {2, 3, 5, 7}),
+              mean_sample("many rows", {1031, 9}),
+              mean_sample("long row", {3, 4133}),
+              mean_sample("far apart", {37, 6}, 200),
+              mean_sample("one row", {1, 5}),
+              mean_sample("size one", {1, 1}),
+              mean_sample("no batches", {0, 3, 4}),
+              mean_sample("zero columns", {3, 0}),
+              with_masks(),
           };
         },
     .bad_samples =

@@ -6,7 +6,8 @@
 namespace weir {
 
 // y[..., e] = ln of the mean over n of softmax(x[..., n, :])[e]. x: [..., N, E], N of 1 or more; y: [..., E]. Taken
-// from logarithms throughout, so that a probability too small for its type still has one.
+// from logarithms throughout, so that a probability too small for its type still has one. Where x[..., e] is -infinity
+// in all rows so is y[e], and nothing flows back from it.
 Tensor log_mean_softmax(const Tensor& x);
 
 // The same by log_softmax and logsumexp, which can be differentiated again.

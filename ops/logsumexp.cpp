@@ -1,6 +1,7 @@
 #include "ops/logsumexp.h"
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "autograd/backward.h"
@@ -8,12 +9,10 @@
 #include "ops/cpu/exp_row.h"
 #include "ops/cpu/math.h"
 #include "ops/cpu/reduce.h"
-#include "ops/exp.h"
 #include "ops/multiply.h"
 #include "ops/negate.h"
 #include "ops/permute.h"
 #include "ops/reshape.h"
-#include "ops/subtract.h"
 #include "ops/sum.h"
 #include "ops/support/check.h"
 #include "ops/support/samples.h"
@@ -26,7 +25,7 @@ constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&
 
 namespace {
 
-// dx = dy e^(x - y). x, dx: [.., E]; y, dy: [.., 1].
+// dx = dy e^(x - y), or its limit (ops/logsumexp.h). x, dx: [.., E]; y, dy: [.., 1].
 Tensor logsumexp_backward(const Tensor& x, const Tensor& y, const Tensor& dy) {
   Tensor dx = Tensor::empty_like(x);
   logsumexp_backward_kernel(x.device(), x, y, dy, dx);
@@ -35,7 +34,8 @@ Tensor logsumexp_backward(const Tensor& x, const Tensor& y, const Tensor& dy) {
   back.input(0, [dx = back.keep(dx)](const Tensor& ddx) { return ddx * dx.get(); });
   back.input(1, [dx = back.keep(dx), last](const Tensor& ddx) { return negate(sum(ddx * dx.get(), last, true)); });
   back.input(2, [x = back.keep(x), y = back.keep(y), last](const Tensor& ddx) {
-    return sum(ddx * exp(x.get() - y.get()), last, true);
+    const Tensor of_one = Tensor::full(y.get().shape(), 1, y.get().dtype(), y.get().device());
+    return sum(ddx * logsumexp_backward(x.get(), y.get(), of_one), last, true);
   });
   return dx;
 }
@@ -69,6 +69,16 @@ void logsumexp_cpu(const Tensor& x, const Tensor& y) {
                         });
 }
 
+// Of one row whose sum is infinite.
+template <class T, class Value>
+void share_between_infinities(const T* row, std::int64_t cols, Value factor, T* to) {
+  const auto is_infinity = [row](std::int64_t c) {
+    return static_cast<Value>(row[c]) == std::numeric_limits<Value>::infinity();
+  };
+  const Value count = cpu::sum_over<Value>(cols, [&](std::int64_t c) { return Value(is_infinity(c)); });
+  for (std::int64_t c = 0; c < cols; ++c) to[c] = T(is_infinity(c) ? factor / count : Value(0));
+}
+
 void logsumexp_backward_cpu(const Tensor& x, const Tensor& y, const Tensor& dy, const Tensor& dx) {
   const Tensor from = rows_form(x), sums = rows_form(y), factors = rows_form(dy);
   visit_floating("logsumexp", x.dtype(), [&]<class T>(Type<T>) {
@@ -80,7 +90,10 @@ void logsumexp_backward_cpu(const Tensor& x, const Tensor& y, const Tensor& dy, 
         const T* const row = in.row(r);
         T* const to = out.row(r);
         const Value total = sum_rows.row(r)[0], factor = factor_rows.row(r)[0];
-        for (std::int64_t c = 0; c < in.cols; ++c) to[c] = T(factor * cpu::exp(static_cast<Value>(row[c]) - total));
+        if (std::isinf(total))
+          share_between_infinities(row, in.cols, factor, to);
+        else
+          for (std::int64_t c = 0; c < in.cols; ++c) to[c] = T(factor * cpu::exp(static_cast<Value>(row[c]) - total));
       }
     });
   });
@@ -109,6 +122,14 @@ Sample logsumexp_sample(const std::string& name, const Shape& shape, int axis, b
           }};
 }
 
+Sample with_masks() {
+  Sample sample = logsumexp_sample("masked", {3, 5}, 1, true);
+  const double m = -INFINITY;
+  sample.inputs = {
+      Tensor::from_values({3, 5}, std::vector<double>{0.5, m, 1, m, -1, m, m, 3, m, m, m, 0.25, -2, 1.5, m})};
+  return sample;
+}
+
 const OpRegistration registration{{
     .name = "logsumexp",
     .source = __FILE__,
@@ -121,7 +142,7 @@ const OpRegistration registration{{
               logsumexp_sample("middle", {3, 5, 7}, 1, false),  logsumexp_sample("keep", {3, 5, 7}, 2, true),
               logsumexp_sample("large", {3, 9}, 1, true, 300),  logsumexp_sample("size one", {1, 1}, 0, false),
               logsumexp_sample("zero rows", {0, 4}, 1, true),   logsumexp_sample("empty sum", {3, 0}, 1, false),
-              logsumexp_sample("long row", {2, 4133}, 1, true),
+              logsumexp_sample("long row", {2, 4133}, 1, true), with_masks(),
           };
         },
     .bad_samples =

@@ -1,14 +1,18 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // -x, element by element.
 Tensor negate(const Tensor& x);
 inline Tensor operator-(const Tensor& x) { return negate(x); }
+extern ScalarOp negate_op;
 
-extern Kernel<void(const Tensor& x, const Tensor& y)> negate_kernel;
+template <class Value>
+struct Negate {
+  Value constant;
+  WEIR_HOST_DEVICE Value operator()(Value x) const { return -x; }
+};
 
 }  // namespace weir

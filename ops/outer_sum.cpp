@@ -7,6 +7,7 @@
 
 #include "autograd/backward.h"
 #include "core/parallel.h"
+#include "ops/relu.h"
 #include "ops/support/check.h"
 #include "ops/support/samples.h"
 
@@ -57,7 +58,7 @@ void outer_sum_cpu(const Tensor& a, const Tensor& b, Activation activation, cons
     using Value = accumulate_t<T>;
     const auto p = rows_of<T>(left), q = rows_of<T>(right), out = rows_of<T>(y);
     if (activation == Activation::relu)
-      add_pairs(p, q, out, [](Value v) { return v > 0 ? v : (v != v ? v : Value(0)); });
+      add_pairs(p, q, out, Relu{});
     else
       add_pairs(p, q, out, [](Value v) { return v; });
   });

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "ops/cpu/gemm.h"
+#include "ops/relu.h"
 #include "ops/support/check.h"
 #include "ops/support/parameters.h"
 #include "ops/support/samples.h"
@@ -110,10 +111,7 @@ void make_activations(const Rows<T>& a, const Rows<T>& b, Range rows, Range is, 
     for (std::int64_t i = is.begin; i < is.end; ++i, to += b.cols) {
       const auto left = static_cast<Value>(a.row(r)[i]);
       for (std::int64_t first = 0; first < std::ssize(wide); first += kVector)
-        for (std::int64_t j = first; j < first + kVector; ++j) {
-          const Value v = left + right[j];
-          to[j] = T(v > 0 ? v : (v != v ? v : Value(0)));
-        }
+        for (std::int64_t j = first; j < first + kVector; ++j) to[j] = T(Relu{}(left + right[j]));
     }
   }
 }

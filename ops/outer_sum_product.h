@@ -17,6 +17,8 @@ extern Kernel<void(const Tensor& a, const Tensor& b, const Tensor& values, const
 // Undefined gradients are not wanted; but da and db are wanted together.
 struct OuterSumProductGradients {
   Tensor da, db, dvalues;
+
+  void for_each_tensor(auto&& f) const { f(da), f(db), f(dvalues); }
 };
 extern Kernel<void(const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& dy,
                    const OuterSumProductGradients& wanted)>

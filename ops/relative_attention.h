@@ -32,6 +32,8 @@ Tensor relative_attention_composed(const Tensor& q, const Tensor& kv, const Tens
 // The inputs of relative_attention, with u, v and scale in the dtype of the sums (float32 for bf16).
 struct RelativeAttentionInputs {
   Tensor q, kv, r, u, v, scale;
+
+  void for_each_tensor(auto&& f) const { f(q), f(kv), f(r), f(u), f(v), f(scale); }
 };
 
 // logsumexp [B, H, T], in the dtype of the sums: log of the sum of exp(logit) of each query, all backward needs to

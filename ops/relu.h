@@ -1,14 +1,19 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // max(x, 0), element by element; the gradient at 0 is 0. Any shape.
 Tensor relu(const Tensor& x);
+extern UnaryOp relu_op;
 
-extern Kernel<void(const Tensor& x, const Tensor& y)> relu_kernel;
-extern Kernel<void(const Tensor& y, const Tensor& dy, const Tensor& dx)> relu_backward_kernel;
+struct Relu {  // NaN stays
+  WEIR_HOST_DEVICE auto operator()(auto x) const { return x > 0 ? x : (x != x ? x : decltype(x)(0)); }
+};
+
+struct ReluBackward {
+  WEIR_HOST_DEVICE auto operator()(auto y, auto dy) const { return y > 0 ? dy : decltype(dy)(0); }
+};
 
 }  // namespace weir

@@ -66,12 +66,11 @@ void forward_cpu(const Tensor& x, const Tensor& branch, const Tensor& weight, co
                normed = rows_of<T>(out.normed);
     const auto w = cpu::parameter_values<Value, P>(weight), b = cpu::parameter_values<Value, P>(bias);
     const std::int64_t D = base.cols;
-    Value *const means = statistics.mean.data<Value>(), *const scales = statistics.scale.data<Value>();
+    RowNorm<Value>* const norms = statistics.rows<Value>();
     parallel_for(base.rows, grain_for((p > 0 ? 16 : 10) * D), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
         cpu::add_dropout_row(D, static_cast<std::uint64_t>(r * D), p, random, base.row(r), added.row(r), sum.row(r));
-        const auto row = cpu::normalise_row<T>(D, sum.row(r), w.data(), b.data(), eps, normed.row(r));
-        means[r] = row.mean, scales[r] = row.scale;
+        norms[r] = cpu::normalise_row<T>(D, sum.row(r), w.data(), b.data(), eps, normed.row(r));
       }
     });
   });
@@ -88,9 +87,9 @@ void backward_cpu(const Tensor& sum, const Tensor& weight, const RowStatistics& 
     const auto to_branch = dbranch.defined() ? rows_of<T>(dbranch) : Rows<T>{};
     const auto w = cpu::parameter_values<Value, P>(weight);
     const std::int64_t D = in.cols;
-    const Value *const means = statistics.mean.data<Value>(), *const scales = statistics.scale.data<Value>();
+    const RowNorm<Value>* const norms = statistics.rows<Value>();
     const auto sums = cpu::sum_of_rows<Value>(in.rows, 2 * D, [&](std::int64_t r, Value* into) {
-      cpu::normalise_row_backward<T>(D, in.row(r), d.row(r), w.data(), {means[r], scales[r]},
+      cpu::normalise_row_backward<T>(D, in.row(r), d.row(r), w.data(), norms[r],
                                      dsum.defined() ? straight.row(r) : nullptr, to_x.row(r), into);
       if (dbranch.defined())
         cpu::dropout_row(D, static_cast<std::uint64_t>(r * D), p, random, to_x.row(r), to_branch.row(r));

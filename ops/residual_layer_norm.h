@@ -9,6 +9,8 @@ namespace weir {
 
 struct ResidualLayerNorm {
   Tensor sum, normed;  // of x's shape
+
+  void for_each_tensor(auto&& f) const { f(sum), f(normed); }
 };
 
 // What stands between two blocks of a pre-layernorm Transformer, in one pass over memory:

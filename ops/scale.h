@@ -1,13 +1,17 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // x * factor, element by element; the factor is a constant.
 Tensor scale(const Tensor& x, double factor);
+extern ScalarOp scale_op;
 
-extern Kernel<void(const Tensor& x, double factor, const Tensor& y)> scale_kernel;
+template <class Value>
+struct Scale {
+  Value constant;
+  WEIR_HOST_DEVICE Value operator()(Value x) const { return x * constant; }
+};
 
 }  // namespace weir

@@ -11,6 +11,8 @@ struct ExpertOrder {
   Tensor pairs;    // [N * H * K] int32: pair numbers (n * H + h) * K + k, by expert, within an expert ascending
   Tensor tokens;   // [N * H * K] int32: pairs / (H * K)
   Tensor offsets;  // [H * experts + 1] int64: the pairs of expert e are at offsets[e] .. offsets[e + 1] - 1
+
+  void for_each_tensor(auto&& f) const { f(pairs), f(tokens), f(offsets); }
 };
 
 // index [N, K] or [N, H, K] int32: the experts chosen for each token, or for each head of each token. Throws

@@ -1,14 +1,21 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include <cmath>
+
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // The square root, element by element: NaN below 0; the gradient at 0 is infinite.
 Tensor sqrt(const Tensor& x);
+extern UnaryOp sqrt_op;
 
-extern Kernel<void(const Tensor& x, const Tensor& y)> sqrt_kernel;
-extern Kernel<void(const Tensor& y, const Tensor& dy, const Tensor& dx)> sqrt_backward_kernel;
+struct Sqrt {
+  WEIR_HOST_DEVICE auto operator()(auto x) const { return std::sqrt(x); }
+};
+
+struct SqrtBackward {
+  WEIR_HOST_DEVICE auto operator()(auto y, auto dy) const { return dy / (2 * y); }
+};
 
 }  // namespace weir

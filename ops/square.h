@@ -1,14 +1,19 @@
 #pragma once
 
-#include "core/kernel.h"
-#include "core/tensor.h"
+#include "ops/support/elementwise_op.h"
 
 namespace weir {
 
 // x * x, element by element.
 Tensor square(const Tensor& x);
+extern UnaryOp square_op;
 
-extern Kernel<void(const Tensor& x, const Tensor& y)> square_kernel;
-extern Kernel<void(const Tensor& x, const Tensor& dy, const Tensor& dx)> square_backward_kernel;
+struct Square {
+  WEIR_HOST_DEVICE auto operator()(auto x) const { return x * x; }
+};
+
+struct SquareBackward {
+  WEIR_HOST_DEVICE auto operator()(auto x, auto dy) const { return 2 * x * dy; }
+};
 
 }  // namespace weir

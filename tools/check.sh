@@ -52,14 +52,15 @@ else
 fi
 # An existing folder is configured again, for a source may have been added since.
 if [ -f "$build/build.ninja" ]; then set -- "$@" --reconfigure; fi
-# The kernels for GPUs are compiled for this processor, and every test of a device runs on it.
-meson setup "$build" -Dtests=enabled -Dcuda=emulated "$@"
+# The kernels for GPUs are compiled for this processor, and every test of a device runs on it. What is tested multiplies
+# as what is used does: by oneDNN.
+meson setup "$build" -Dtests=enabled -Dcuda=emulated -Donednn=enabled "$@"
 ninja -C "$build" ${JOBS:+-j "$JOBS"}
 
 if $sanitize; then
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   export ASAN_OPTIONS=detect_leaks=1
-  export WEIR_QUICK=1  # the tokenizers are compared on a tenth of the texts
+  export WEIR_QUICK=1 WEIR_PATIENCE=$patience  # less of what is random, and longer waits for programs to end
   if "$build/tools/weir/weir" --version 2>&1 | grep -q 'LeakSanitizer has encountered a fatal error'; then
     echo 'check: leaks are not looked for: LeakSanitizer cannot trace processes here'
     export ASAN_OPTIONS=detect_leaks=0

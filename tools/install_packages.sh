@@ -5,6 +5,8 @@
 #   tools/install_packages.sh --build-only    what building alone needs
 #   tools/install_packages.sh --with format   clang-format as well, for tools/format.sh
 #   tools/install_packages.sh --with race     clang and ThreadSanitizer as well, for tools/race_check.sh
+#   tools/install_packages.sh --with fuzz     clang, libFuzzer and llvm-cov as well, for tools/fuzz.sh
+#   tools/install_packages.sh --with browser  Chromium as well, in which tests look at reports
 set -eu
 
 # group, package, what it is there for
@@ -17,10 +19,10 @@ build  libfmt-dev           formats text
 build  libdnnl-dev          oneDNN: fast matrix products
 build  libcli11-dev         reads command lines
 build  libtomlplusplus-dev  reads configuration files
-build  nlohmann-json3-dev   reads and writes JSON
+build  nlohmann-json3-dev   reads JSON
 build  libxxhash-dev        checksums of checkpoints
 build  libsentencepiece-dev trains and reads SentencePiece tokenizers
-build  libpcre2-dev         regular expressions of tokenizer.json
+build  libonig-dev          regular expressions of tokenizer.json
 build  libutf8proc-dev      Unicode normalisation of tokenizer.json
 build  libcurl4-openssl-dev downloads data sets
 build  libssl-dev           SHA-256 of data sets
@@ -35,6 +37,10 @@ test   cmake                tests the installed library in a CMake project
 format clang-format         formats the sources
 race   clang                compiles kernels for ThreadSanitizer
 race   libclang-rt-14-dev   ThreadSanitizer itself
+fuzz   clang                compiles fuzz targets
+fuzz   libclang-rt-14-dev   libFuzzer and the sanitizers
+fuzz   llvm                 names the lines in a report, counts those that inputs reach
+browser chromium            shows reports to their test
 '
 
 fail() {
@@ -48,8 +54,8 @@ while [ $# -gt 0 ]; do
     --build-only) groups=build ;;
     --with)
       case ${2-} in
-        format | race) groups="$groups $2" ;;
-        *) fail "--with takes a group: format or race" ;;
+        format | race | fuzz | browser) groups="$groups $2" ;;
+        *) fail "--with takes a group: format, race, fuzz or browser" ;;
       esac
       shift
       ;;

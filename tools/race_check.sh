@@ -96,7 +96,7 @@ check_all() {
 check_all "$build/tests/races"
 expect_clean 'the emulator tests whose kernels are right' "$build/tests/emulator_tests" \
   --test-case-exclude='*race*,*missing*'
-echo 'The kernels of ops, forwards and backwards, float32, tf32 and bf16, two blocks at a time:'
+echo 'The kernels of ops, forwards and backwards, float32, tf32 and bf16, on four threads and two blocks at a time:'
 check_all "$build/tests/kernel_races"
 
 finish

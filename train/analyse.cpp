@@ -13,7 +13,7 @@ Analysis analyse_run(const std::string& run, std::int64_t max_tokens) {
   TransformerXl model(config.model, config.feedforward);
   model.initialise(0);
   load_parameters(analysis.checkpoint, model.parameters());
-  const Corpus corpus = open_corpora(config.data).valid;
+  const Corpus corpus = open_corpora(data_of(analysis.checkpoint)).valid;
   if (corpus.size() < 2)
     throw RunError(ExitCode::bad_data, analysis.checkpoint +
                                            ": the run has no validation text to analyse; set "

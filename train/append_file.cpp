@@ -1,13 +1,14 @@
 #include "train/append_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <utility>
 
+#include "core/error.h"
+#include "core/file.h"
 #include "core/text.h"
 
 namespace weir {
@@ -27,16 +28,34 @@ AppendFile::~AppendFile() {
 }
 
 void AppendFile::append(std::string_view record) {
-  if (pending_.size() + record.size() <= most_pending) pending_ += record;
+  if (pending_.size() + record.size() <= most_pending)
+    pending_ += record;
+  else
+    dropped_ = true;
   flush();
+}
+
+bool AppendFile::open() {
+  if (descriptor_ >= 0 && is_at(descriptor_, path_)) return true;
+  const bool lost = descriptor_ >= 0;
+  if (lost) {
+    close(std::exchange(descriptor_, -1));
+    was_replaced_ = true;
+  }
+  try {
+    descriptor_ = open_to_append(path_);
+  } catch (const RunError& error) {
+    return fail(error.what());
+  }
+  if (lost)
+    fail(fmt::format("{}: this file was moved, removed or replaced while the run wrote to it, and is begun anew",
+                     printable(path_, 4096)));
+  return true;
 }
 
 // Writes as much as goes. A record cut in two by a full disk is continued where it broke off.
 bool AppendFile::flush() {
-  if (descriptor_ < 0) {
-    descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (descriptor_ < 0) return fail("open");
-  }
+  if (!open()) return false;
   std::size_t written = 0;
   while (written < pending_.size()) {
     const ssize_t count = write(descriptor_, pending_.data() + written, pending_.size() - written);
@@ -47,18 +66,28 @@ bool AppendFile::flush() {
   const bool complete = written == pending_.size();
   const int reason = errno;
   pending_.erase(0, written);
-  errno = reason;
-  return complete || fail("write");
+  return complete || fail(SystemError(path_, "write", reason).what());
 }
 
-bool AppendFile::fail(const char* action) {
-  const int reason = errno;
-  if (!warned_) {
-    warn_(fmt::format("cannot {} {}: {} (errno {}); the run goes on and the log is tried again later", action,
-                      quote(path_), std::strerror(reason), reason));
-  }
+bool AppendFile::fail(const std::string& what) {
+  if (!warned_) warn_(what + "; the run goes on, and writes later what cannot be written now");
   warned_ = true;
   return false;
+}
+
+void AppendFile::check() {
+  if (!pending_.empty()) flush();
+  const std::string path = printable(path_, 4096);
+  if (!pending_.empty() || dropped_)
+    throw RunError(ExitCode::io,
+                   fmt::format("{}: a part of what the run wrote is missing, for it could not be written; "
+                               "free some space, and check the folder's permissions",
+                               path));
+  if (was_replaced_ || (descriptor_ >= 0 && !is_at(descriptor_, path_)))
+    throw RunError(ExitCode::io,
+                   fmt::format("{}: this file was moved, removed or replaced during the run, so a part of what "
+                               "the run wrote is missing; leave the folder alone while a run is in it",
+                               path));
 }
 
 }  // namespace weir

@@ -1,31 +1,32 @@
+// Saves checkpoints and removes them; the reader is in train/checkpoint_reader.cpp.
 #include "train/checkpoint.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json_writer.h"
+#include "core/owned_folder.h"
 #include "core/safetensors.h"
+#include "core/stored_json.h"
 #include "core/text.h"
+#include "train/append_file.h"
+#include "train/checkpoint_format.h"
 
 namespace weir {
+using namespace checkpoint;
+
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
-
-constexpr const char* kManifest = "MANIFEST.json";
-constexpr std::array kFiles = {"model.safetensors", "optimizer.safetensors", "memory.safetensors", "state.json"};
-constexpr int kFormat = 2;
-constexpr std::uint64_t kMaxJsonBytes = 1 << 20;
 
 std::string step_name(std::int64_t step) { return fmt::format("step_{:08d}", step); }
 
@@ -38,63 +39,22 @@ std::optional<std::int64_t> step_of(const std::string& name) {
   return error == std::errc() && stop == end && begin != end && step >= 0 ? std::optional(step) : std::nullopt;
 }
 
-std::string hash_of(const std::string& path) {
-  const MappedFile file(path);
-  const XXH128_hash_t hash = XXH3_128bits(file.bytes().data(), file.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+std::string unfinished_name(const std::string& path) { return fmt::format("{}.tmp-{}", path, getpid()); }
+
+// One member a line, for people to read.
+std::string lines_of(const JsonObject& object) {
+  std::string text = "{";
+  for (const auto& [name, value] : object)
+    text += fmt::format("{}\n {}: {}", text.size() > 1 ? "," : "", quote(name), value.text());
+  return text + "\n}\n";
 }
 
-RunError damaged(const std::string& path, const std::string& why) {
-  return RunError(ExitCode::bad_data, fmt::format("{}: {}; use another checkpoint of the run", path, why));
+// The manifest of a checkpoint whose files are not written yet: it says whose folder this is.
+std::string names_alone() {
+  JsonObject manifest;
+  for (const char* name : kFiles) manifest[name] = JsonObject();
+  return Json(manifest).text() + "\n";
 }
-
-json read_json(const std::string& path) {
-  const std::string text = read_file(path, kMaxJsonBytes, Empty::allowed);
-  if (!text.ends_with("}\n")) throw damaged(path, "its end is missing");
-  json value = json::parse(text, nullptr, false);
-  if (!value.is_object()) throw damaged(path, "this is not a JSON object");
-  return value;
-}
-
-template <class T>
-T member(const json& object, const std::string& path, const char* name) {
-  const auto place = object.find(name);
-  bool right = place != object.end();
-  if constexpr (std::is_same_v<T, std::string>)
-    right = right && place->is_string();
-  else if constexpr (std::is_integral_v<T>)
-    right = right && place->is_number_integer();
-  else
-    right = right && place->is_number();
-  if (!right) throw damaged(path, fmt::format("the field '{}' is missing or has another type", name));
-  return place->get<T>();
-}
-
-// A whole number from 0 up to `largest`.
-std::int64_t count(const json& object, const std::string& path, const char* name,
-                   std::int64_t largest = std::int64_t{1} << 53) {
-  const auto value = member<std::int64_t>(object, path, name);
-  if (value < 0 || value > largest)
-    throw damaged(path, fmt::format("the field '{}' is {}, expected 0 to {}", name, value, largest));
-  return value;
-}
-
-std::vector<NamedTensor> parameter_tensors(const ParameterSet& parameters) {
-  std::vector<NamedTensor> tensors;
-  for (const Parameter& p : parameters.parameters()) tensors.push_back({p.name, p.value});
-  return tensors;
-}
-
-std::vector<NamedTensor> moment_tensors(const ParameterSet& parameters, const AdamW& optimizer) {
-  std::vector<NamedTensor> tensors;
-  for (const Parameter& p : parameters.parameters()) {
-    tensors.push_back({"m." + p.name, parameters.view_in(optimizer.first_moment(), p)});
-    tensors.push_back({"v." + p.name, parameters.view_in(optimizer.second_moment(), p)});
-  }
-  return tensors;
-}
-
-std::string memory_name(std::size_t group, std::size_t layer) { return fmt::format("group{}.layer{}", group, layer); }
 
 std::vector<NamedTensor> memory_tensors(const TrainingState& state) {
   std::vector<NamedTensor> tensors;
@@ -106,10 +66,12 @@ std::vector<NamedTensor> memory_tensors(const TrainingState& state) {
 
 void write_files(const std::string& folder, const Config& config, const ParameterSet& parameters,
                  const AdamW& optimizer, const TrainingState& state) {
+  write_file_synced(folder + "/" + kManifest, names_alone());
+  sync_directory(folder);
   write_safetensors(folder + "/model.safetensors", parameter_tensors(parameters), {{"format", "pt"}});
   write_safetensors(folder + "/optimizer.safetensors", moment_tensors(parameters, optimizer));
   write_safetensors(folder + "/memory.safetensors", memory_tensors(state));
-  const json object = {{"format", kFormat},
+  JsonObject object = {{"format", kFormat},
                        {"config", to_toml(config)},
                        {"step", state.step},
                        {"updates", optimizer.updates()},
@@ -120,41 +82,114 @@ void write_files(const std::string& folder, const Config& config, const Paramete
                        {"data_tokens", state.data_tokens},
                        {"data_checksum", state.data_checksum},
                        {"tokenizer", state.tokenizer},
-                       {"skipped_in_a_row", state.skipped_in_a_row},
+                       {"skipped_in_a_row", state.bad_in_a_row},
+                       {"accepted_losses", state.accepted.losses},
+                       {"accepted_gradient_norms", state.accepted.gradient_norms},
+                       {"rollbacks", state.rollbacks},
                        {"best_nats", state.best_nats},
                        {"best_step", state.best_step},
+                       {"pending", state.pending},
                        {"memory_groups", state.memories.size()}};
-  write_file_synced(folder + "/state.json", object.dump(1) + "\n");
-  json manifest = json::object();
+  if (!state.accepted.losses.empty()) object["lowest_loss"] = state.accepted.lowest_loss;
+  if (state.held_back_nats) object["held_back_nats"] = *state.held_back_nats;
+  write_file_synced(folder + "/state.json", lines_of(object));
+  JsonObject manifest;
   for (const char* name : kFiles) {
-    const std::string path = folder + "/" + name;
-    manifest[name] = {{"bytes", fs::file_size(path)}, {"xxh3_128", hash_of(path)}};
+    const RandomAccessFile file(folder + "/" + name);
+    manifest[name] = JsonObject{{"bytes", file.size()}, {"xxh3_128", hash_of(file)}};
   }
-  write_file_synced(folder + "/" + kManifest, manifest.dump(1) + "\n");
-  sync_directory(folder);
+  write_file_atomically(folder + "/" + kManifest, lines_of(manifest));
 }
 
+// Not those around it: a run's folder that was removed meanwhile does not come back with nothing but a checkpoint.
 void make_folder(const std::string& path) {
   std::error_code error;
-  fs::create_directories(path, error);
+  const bool made = fs::create_directory(path, error);
   if (error)
-    throw RunError(ExitCode::io,
-                   fmt::format("{}: cannot create the folder: {}; choose another --run folder", path, error.message()));
+    throw RunError(
+        ExitCode::io,
+        fmt::format("{}: cannot create the folder: {}; free some space, and check the permissions of the run's folder",
+                    path, error.message()));
+  if (made) sync_directory(fs::path(path).has_parent_path() ? fs::path(path).parent_path().string() : ".");
 }
 
-// The manifest goes first: without it the rest is no checkpoint.
+void make_new_folder(const std::string& path) {
+  std::error_code error;
+  if (!fs::create_directory(path, error) || error)
+    throw SystemError(path, "create the folder", error ? error.value() : EEXIST);
+}
+
+// Whether somebody saves under this name just now, or was killed while doing so: step_00001234.tmp-PID.
+bool is_unfinished(const std::string& name) {
+  const std::optional<std::string> whole = named_temporarily("." + name);
+  return whole && step_of(*whole);
+}
+
+// The files that the manifest in a folder names; none where there is no manifest of ours.
+std::set<std::string> files_named_in(const OwnedFolder& folder) {
+  const auto manifest = StoredJson::try_parse(folder.read(kManifest, kMaxJsonBytes).value_or(""));
+  if (!manifest) return {};
+  const std::vector<std::string> names = manifest->names();
+  const bool all_known = std::all_of(names.begin(), names.end(), [](const std::string& name) {
+    return std::find(kFiles.begin(), kFiles.end(), name) != kFiles.end();
+  });
+  return all_known ? std::set(names.begin(), names.end()) : std::set<std::string>();
+}
+
+bool belongs(const std::string& name, const std::set<std::string>& named) {
+  return !named.empty() && (name == kManifest || named.contains(name) || named_temporarily(name) == kManifest);
+}
+
+// A folder with our manifest, and nothing but files that it names. What only has the name of a checkpoint is somebody
+// else's, and so is what a symbolic link leads to.
+bool is_ours(const std::string& path) {
+  const OwnedFolder folder(path);
+  const std::set<std::string> named = files_named_in(folder);
+  return !named.empty() && !folder.stranger([&](const std::string& name) { return belongs(name, named); });
+}
+
+// Leaves what is not ours. The manifest goes last, so that what a crash leaves can be told; its name has said before
+// that it is no checkpoint.
 void remove_checkpoint(const std::string& path) {
-  std::error_code ignored;
-  fs::remove(path + "/" + kManifest, ignored);
-  fs::remove_all(path, ignored);
+  std::string doomed = path;
+  if (!is_unfinished(fs::path(path).filename().string())) {
+    if (!is_ours(path)) return;
+    if (std::rename(path.c_str(), unfinished_name(path).c_str()) == 0) doomed = unfinished_name(path);
+  }
+  const OwnedFolder folder(doomed);
+  const std::set<std::string> named = files_named_in(folder);
+  // Without a name in its manifest it was just begun or is almost gone: there is nothing else in it.
+  const bool bare = named.empty() && folder.read(kManifest, kMaxJsonBytes).value_or("").empty();
+  folder.remove([&](const std::string& name) { return belongs(name, named) || (bare && name == kManifest); },
+                kManifest);
 }
 
-// state.json, once it is known to be of the format that this program reads.
-json read_state(const std::string& state_path) {
-  json object = read_json(state_path);
-  if (const auto format = member<std::int64_t>(object, state_path, "format"); format != kFormat)
-    throw damaged(state_path, fmt::format("its format is {}, this program reads format {}", format, kFormat));
-  return object;
+// What stands where a checkpoint is to be saved, and is none of ours, gets another name.
+void move_aside(const std::string& path) {
+  for (int i = 1;; ++i) {
+    const std::string aside = fmt::format("{}.kept-{}", path, i);
+    if (renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) == 0) {
+      warn_on_stderr(
+          fmt::format("{}: this is no checkpoint that Weir saved, and stands where one is to be saved: it is "
+                      "kept as {}",
+                      printable(path, 4096), printable(aside, 4096)));
+      return;
+    }
+    if (errno != EEXIST)
+      throw SystemError(path, "make room for a checkpoint, since what is there was not saved by Weir", errno);
+  }
+}
+
+void make_room(const std::string& path) {
+  if (is_there(path, Links::themselves) && !is_ours(path)) move_aside(path);
+}
+
+void put_in_place_of_older(const std::string& unfinished, const std::string& path) {
+  make_room(path);
+  if (renameat2(AT_FDCWD, unfinished.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) return;
+  remove_checkpoint(path);
+  if (std::rename(unfinished.c_str(), path.c_str()) != 0)
+    throw RunError(ExitCode::io, fmt::format("{}: cannot be put in place: {}", path, std::strerror(errno)));
 }
 
 }  // namespace
@@ -164,40 +199,32 @@ std::vector<CheckpointInfo> list_checkpoints(const std::string& folder) {
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
     if (const auto step = step_of(entry->path().filename().string())) found.push_back({entry->path().string(), *step});
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory &&
+      error != std::errc::filename_too_long)
+    throw SystemError(folder, "list the checkpoints", error.value());
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
   return found;
 }
 
-void verify_checkpoint(const std::string& path) {
-  const std::string manifest_path = path + "/" + kManifest;
-  const json manifest = read_json(manifest_path);
-  for (const char* name : kFiles) {
-    const std::string file = path + "/" + name;
-    if (!manifest.contains(name) || !manifest[name].is_object())
-      throw damaged(manifest_path, fmt::format("there is no entry for {}", name));
-    std::error_code error;
-    const auto size = static_cast<std::int64_t>(fs::file_size(file, error));
-    if (error) throw damaged(file, "the file is missing");
-    const auto expected = member<std::int64_t>(manifest[name], manifest_path, "bytes");
-    if (size != expected) throw damaged(file, fmt::format("it has {} bytes, the manifest says {}", size, expected));
-    if (hash_of(file) != member<std::string>(manifest[name], manifest_path, "xxh3_128"))
-      throw damaged(file, "its checksum differs from the manifest's");
-  }
+std::vector<std::string> checkpoint_files() {
+  std::vector<std::string> names(kFiles.begin(), kFiles.end());
+  names.emplace_back(kManifest);
+  return names;
 }
 
 std::string save_checkpoint(const std::string& folder, const Config& config, const ParameterSet& parameters,
                             const AdamW& optimizer, const TrainingState& state) {
   const std::string path = folder + "/" + step_name(state.step);
-  const std::string unfinished = fmt::format("{}.tmp-{}", path, getpid());
+  const std::string unfinished = unfinished_name(path);
   make_folder(folder);
   remove_checkpoint(unfinished);
-  make_folder(unfinished);
+  make_room(unfinished);
+  make_new_folder(unfinished);
   try {
     write_files(unfinished, config, parameters, optimizer, state);
-    remove_checkpoint(path);
-    if (std::rename(unfinished.c_str(), path.c_str()) != 0)
-      throw RunError(ExitCode::io, fmt::format("{}: cannot be put in place: {}", path, std::strerror(errno)));
+    put_in_place_of_older(unfinished, path);
     sync_directory(folder);
+    remove_checkpoint(unfinished);  // the older one, after an exchange
   } catch (...) {
     remove_checkpoint(unfinished);
     throw;
@@ -205,56 +232,11 @@ std::string save_checkpoint(const std::string& folder, const Config& config, con
   return path;
 }
 
-void load_parameters(const std::string& path, const ParameterSet& parameters) {
-  verify_checkpoint(path);
-  const SafetensorsFile file(path + "/model.safetensors");
-  for (const Parameter& p : parameters.parameters()) file.load_into(p.name, p.value);
-}
-
-void load_checkpoint(const std::string& path, const ParameterSet& parameters, AdamW& optimizer, TrainingState& state) {
-  load_parameters(path, parameters);
-  const SafetensorsFile moments(path + "/optimizer.safetensors"), memory(path + "/memory.safetensors");
-  for (const NamedTensor& moment : moment_tensors(parameters, optimizer)) moments.load_into(moment.name, moment.tensor);
-  const std::string state_path = path + "/state.json";
-  const json object = read_state(state_path);
-  optimizer.set_updates(count(object, state_path, "updates"));
-  state.step = count(object, state_path, "step");
-  state.tokens = count(object, state_path, "tokens");
-  state.epoch = count(object, state_path, "epoch");
-  state.block = count(object, state_path, "block");
-  state.seconds = member<double>(object, state_path, "seconds");
-  state.data_tokens = count(object, state_path, "data_tokens");
-  state.data_checksum = member<std::string>(object, state_path, "data_checksum");
-  state.tokenizer = checkpoint_tokenizer(path);
-  state.skipped_in_a_row = count(object, state_path, "skipped_in_a_row");
-  state.best_nats = member<double>(object, state_path, "best_nats");
-  state.best_step = member<std::int64_t>(object, state_path, "best_step");
-  state.memories.assign(static_cast<std::size_t>(count(object, state_path, "memory_groups", 1 << 20)), {});
-  for (std::size_t g = 0; g < state.memories.size(); ++g)
-    for (std::size_t l = 0; memory.has(memory_name(g, l)); ++l)
-      state.memories[g].layers.push_back(to_device(memory.load(memory_name(g, l)), parameters.values().device()));
-}
-
-Config checkpoint_config(const std::string& path) {
-  const std::string state_path = path + "/state.json";
-  const json object = read_state(state_path);
-  return parse_config(member<std::string>(object, state_path, "config"), state_path);
-}
-
-std::string checkpoint_tokenizer(const std::string& path) {
-  const std::string state_path = path + "/state.json";
-  const auto name = member<std::string>(read_state(state_path), state_path, "tokenizer");
-  if (name != "bytes" && name != "tokenizer.model" && name != "tokenizer.json")
-    throw damaged(state_path, fmt::format("the field 'tokenizer' is '{}', expected bytes, tokenizer.model or "
-                                          "tokenizer.json",
-                                          printable(name)));
-  return name;
-}
-
 void prune_checkpoints(const std::string& folder, std::int64_t keep_last, std::int64_t keep_step) {
   std::int64_t kept = 0;
   for (const CheckpointInfo& checkpoint : list_checkpoints(folder))
-    if (++kept > keep_last && checkpoint.step != keep_step) remove_checkpoint(checkpoint.path);
+    if (is_ours(checkpoint.path) && ++kept > keep_last && checkpoint.step != keep_step)
+      remove_checkpoint(checkpoint.path);
 }
 
 void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
@@ -266,8 +248,7 @@ void remove_unfinished_checkpoints(const std::string& folder) {
   std::error_code error;
   std::vector<std::string> doomed;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (step_of(name.substr(0, name.find(".tmp-"))) && !step_of(name)) doomed.push_back(entry->path().string());
+    if (is_unfinished(entry->path().filename().string())) doomed.push_back(entry->path().string());
   }
   for (const std::string& path : doomed) remove_checkpoint(path);
 }

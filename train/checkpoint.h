@@ -7,7 +7,11 @@
 //                               MANIFEST.json          size and XXH3-128 of each file above, written last
 //
 // Everything is written and synced in step_00001234.tmp-PID, which is then renamed; old checkpoints go afterwards,
-// manifest first. What is loaded is checked against the manifest.
+// renamed first. What is loaded is checked against the manifest.
+//
+// Nothing is removed but a folder, no symbolic link to one, with our manifest and no other files than it names (until
+// the others are written, it names them without size and checksum). All else may be somebody's, whatever its name, and
+// stays.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +19,18 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "models/transformer_xl.h"
 #include "train/config.h"
 #include "train/optimizer.h"
+#include "train/spike_detector.h"
 
 namespace weir {
 
 // Everything but the tensors that a run needs to go on as if it had never stopped. The random numbers are a function
 // of the seed (in the configuration) and `step`.
 struct TrainingState {
-  std::int64_t step = 0;    // updates made, or skipped because of a non-finite gradient
+  std::int64_t step = 0;    // updates made, or skipped because loss or gradient norm were beyond their limits
   std::int64_t tokens = 0;  // trained on
   std::int64_t epoch = 0;
   std::int64_t block = 0;           // next block of each stream
@@ -32,9 +38,15 @@ struct TrainingState {
   std::int64_t data_tokens = 0;     // of the training corpus,
   std::string data_checksum;        // and Corpus::checksum() of it
   std::string tokenizer = "bytes";  // or the name of the tokenizer's file in the run folder
-  std::int64_t skipped_in_a_row = 0;
+  std::int64_t bad_in_a_row = 0;    // steps that were skipped, or found to have harmed the weights
+  SpikeDetector::Window accepted;   // what those limits follow from
+  std::int64_t rollbacks = 0;       // times that the run diverged and went back to a checkpoint
+  // Of these weights, as judge_weights() (train/soundness.h) measured it: what later ones are compared with. None in a
+  // checkpoint from before that was asked.
+  std::optional<double> held_back_nats{};
   double best_nats = 0;          // lowest validation loss, at best_step
   std::int64_t best_step = -1;   // -1: not evaluated yet
+  bool pending = false;          // stopped before the evaluation and the sample due at this step were done
   std::vector<Memory> memories;  // one per group of streams (gradient accumulation)
 };
 
@@ -43,20 +55,36 @@ struct CheckpointInfo {
   std::int64_t step = 0;
 };
 
-// The checkpoints below `folder`, newest first (by name alone: not yet checked).
+// A checkpoint that is not as it was written. The message ends with advice, `reason` does not.
+class DamagedCheckpoint : public RunError {
+ public:
+  DamagedCheckpoint(const std::string& file, const std::string& why);
+  const std::string& reason() const { return reason_; }
+
+ private:
+  std::string reason_;
+};
+
+// The checkpoints below `folder`, newest first (by name alone: not yet checked). None where there is no such folder;
+// throws where it cannot be read.
 std::vector<CheckpointInfo> list_checkpoints(const std::string& folder);
 
-// Compares sizes and hashes with the manifest. Throws RunError(bad_data) naming the file that differs.
+// Compares sizes and hashes with the manifest. Throws DamagedCheckpoint naming the file that differs.
 void verify_checkpoint(const std::string& path);
 
-// Saves into `folder` and returns the path. An existing checkpoint of that step is replaced.
+// The names of all files in a checkpoint.
+std::vector<std::string> checkpoint_files();
+
+// Saves into `folder` and returns the path. An existing checkpoint of that step is replaced, where
+// the file system can exchange names without a moment that has neither.
 std::string save_checkpoint(const std::string& folder, const Config& config, const ParameterSet& parameters,
                             const AdamW& optimizer, const TrainingState& state);
 
-// Fills parameters, moments and state; the checkpoint is verified first.
+// Fills parameters, moments and state; the checkpoint is verified first. Weights and moments that are not finite are
+// refused by name (RunError(bad_data)).
 void load_checkpoint(const std::string& path, const ParameterSet& parameters, AdamW& optimizer, TrainingState& state);
 
-// Fills the parameters only. For evaluation and generation.
+// Fills the parameters only, and refuses those that are not finite. For evaluation and generation.
 void load_parameters(const std::string& path, const ParameterSet& parameters);
 // The configuration and the tokenizer's name (see TrainingState) that a checkpoint was trained with.
 Config checkpoint_config(const std::string& path);

@@ -7,7 +7,12 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
+#include "train/config_sources.h"
+#include "train/config_synonyms.h"
+#include "train/data_paths.h"
+#include "train/dataset.h"
 #include "train/presets.h"
+#include "train/schedule.h"
 
 namespace weir {
 namespace {
@@ -16,28 +21,60 @@ constexpr std::int64_t any_count = 1'000'000'000'000'000;
 constexpr std::uint64_t largest_file = 1 << 20;
 
 std::string read_config_file(const std::string& path) {
-  std::error_code ignored;
-  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
-  if (!std::filesystem::exists(status)) {
-    throw ArgumentError(quote_short(path) + ": there is no such configuration file; check the path");
-  }
-  if (std::filesystem::is_directory(status)) {
+  if (!is_there(path)) throw ArgumentError(quote_short(path) + ": there is no such configuration file; check the path");
+  if (std::error_code ignored; std::filesystem::is_directory(path, ignored)) {
     throw ArgumentError(quote_short(path) + ": a directory; give a TOML file or a preset's name");
   }
   return read_file(path, largest_file, Empty::allowed);
 }
 
-// `source` tells the user where the values came from that break a rule.
-Config finished(Config config, std::span<const std::string> overrides, const std::string& source) {
-  const FieldList fields = fields_of(config);
-  for (const std::string& argument : overrides) apply_override(fields, argument);
-  resolve(config);
-  try {
-    validate(config);
-  } catch (const ArgumentError& error) {
-    throw ArgumentError(source + ": " + error.what());
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
+// `weir train book.txt`, `weir train data/book`: what is to be trained on it is missing.
+void refuse_data(const std::string& path) {
+  const bool prepared = is_file(path + "/dataset.json");
+  if (path.ends_with(".toml") || !(prepared || is_file(path))) return;
+  throw ArgumentError(
+      fmt::format("{}: this is {}, but no configuration (their names end in .toml); to train on it, name a "
+                  "preset as well: weir train quickstart {}",
+                  printable(path, 4096), prepared ? "prepared data" : "a file", shell_word("data.train=" + path)));
+}
+
+// `weir train quickstart book.txt`
+void refuse_text_among_settings(const std::string& argument) {
+  if (argument.find('=') != std::string::npos || !is_file(argument)) return;
+  throw ArgumentError(fmt::format("argument {}: this is a file; to train on it, write {}", quote_short(argument),
+                                  shell_word("data.train=" + argument)));
+}
+
+// Beside it lies what only a run folder has.
+bool is_stored_config(const std::string& path) {
+  const std::filesystem::path file(path), folder = file.parent_path();
+  return file.filename() == "config.toml" &&
+         (is_there((folder / "lock").string()) || is_there((folder / "checkpoints").string()));
+}
+
+Config with_overrides(Config config, std::span<const std::string> overrides, ConfigSources sources, Notes* notes) {
+  FieldList fields = fields_of(config);
+  fields.origins = &sources.given;
+  for (const std::string& argument : overrides) {
+    refuse_text_among_settings(argument);
+    apply_override(fields, argument);
   }
+  complete(config, sources, notes);
   return config;
+}
+
+std::int64_t vocabulary_of(const DataConfig& data) {
+  const std::string path = data_path(data, data.train);
+  try {
+    return is_there(path + "/dataset.json") ? read_dataset(path).vocabulary : 256;
+  } catch (const RunError&) {
+    return 256;  // whoever opens the data says what is wrong
+  }
 }
 
 std::int64_t tokens_per_step(const Config& config) { return config.train.batch_size * config.model.segment; }
@@ -122,6 +159,22 @@ void validate_model(const Config& c) {
   }
 }
 
+// A run's folder is named after it where --run names no other.
+void validate_name(const std::string& name) {
+  constexpr std::size_t longest = 200;
+  const char* const wrong = name.empty()                          ? "is empty"
+                            : name.find('/') != std::string::npos ? "has a slash"
+                            : name.starts_with('.')               ? "begins with a point"
+                            : one_line(name) != name              ? "has control characters, or is not UTF-8"
+                            : name.size() > longest               ? "is longer than 200 bytes"
+                                                                  : nullptr;
+  if (wrong != nullptr)
+    throw ArgumentError(
+        fmt::format("name = {} {}, but a run's folder is named after it: give another with name=NAME "
+                    "(--run names another folder)",
+                    quote_short(name), wrong));
+}
+
 void validate_batches(const Config& c) {
   if (c.train.batch_size % c.train.accumulate != 0) {
     throw ArgumentError(
@@ -152,42 +205,54 @@ void validate_schedule(const Config& c) {
                     "lower min_lr",
                     o.min_lr, o.lr));
   }
-  if (c.train.steps > 0 && o.warmup_steps >= c.train.steps) {
+  const std::int64_t steps = step_limit(c.train, tokens_per_step(c));
+  if (steps > 0 && o.warmup_steps >= steps) {
+    const std::string limit = steps == c.train.steps
+                                  ? fmt::format("train.steps = {}", steps)
+                                  : fmt::format("the {} of train.tokens = {}", counted(steps, "step"), c.train.tokens);
     throw ArgumentError(
-        fmt::format("optimizer.warmup_steps = {} leaves nothing of train.steps = {}: make the warm-up shorter "
-                    "than the run",
-                    o.warmup_steps, c.train.steps));
+        fmt::format("optimizer.warmup_steps = {} leaves nothing of {}: make the warm-up shorter than the run",
+                    o.warmup_steps, limit));
   }
   const bool limited = c.train.steps > 0 || c.train.tokens > 0 || c.train.minutes > 0;
   if (o.schedule == "cosine" && o.decay_steps == 0 && !limited) {
     throw ArgumentError(
-        "optimizer.schedule = \"cosine\" needs an end, but optimizer.decay_steps, train.steps, train.tokens "
-        "and train.minutes are all 0: set one of them, or optimizer.schedule = \"constant\"");
+        "optimizer.schedule = \"cosine\" needs an end, but train.minutes = 0, and so are train.steps, train.tokens and "
+        "optimizer.decay_steps: set one of them, or optimizer.schedule = \"constant\"");
   }
 }
 
 }  // namespace
 
 void DataConfig::visit(FieldVisitor& v) {
-  v.field("train", train,
-          "text file, whose bytes are the tokens, or folder of prepared data; a relative path starts at the working "
-          "directory");
+  v.field(
+      "train", train,
+      "text file, whose bytes are the tokens, or folder of prepared data; a relative path starts at the folder of the "
+      "configuration file, on the command line at the working directory");
   v.field("valid", valid,
           "the same for validation; empty: the valid split of the folder, or else the last part of the training data");
   v.field("valid_fraction", valid_fraction, {.min = 0, .below = 1},
           "share of the training data that is kept for validation where there is no other");
+  v.field("encoding", encoding, {"utf-8", "bytes"},
+          "of texts: utf-8 unpacks what is packed and refuses what is no text; bytes takes any file as it is");
+  v.field("folder", folder, "where relative paths to the data start; empty: as data.train says");
 }
 
 void TrainConfig::visit(FieldVisitor& v) {
   v.field("batch_size", batch_size, {.min = 1, .max = 1 << 20}, "sequences per step");
   v.field("accumulate", accumulate, {.min = 1, .max = 1 << 20},
           "equal parts in which the batch is computed one after the other, to save memory");
-  v.field("steps", steps, {.min = 0, .max = any_count}, "stop after so many steps; 0: no limit");
-  v.field("tokens", tokens, {.min = 0, .max = any_count}, "stop after so many tokens; 0: no limit");
-  v.field("minutes", minutes, {.min = 0, .max = 1e7}, "stop after so many minutes; 0: no limit");
+  v.field("steps", steps, {.min = 0, .max = any_count}, "stop after this many steps; 0: no limit");
+  v.field("tokens", tokens, {.min = 0, .max = any_count},
+          "stop after this many tokens, rounded up to whole steps; 0: no limit");
+  v.field("minutes", minutes, {.min = 0, .max = 1e7}, "stop after this many minutes; 0: no limit");
   v.field("seed", seed, {.min = 0}, "all random numbers follow from it: initial weights, dropout, samples");
   v.field("threads", threads, {.min = 0, .max = 4096}, "processor threads; 0: as many as the machine has");
   v.field("log_every", log_every, {.min = 1, .max = any_count}, "steps between two entries in the metrics");
+  v.field(
+      "max_rollbacks", max_rollbacks, {.min = 0, .max = any_count},
+      "times that a run which diverges goes back to its last good checkpoint and past the data that it diverged on, "
+      "before it ends");
 }
 
 void OptimizerConfig::visit(FieldVisitor& v) {
@@ -207,12 +272,13 @@ void OptimizerConfig::visit(FieldVisitor& v) {
 }
 
 void EvalConfig::visit(FieldVisitor& v) {
-  v.field("every", every, {.min = 0, .max = any_count}, "steps between two evaluations; 0: none");
+  v.field("every", every, {.min = 0, .max = any_count},
+          "steps between two evaluations, and one more at the end; 0: only at the end");
   v.field("batch_size", batch_size, {.min = 1, .max = 1 << 20}, "streams into which the validation data is cut");
   v.field("memory", memory, {.min = -1, .max = 1 << 20},
           "tokens before the segment that attention still sees in evaluation; -1: as in training");
   v.field("max_tokens", max_tokens, {.min = 0, .max = any_count},
-          "tokens per evaluation; 0: all of the validation data");
+          "tokens per evaluation, rounded up to whole segments of all streams; 0: all of the validation data");
 }
 
 void CheckpointConfig::visit(FieldVisitor& v) {
@@ -222,15 +288,17 @@ void CheckpointConfig::visit(FieldVisitor& v) {
 }
 
 void SampleConfig::visit(FieldVisitor& v) {
-  v.field("every", every, {.min = 0, .max = any_count}, "steps between two text samples; 0: none");
+  v.field("every", every, {.min = 0, .max = any_count},
+          "steps between two text samples, and one more at the end; 0: none");
   v.field("tokens", tokens, {.min = 1, .max = 1 << 20}, "length of a sample");
   v.field("prompt", prompt, "text that the sample continues");
   v.field("temperature", temperature, {.min = 0, .max = 100}, "divides the logits; 0: always the likeliest token");
-  v.field("top_k", top_k, {.min = 0, .max = 1 << 24}, "sample among so many likeliest tokens; 0: among all");
+  v.field("top_k", top_k, {.min = 0, .max = 1 << 24}, "sample among this many of the likeliest tokens; 0: among all");
 }
 
 void Config::visit(FieldVisitor& v) {
-  v.field("name", name, "name of the run");
+  v.synonyms(synonyms_of_settings());
+  v.field("name", name, "name of the run, and of its folder below runs/");
   v.section("model", model, "The Transformer-XL.");
   v.section("feedforward", feedforward,
             "The feedforward of every layer: dense, Top-K, a product-key memory, or a mixture of experts.");
@@ -242,34 +310,69 @@ void Config::visit(FieldVisitor& v) {
   v.section("sample", sample, "Text generated during the run.");
 }
 
-Config parse_config(const std::string& text, const std::string& file_name, std::span<const std::string> overrides) {
+Config parse_config(const std::string& text, const std::string& file_name, std::span<const std::string> overrides,
+                    Notes* notes) {
+  if (has_tables(text, file_name, "variant"))
+    throw ArgumentError(
+        fmt::format("{}: this is the file of a sweep, with [[variant]] tables; train them with: weir "
+                    "sweep {}",
+                    printable(file_name, 4096), shell_word(file_name)));
   Config config;
   config.name = std::filesystem::path(file_name).stem().string();
   const std::string name_of_file = config.name;
-  const FieldList fields = fields_of(config);
+  ConfigSources sources{.base = "default"};
+  FieldList fields = fields_of(config);
+  fields.origins = &sources.given;
   read_toml(fields, text, file_name, [&](const std::string& preset) {
     config = preset_config(preset);
     config.name = name_of_file;
+    sources.base = "preset " + preset;
   });
-  return finished(config, overrides, file_name);
+  return with_overrides(config, overrides, sources, notes);
 }
 
-Config load_config(const std::string& preset_or_path, std::span<const std::string> overrides) {
+Config parse_stored_config(const std::string& text, const std::string& file_name,
+                           std::span<const std::string> overrides, Notes* notes) {
+  Config config;
+  read_toml(fields_of(config), text, file_name);
+  return with_overrides(config, overrides, {.base = file_name, .stored = true}, notes);
+}
+
+Config load_config(const std::string& preset_or_path, std::span<const std::string> overrides, Notes* notes) {
+  refuse_data(preset_or_path);
   const bool is_path = preset_or_path.find('/') != std::string::npos || preset_or_path.ends_with(".toml");
-  if (!is_path) return finished(preset_config(preset_or_path), overrides, "preset " + preset_or_path);
-  return parse_config(read_config_file(preset_or_path), preset_or_path, overrides);
+  if (!is_path)
+    return with_overrides(preset_config(preset_or_path), overrides, {.base = "preset " + preset_or_path}, notes);
+  const auto parse = is_stored_config(preset_or_path) ? parse_stored_config : parse_config;
+  return parse(read_config_file(preset_or_path), preset_or_path, overrides, notes);
+}
+
+std::vector<SettingChange> changed_settings(Config before, Config after) {
+  const FieldList was = fields_of(before), is = fields_of(after);
+  std::vector<SettingChange> changes;
+  for (std::size_t i = 0; i < is.fields.size(); ++i)
+    if (std::string old = value_text(was.fields[i]), now = value_text(is.fields[i]); old != now)
+      changes.push_back({is.fields[i].key(), old, now});
+  return changes;
 }
 
 void resolve(Config& config) {
+  if (config.model.vocabulary == 0) config.model.vocabulary = vocabulary_of(config.data);
   config.model.memory = config.model.memory_length();
   if (config.eval.memory < 0) config.eval.memory = config.model.memory;
 }
 
 void validate(const Config& config) {
+  validate_name(config.name);
   validate(config.model, config.feedforward);
   validate_model(config);
   validate_batches(config);
   validate_schedule(config);
+}
+
+std::string setting_hint(const std::string& option, const std::string& value) {
+  Config defaults;
+  return option_hint(fields_of(defaults), option, value);
 }
 
 std::string to_toml(const Config& config) {

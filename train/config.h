@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/fields.h"
 #include "models/config.h"
@@ -14,6 +15,8 @@ struct DataConfig {
   std::string train;
   std::string valid;
   double valid_fraction = 0.05;
+  std::string encoding = "utf-8";
+  std::string folder{};
 
   void visit(FieldVisitor& v);
   bool operator==(const DataConfig&) const = default;
@@ -28,6 +31,7 @@ struct TrainConfig {
   std::int64_t seed = 1;
   std::int64_t threads = 0;
   std::int64_t log_every = 10;
+  std::int64_t max_rollbacks = 2;
 
   void visit(FieldVisitor& v);
   bool operator==(const TrainConfig&) const = default;
@@ -81,7 +85,7 @@ struct SampleConfig {
 
 struct Config {
   std::string name = "run";
-  ModelConfig model;
+  ModelConfig model{.vocabulary = 0};
   FeedforwardConfig feedforward;
   DataConfig data;
   TrainConfig train;
@@ -94,16 +98,38 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
+// What the user should know of values that did not come out as they went in, a sentence each.
+using Notes = std::vector<std::string>;
+
 // A preset's name or a TOML file, then the overrides ("section.key=value") in their order; resolved and validated. What
 // contains a slash or ends in .toml is a file. A file starts from the defaults, or from the preset that it names in
-// `preset = "NAME"`.
-Config load_config(const std::string& preset_or_path, std::span<const std::string> overrides = {});
+// `preset = "NAME"`. Relative data paths in a file start at its folder, others at the working directory. A limit or a
+// warm-up that comes from a preset or from the configuration stored in a run folder gives way to what the user gives
+// (train/config_sources.h); `notes` says so.
+Config load_config(const std::string& preset_or_path, std::span<const std::string> overrides = {},
+                   Notes* notes = nullptr);
 
-// The same for a file's content; `file_name` is for messages.
-Config parse_config(const std::string& text, const std::string& file_name, std::span<const std::string> overrides = {});
+// The same for a file's content; `file_name` is for messages and paths.
+Config parse_config(const std::string& text, const std::string& file_name, std::span<const std::string> overrides = {},
+                    Notes* notes = nullptr);
 
-void resolve(Config& config);         // replaces the values that stand for another field's, such as model.memory = -1
+// The same for the text that a run or a checkpoint stored.
+Config parse_stored_config(const std::string& text, const std::string& file_name,
+                           std::span<const std::string> overrides = {}, Notes* notes = nullptr);
+
+// A setting in which two configurations differ; the values as TOML writes them.
+struct SettingChange {
+  std::string key, before, after;
+};
+std::vector<SettingChange> changed_settings(Config before, Config after);
+
+// Replaces the values that stand for another: model.memory = -1 for the segment's length, model.vocabulary = 0 for the
+// tokens that the data has (256 where there is no data yet, or it cannot be read).
+void resolve(Config& config);
 void validate(const Config& config);  // the rules that join two fields; throws ArgumentError naming both keys
+
+// For whoever gives a setting as an option of the command line; empty where there is none of that name.
+std::string setting_hint(const std::string& option, const std::string& value);
 
 std::string to_toml(const Config& config);
 std::string to_json(const Config& config);

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "train/data_paths.h"
 #include "train/dataset.h"
 
 namespace weir {
@@ -33,24 +34,46 @@ std::optional<double> ratio(std::optional<std::int64_t> part, std::int64_t token
   return static_cast<double>(*part) / static_cast<double>(tokens);
 }
 
+[[noreturn]] void refuse_split(const std::string& folder, const std::string& name, const Dataset& dataset) {
+  std::vector<std::string> there;
+  for (const auto& [each, split] : dataset.splits) there.push_back(each);
+  throw RunError(ExitCode::bad_data,
+                 fmt::format("{}: this data has no {} split, only {}; name other data, or one that it has ('weir eval' "
+                             "takes --split {})",
+                             printable(folder, 4096), name, join(there, " and "), there[0]));
+}
+
 }  // namespace
 
-Corpus Corpus::text(const std::string& path) {
+Corpus Corpus::text(const std::string& path, const TextOptions& options) {
   Corpus corpus;
   corpus.name_ = path;
   corpus.bytes_per_token_ = 1;
-  corpus.files_ = {std::make_shared<const TokenFile>(TokenFile::text(path))};
+  corpus.files_ = {std::make_shared<const TokenFile>(TokenFile::text(path, options))};
   corpus.end_ = corpus.files_[0]->size();
   corpus.starts_ = {0, corpus.end_};
+  return corpus;
+}
+
+Corpus Corpus::encoded(const std::string& name, TokenFile tokens, const std::string& tokenizer_file,
+                       std::int64_t text_bytes, std::int64_t text_words, double unknown_share) {
+  Corpus corpus;
+  corpus.name_ = name;
+  corpus.tokenizer_ = tokenizer_file;
+  corpus.vocabulary_ = tokens.vocabulary();
+  corpus.bytes_per_token_ = ratio(text_bytes, tokens.size());
+  corpus.words_per_token_ = ratio(text_words, tokens.size());
+  corpus.unknown_share_ = unknown_share;
+  corpus.end_ = tokens.size();
+  corpus.starts_ = {0, corpus.end_};
+  corpus.files_ = {std::make_shared<const TokenFile>(std::move(tokens))};
   return corpus;
 }
 
 Corpus Corpus::split(const std::string& folder, const std::string& name) {
   const Dataset dataset = read_dataset(folder);
   const auto found = dataset.splits.find(name);
-  if (found == dataset.splits.end())
-    throw RunError(ExitCode::bad_data, fmt::format("{}: this data has no {} split; choose another split or other data",
-                                                   printable(folder, 4096), name));
+  if (found == dataset.splits.end()) refuse_split(folder, name, dataset);
   const Split& split = found->second;
   Corpus corpus;
   corpus.name_ = fmt::format("{} ({})", folder, name);
@@ -59,6 +82,7 @@ Corpus Corpus::split(const std::string& folder, const std::string& name) {
   corpus.has_splits_ = true;
   corpus.bytes_per_token_ = corpus.is_bytes() ? 1 : ratio(split.bytes, split.tokens);
   corpus.words_per_token_ = ratio(split.words, split.tokens);
+  corpus.unknown_share_ = split.unknown_share;
   for (const Shard& shard : split.shards) {
     corpus.files_.push_back(std::make_shared<const TokenFile>(folder + "/" + shard.file));
     check_shard(*corpus.files_.back(), shard, dataset.vocabulary);
@@ -95,6 +119,12 @@ void Corpus::verify() const {
     if (starts_[i] < end_ && starts_[i + 1] > begin_) files_[i]->verify();
 }
 
+std::vector<FileStamp> Corpus::stamps() const {
+  std::vector<FileStamp> stamps;
+  for (const auto& file : files_) stamps.push_back(file->stamp());
+  return stamps;
+}
+
 std::string Corpus::checksum() const {
   std::string all;
   for (const auto& file : files_) all += file->checksum();
@@ -102,28 +132,53 @@ std::string Corpus::checksum() const {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
-Corpus open_corpus(const std::string& path, const std::string& name) {
+namespace {
+
+// Why there is nothing at `path`, and what to do.
+std::string why_missing(const std::string& path) {
+  std::error_code ignored;
+  if (path.find("://") != std::string::npos) return "this is an address; download the text, and name the file";
+  if (path.starts_with("~"))
+    return "there is no such path; the shell replaces ~ only where a word begins: write $HOME instead";
+  if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, ignored)))
+    return "this symbolic link leads to nothing; check the path, or make a data set with 'weir prepare'";
+  return "there is no such text and no such folder of prepared data; check the path, or make a data set with 'weir "
+         "prepare'";
+}
+
+}  // namespace
+
+bool is_prepared_data(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::status(path, ignored).type() == std::filesystem::file_type::not_found)
-    throw RunError(ExitCode::io, fmt::format("{}: there is no such text and no such folder of prepared data; check the "
-                                             "path, or make a data set with 'weir prepare'",
-                                             printable(path, 4096)));
-  if (!std::filesystem::is_directory(path, ignored)) return Corpus::text(path);
-  if (!std::filesystem::exists(path + "/dataset.json", ignored))
+    throw RunError(ExitCode::io, fmt::format("{}: {}", printable(path, 4096), why_missing(path)));
+  if (!std::filesystem::is_directory(path, ignored)) {
+    if (std::filesystem::path(path).filename() == "dataset.json")
+      throw RunError(ExitCode::bad_data, fmt::format("{}: this file describes prepared data; name its folder instead",
+                                                     printable(path, 4096)));
+    return false;
+  }
+  if (!is_there(path + "/dataset.json"))
     throw RunError(ExitCode::io, fmt::format("{}: this directory has no dataset.json; name a text file, or a folder "
                                              "that 'weir prepare' wrote",
                                              printable(path, 4096)));
-  return Corpus::split(path, name);
+  return true;
+}
+
+Corpus open_corpus(const std::string& path, const std::string& name, const TextOptions& options) {
+  return is_prepared_data(path) ? Corpus::split(path, name) : Corpus::text(path, options);
 }
 
 Corpora open_corpora(const DataConfig& data) {
   if (data.train.empty())
     throw ArgumentError("data.train is not set: name a text file or a folder of prepared data with data.train=FILE");
-  const Corpus train = open_corpus(data.train, "train");
-  if (!data.valid.empty()) return {train, open_corpus(data.valid, "valid")};
+  const TextOptions options{text_content(data.encoding), "data.encoding=bytes"};
+  const std::string path = data_path(data, data.train);
+  const Corpus train = open_corpus(path, "train", options);
+  if (!data.valid.empty()) return {train, open_corpus(data_path(data, data.valid), "valid", options)};
   std::error_code ignored;
-  if (std::filesystem::is_directory(data.train, ignored) && read_dataset(data.train).splits.contains("valid"))
-    return {train, Corpus::split(data.train, "valid")};
+  if (std::filesystem::is_directory(path, ignored) && read_dataset(path).splits.contains("valid"))
+    return {train, Corpus::split(path, "valid")};
   const auto held_back = static_cast<std::int64_t>(std::ceil(data.valid_fraction * static_cast<double>(train.size())));
   const std::int64_t split = train.size() - held_back;
   return {train.part(0, split), train.part(split, train.size())};
@@ -137,9 +192,10 @@ StreamReader::StreamReader(const Corpus& corpus, std::int64_t streams, std::int6
   if (blocks_ == 0)
     throw RunError(
         ExitCode::bad_data,
-        fmt::format("{}: this part of the data has {} tokens, but {} streams of model.segment = {} need at "
+        fmt::format("{}: this part of the data has {}, but {} of model.segment = {} {} at "
                     "least {}; give more text, or lower {} or model.segment",
-                    printable(corpus.name(), 4096), corpus.size(), streams, segment, streams * segment + 1, setting));
+                    printable(corpus.name(), 4096), counted(corpus.size(), "token"), counted(streams, "stream"),
+                    segment, streams == 1 ? "needs" : "need", streams * segment + 1, setting));
 }
 
 Batch StreamReader::read(std::int64_t block, std::int64_t first, std::int64_t count) const {

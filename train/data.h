@@ -22,10 +22,14 @@ namespace weir {
 // it may span several shards.
 class Corpus {
  public:
-  static Corpus text(const std::string& path);
+  // By default any file is a text.
+  static Corpus text(const std::string& path, const TextOptions& options = {.content = TextContent::bytes});
   // `name` is train, valid or test. Throws RunError where the folder has no such split or a shard is not the one that
   // dataset.json describes.
   static Corpus split(const std::string& folder, const std::string& name);
+  // What `tokenizer`, opened from the file `tokenizer_file`, made of a text.
+  static Corpus encoded(const std::string& name, TokenFile tokens, const std::string& tokenizer_file,
+                        std::int64_t text_bytes, std::int64_t text_words, double unknown_share = 0);
   // The part from `begin` to `end` (tokens), sharing the files.
   Corpus part(std::int64_t begin, std::int64_t end) const;
 
@@ -40,24 +44,31 @@ class Corpus {
   std::optional<double> bytes_per_token() const { return bytes_per_token_; }
   std::optional<double> words_per_token() const { return words_per_token_; }
 
+  double unknown_share() const { return unknown_share_; }  // of the text's bytes: those without a token
+
   // The tokens from `begin` on.
   void read(std::int64_t begin, std::span<std::int32_t> into) const;
 
-  void verify() const;           // reads its shards and compares their checksums; throws RunError(bad_data)
-  std::string checksum() const;  // of all the files' tokens: tells one corpus from another
+  void verify() const;                    // reads its shards and compares their checksums; throws RunError(bad_data)
+  std::string checksum() const;           // of all the files' tokens: tells one corpus from another
+  std::vector<FileStamp> stamps() const;  // of all its files, now
 
  private:
   std::string name_, tokenizer_;
   std::int64_t vocabulary_ = 256;
   bool has_splits_ = false;
   std::optional<double> bytes_per_token_, words_per_token_;
+  double unknown_share_ = 0;
   std::vector<std::shared_ptr<const TokenFile>> files_;
   std::vector<std::int64_t> starts_;  // of each file, in tokens from the first one's start; the total at the end
   std::int64_t begin_ = 0, end_ = 0;
 };
 
+// Whether `path` is a folder of prepared data and no text. Throws RunError(io) where it is neither.
+bool is_prepared_data(const std::string& path);
+
 // The corpus that `path` means: a text, or split `name` of a prepared folder.
-Corpus open_corpus(const std::string& path, const std::string& name);
+Corpus open_corpus(const std::string& path, const std::string& name, const TextOptions& options = {});
 
 // The training and validation data that a configuration names. Without data.valid, validation is on the valid split of
 // a prepared folder; where there is none, on the last part of the training data.

@@ -3,16 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "core/error.h"
+#include "core/json_writer.h"
+#include "core/stored_json.h"
 #include "core/text.h"
 
 namespace weir {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::int64_t kFormat = 1;
 constexpr std::uint64_t kMaxJsonBytes = 1 << 20;
@@ -22,8 +21,7 @@ constexpr const char* kSplits[] = {"train", "valid", "test"};
 
 // Complains about one field of a dataset.json.
 [[noreturn]] void refuse(const std::string& path, const std::string& field, const std::string& why) {
-  throw RunError(ExitCode::bad_data, fmt::format("{}: {}: {}; prepare the data again with 'weir prepare'",
-                                                 printable(path, 4096), printable(field), why));
+  refuse_stored(path, field, why + "; prepare the data again with 'weir prepare'");
 }
 
 // --- what a dataset must be ---------------------------------------------------------------------------------------
@@ -43,6 +41,8 @@ void check_split(const std::string& path, const std::string& field, const Split&
   check_count(path, field + ".tokens", split.tokens, 1);
   if (split.bytes) check_count(path, field + ".bytes", *split.bytes, 1);
   if (split.words) check_count(path, field + ".words", *split.words, 1);
+  if (!(split.unknown_share >= 0 && split.unknown_share <= 1))
+    refuse(path, field + ".unknown_share", fmt::format("it is {}, expected 0 to 1", split.unknown_share));
   if (split.shards.empty() || split.shards.size() > kMaxShards)
     refuse(path, field + ".shards", fmt::format("there are {}, expected 1 to {}", split.shards.size(), kMaxShards));
   std::int64_t sum = 0;
@@ -77,68 +77,44 @@ void check_dataset(const std::string& path, const Dataset& dataset) {
 
 // --- JSON ---------------------------------------------------------------------------------------------------------
 
-// An object in the file and where it stands, so that a complaint can name the field.
-struct Object {
-  const std::string& path;
-  const std::string place;  // "splits.train", empty at the top
-  const json& value;
+std::optional<std::int64_t> optional_count(const StoredJson& object, const std::string& name) {
+  return object.has(name) ? std::optional(object.count(name, 1, kMaxCount)) : std::nullopt;
+}
 
-  std::string field(const std::string& name) const { return place.empty() ? name : place + "." + name; }
-
-  const json& member(const std::string& name, const char* kind, bool (json::*is_kind)() const noexcept) const {
-    const auto found = value.find(name);
-    if (found == value.end()) refuse(path, field(name), "the field is missing");
-    if (!((*found).*is_kind)())
-      refuse(path, field(name), fmt::format("expected {}, found {}", kind, found->type_name()));
-    return *found;
-  }
-  std::string text(const std::string& name) const { return member(name, "a text", &json::is_string); }
-  std::int64_t count(const std::string& name) const {
-    const json& number = member(name, "a whole number", &json::is_number_integer);
-    if (number.is_number_unsigned() && number.get<std::uint64_t>() > static_cast<std::uint64_t>(kMaxCount))
-      refuse(path, field(name), fmt::format("it is {}, expected at most 2^48", number.get<std::uint64_t>()));
-    return number;
-  }
-  std::optional<std::int64_t> optional_count(const std::string& name) const {
-    return value.contains(name) ? std::optional(count(name)) : std::nullopt;
-  }
-  const json& object(const std::string& name) const { return member(name, "an object", &json::is_object); }
-  const json& list(const std::string& name) const { return member(name, "a list", &json::is_array); }
-};
-
-Split parse_split(const Object& object) {
-  Split split{object.count("tokens"), object.optional_count("bytes"), object.optional_count("words"), {}};
-  const json& shards = object.list("shards");
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    const std::string place = fmt::format("{}[{}]", object.field("shards"), i);
-    if (!shards[i].is_object()) refuse(object.path, place, "expected an object");
-    const Object shard{object.path, place, shards[i]};
-    split.shards.push_back({shard.text("file"), shard.count("tokens"), shard.text("xxh3_128")});
-  }
+Split parse_split(const StoredJson& object) {
+  Split split{object.count("tokens", 1, kMaxCount),
+              optional_count(object, "bytes"),
+              optional_count(object, "words"),
+              {},
+              {},
+              0};
+  if (object.has("unknown_share")) split.unknown_share = object.number("unknown_share");
+  for (const StoredJson& shard : object.list("shards"))
+    split.shards.push_back({shard.text("file"), shard.count("tokens", 1, kMaxCount), shard.text("xxh3_128")});
   return split;
 }
 
-Dataset parse(const std::string& path, const json& value) {
-  const Object top{path, "", value};
+Dataset parse(const std::string& path, const StoredJson& top) {
   if (const std::int64_t format = top.count("format"); format != kFormat)
     refuse(path, "format", fmt::format("it is {}, this program reads format {}", format, kFormat));
   Dataset dataset{top.text("name"), top.text("tokenizer"), top.count("vocabulary"), {}, {}};
-  for (const auto& [name, split] : top.object("splits").items()) {
-    if (!split.is_object()) refuse(path, "splits." + name, "expected an object");
-    dataset.splits[name] = parse_split({path, "splits." + name, split});
-  }
-  const json& source = top.object("source");
-  for (const auto& [key, text] : source.items()) dataset.source[key] = Object{path, "source", source}.text(key);
+  for (const auto& [name, split] : top.object("splits").objects()) dataset.splits[name] = parse_split(split);
+  for (const auto& [key, text] : top.object("source").texts()) dataset.source[key] = text;
   return dataset;
 }
 
-json to_json(const Split& split) {
-  json shards = json::array();
+JsonObject to_json(const Split& split) {
+  JsonList shards;
   for (const Shard& shard : split.shards)
-    shards.push_back({{"file", shard.file}, {"tokens", shard.tokens}, {"xxh3_128", shard.checksum}});
-  json object = {{"tokens", split.tokens}, {"shards", shards}};
+    shards.push_back(JsonObject{{"file", shard.file}, {"tokens", shard.tokens}, {"xxh3_128", shard.checksum}});
+  JsonObject object{{"tokens", split.tokens}, {"shards", shards}};
   if (split.bytes) object["bytes"] = *split.bytes;
   if (split.words) object["words"] = *split.words;
+  if (split.unknown_share > 0) object["unknown_share"] = split.unknown_share;
+  JsonObject mended;
+  for (const auto& [what, found] : split.mended)
+    mended[what] = JsonObject{{"count", found.count}, {"first", found.first}};
+  if (!mended.empty()) object["mended"] = mended;
   return object;
 }
 
@@ -146,9 +122,7 @@ json to_json(const Split& split) {
 
 Dataset read_dataset(const std::string& folder) {
   const std::string path = folder + "/dataset.json";
-  const json value = json::parse(read_file(path, kMaxJsonBytes, Empty::allowed), nullptr, false);
-  if (!value.is_object()) refuse(path, "the whole file", "it is not a JSON object");
-  Dataset dataset = parse(path, value);
+  const Dataset dataset = parse(path, StoredJson::read(path, kMaxJsonBytes, refuse));
   check_dataset(path, dataset);
   return dataset;
 }
@@ -156,49 +130,13 @@ Dataset read_dataset(const std::string& folder) {
 void write_dataset(const std::string& folder, const Dataset& dataset) {
   const std::string path = folder + "/dataset.json";
   check_dataset(path, dataset);
-  json splits = json::object();
+  JsonObject splits, source;
   for (const auto& [name, split] : dataset.splits) splits[name] = to_json(split);
-  const json object = {{"format", kFormat},
-                       {"name", dataset.name},
-                       {"tokenizer", dataset.tokenizer},
-                       {"vocabulary", dataset.vocabulary},
-                       {"splits", splits},
-                       {"source", dataset.source}};
-  write_file_atomically(path, object.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
-}
-
-SplitWriter::SplitWriter(std::string folder, std::string split, std::int64_t vocabulary, std::int64_t tokens_per_shard)
-    : folder_(std::move(folder)),
-      split_(std::move(split)),
-      vocabulary_(vocabulary),
-      tokens_per_shard_(tokens_per_shard) {}
-
-void SplitWriter::append(std::span<const std::int32_t> tokens) {
-  while (!tokens.empty()) {
-    if (shards_.empty() || shards_.back()->size() == tokens_per_shard_) {
-      if (!shards_.empty()) shards_.back()->finish();
-      shards_.push_back(std::make_unique<TokenFileWriter>(
-          fmt::format("{}/{}-{:05d}.tokens", folder_, split_, shards_.size()), vocabulary_));
-    }
-    const std::int64_t room = tokens_per_shard_ - shards_.back()->size();
-    const auto piece = tokens.first(static_cast<std::size_t>(std::min(room, std::ssize(tokens))));
-    shards_.back()->append(piece);
-    size_ += std::ssize(piece);
-    tokens = tokens.subspan(piece.size());
-  }
-}
-
-Split SplitWriter::commit() {
-  if (shards_.empty())
-    throw RunError(ExitCode::bad_data,
-                   fmt::format("{}: the split {} has no text; give it some", printable(folder_, 4096), split_));
-  shards_.back()->finish();
-  Split split{.tokens = size_, .bytes = {}, .words = {}, .shards = {}};
-  for (const auto& shard : shards_) {
-    shard->commit();
-    split.shards.push_back({shard->path().substr(folder_.size() + 1), shard->size(), shard->checksum()});
-  }
-  return split;
+  for (const auto& [key, text] : dataset.source) source[key] = text;
+  const JsonObject object{
+      {"format", kFormat}, {"name", dataset.name}, {"tokenizer", dataset.tokenizer}, {"vocabulary", dataset.vocabulary},
+      {"splits", splits},  {"source", source}};
+  write_file_atomically(path, indented(object) + "\n");
 }
 
 }  // namespace weir

@@ -20,10 +20,18 @@ struct Shard {
   std::string checksum;  // of the tokens, as the shard's header has it
 };
 
+// What was odd in a text and was mended or passed over.
+struct Mended {
+  std::int64_t count = 0;
+  std::string first;  // "FILE:LINE"
+};
+
 struct Split {
   std::int64_t tokens = 0;
   std::optional<std::int64_t> bytes, words;  // of the text, where they are known and mean something
   std::vector<Shard> shards;                 // in the order of the text
+  std::map<std::string, Mended> mended;      // "blank_lines" and the like; for people, never read back
+  double unknown_share = 0;                  // of the text's bytes: those that the tokenizer has no token for
 };
 
 // The content of dataset.json.
@@ -43,15 +51,15 @@ Dataset read_dataset(const std::string& folder);
 void write_dataset(const std::string& folder, const Dataset& dataset);
 
 // Cuts the tokens of a split into shards "train-00000.tokens", ..., which appear in the folder when all are complete.
-class SplitWriter {
+class SplitWriter final : public TokenSink {
  public:
   static constexpr std::int64_t kTokensPerShard = std::int64_t{1} << 28;
 
   SplitWriter(std::string folder, std::string split, std::int64_t vocabulary,
               std::int64_t tokens_per_shard = kTokensPerShard);
 
-  void append(std::span<const std::int32_t> tokens);
-  std::int64_t size() const { return size_; }  // tokens appended
+  void append(std::span<const std::int32_t> tokens) override;
+  std::int64_t size() const override { return size_; }
 
   // Puts the shards in place and returns what dataset.json has to say of them; bytes and words are the caller's.
   // Without commit() nothing is left in the folder. A split without any token is a RunError(bad_data).

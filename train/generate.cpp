@@ -54,6 +54,7 @@ std::string generate(const TransformerXl& model, const Tokenizer& tokenizer, con
   const std::size_t before = tokens.size();
   Memory memory;
   for (std::size_t read = 0;;) {
+    if (options.before_token) options.before_token();
     const auto count = std::min(tokens.size() - read, static_cast<std::size_t>(segment));
     LanguageModelOutput out =
         model(as_ids(std::span(tokens).subspan(read, count), model.device()), memory, memory_length, {});

@@ -1,6 +1,7 @@
 // Text from a model, token by token.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ struct GenerateOptions {
   double temperature = 0.8;  // 0: always the most likely token
   std::int64_t top_k = 0;    // sample among the k most likely; 0: among all
   std::uint64_t seed = 1;
-  std::vector<std::int32_t> context{};  // tokens the model reads before the prompt
+  std::vector<std::int32_t> context{};   // tokens the model reads before the prompt
+  std::function<void()> before_token{};  // called before each; what it throws ends the text
 };
 
 // Continues `prompt` (a line end where prompt and context are both empty) and returns the text of the new tokens. The

@@ -4,53 +4,54 @@
 
 #include <chrono>
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/stored_json.h"
 #include "core/text.h"
+#include "train/text/text_stream.h"
 
 namespace weir {
 namespace {
 
-bool is_kept(const std::string& line, std::int64_t first_step) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  if (!json.is_object()) return false;
-  const auto step = json.find("step");
-  return step != json.end() && step->is_number_integer() && step->get<std::int64_t>() < first_step;
+// The first step that will be written, and the first whose validation will be.
+struct FirstSteps {
+  std::int64_t of_all, of_validation;
+};
+
+// Of a whole line. What is no record of a step goes as well.
+bool is_kept(const std::string& line, const FirstSteps& first) {
+  const auto record = StoredJson::try_parse(line);
+  const auto step = record ? record->try_count("step") : std::nullopt;
+  return step && *step < (record->has("valid/loss") ? first.of_validation : first.of_all);
 }
 
 struct KeptLines {
   std::string text;
   bool changed = false;  // some line of the file is not among them
-  bool failed = false;   // reading broke off
 };
 
-KeptLines kept_lines(const std::string& path, std::int64_t first_step) {
-  std::ifstream file(path, std::ios::binary);
+KeptLines kept_lines(const std::string& path, const FirstSteps& first) {
   KeptLines kept;
-  std::string line;
-  while (std::getline(file, line)) {
-    const bool complete = !file.eof();  // without a line end the last line was cut by a crash
-    if (complete && is_kept(line, first_step)) {
-      kept.text += line + "\n";
-    } else {
+  if (!is_there(path, Links::themselves)) return kept;
+  const auto text = open_plain(path, Empty::allowed);
+  LineReader lines(*text);
+  for (std::string line; lines.append_line(line); line.clear())
+    // Without a line end the last line was cut by a crash.
+    if (line.ends_with('\n') && is_kept(line, first))
+      kept.text += line;
+    else
       kept.changed = true;
-    }
-  }
-  kept.failed = file.bad();
   return kept;
 }
 
-void drop_lines_from(const std::string& path, std::int64_t first_step, const Warn& warn) {
-  const KeptLines kept = kept_lines(path, first_step);
-  if (!kept.changed && !kept.failed) return;
+void drop_lines_from(const std::string& path, const FirstSteps& first, const Warn& warn) {
   try {
-    if (kept.failed) throw RunError(ExitCode::io, path + ": reading failed; check the disk");
-    write_file_atomically(path, kept.text);
+    const KeptLines kept = kept_lines(path, first);
+    if (kept.changed) write_file_atomically(path, kept.text);
   } catch (const RunError& error) {
-    warn(fmt::format("{}; the run goes on, and steps from {} on may stand in it twice", error.what(), first_step));
+    warn(fmt::format("{}; the run goes on, and steps from {} on may stand in it twice", error.what(),
+                     first.of_validation));
   }
 }
 
@@ -68,8 +69,9 @@ std::string metrics_line(std::int64_t step, double wall_time, std::span<const Me
   return line + "}\n";
 }
 
-MetricsLog::MetricsLog(const std::string& path, std::int64_t first_step, Warn warn) : file_(path, warn) {
-  drop_lines_from(path, first_step, warn);
+MetricsLog::MetricsLog(const std::string& path, std::int64_t first_step, Warn warn, bool validates_again)
+    : file_(path, warn) {
+  drop_lines_from(path, {first_step, validates_again ? first_step - 1 : first_step}, warn);
 }
 
 void MetricsLog::write(std::int64_t step, std::span<const Metric> metrics) {

@@ -17,11 +17,15 @@ struct Metric {
 class MetricsLog {
  public:
   // `first_step` is the first step that this run will write. An existing file loses its lines from that step on, and
-  // any line that a crash left damaged; it is replaced in one move, so no line is lost on the way.
-  MetricsLog(const std::string& path, std::int64_t first_step, Warn warn = warn_on_stderr);
+  // any line that a crash left damaged, and where this run will validate the step before it again, that step's
+  // validation; it is replaced in one move, so no line is lost on the way.
+  MetricsLog(const std::string& path, std::int64_t first_step, Warn warn = warn_on_stderr,
+             bool validates_again = false);
 
   // Non-finite values are written as null: JSON has no others.
   void write(std::int64_t step, std::span<const Metric> metrics);
+
+  void check() { file_.check(); }  // throws RunError(io) where lines that were written are not there
 
  private:
   AppendFile file_;

@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/stored_json.h"
+#include "core/text.h"
+#include "train/text/text_stream.h"
 
 namespace weir {
 namespace {
@@ -19,16 +17,16 @@ void append(MetricSeries& series, MetricPoint point) {
   series.push_back(point);
 }
 
-// False for a line that is no record of a step.
-bool read_line(const std::string& line, MetricsHistory& history) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  if (!json.is_object()) return false;
-  const auto step = json.find("step");
-  if (step == json.end() || !step->is_number_integer()) return false;
-  for (const auto& [name, value] : json.items()) {
-    if (name == "step" || !(value.is_number() || value.is_null())) continue;
-    const double number = value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
-    append(history.series[name], {step->get<std::int64_t>(), number});
+// `place` is the file and the line. False for what is no record of a step.
+bool read_line(const std::string& line, const std::string& place, MetricsHistory& history) {
+  try {
+    const StoredJson object = StoredJson::parse(line, place, refuse_stored);
+    const std::int64_t step = object.count("step");
+    for (const auto& [name, value] : object.numbers())
+      if (name != "step") append(history.series[name], {step, value});
+  } catch (const RunError& error) {
+    if (history.first_wrong.empty()) history.first_wrong = error.what();
+    return false;
   }
   return true;
 }
@@ -53,15 +51,18 @@ std::optional<MetricPoint> MetricsHistory::lowest(const std::string& name) const
   return best;
 }
 
+std::string passed_over(const MetricsHistory& history) {
+  return fmt::format(
+      "{}; this line is passed over{}", history.first_wrong,
+      history.damaged_lines > 1 ? fmt::format(", one of {} that are damaged", history.damaged_lines) : "");
+}
+
 MetricsHistory read_metrics(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    throw RunError(ExitCode::io, fmt::format("{}: cannot open: {}; is this the folder of a run that has begun?", path,
-                                             std::strerror(errno)));
+  const auto text = open_plain(path, Empty::allowed);
+  LineReader lines(*text);
   MetricsHistory history;
-  std::string line;
-  while (std::getline(file, line)) history.damaged_lines += !read_line(line, history);
-  if (file.bad()) throw RunError(ExitCode::io, path + ": reading failed; check the disk");
+  for (std::string line; lines.append_line(line); line.clear())
+    history.damaged_lines += !read_line(line, fmt::format("{}:{}", path, lines.lines()), history);
   return history;
 }
 

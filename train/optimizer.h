@@ -21,7 +21,14 @@ class AdamW {
   const Tensor& first_moment() const { return state_.first_moment; }
   const Tensor& second_moment() const { return state_.second_moment; }
   std::int64_t updates() const { return static_cast<std::int64_t>(state_.updates.item()); }
-  void set_updates(std::int64_t updates) { fill(state_.updates, static_cast<double>(updates)); }
+  void forget();  // moments and count of updates, as if none had been made
+  // For weights and moments that were put in place of the old ones, which may have been unsound.
+  void set_updates(std::int64_t updates) {
+    fill(state_.updates, static_cast<double>(updates));
+    fill(state_.unsound, 0);
+  }
+  // float64 of rank 0 on the parameters' device: 1 once an update left a weight or a moment not finite or absurd.
+  const Tensor& unsound() const { return state_.unsound; }
 
  private:
   const ParameterSet& parameters_;

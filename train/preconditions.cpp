@@ -2,12 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+#include <vector>
+
 #include "core/caching_allocator.h"
 #include "core/device.h"
 #include "core/error.h"
 #include "core/text.h"
 #include "models/model_cost.h"
+#include "models/transformer_xl.h"
 #include "ops/relative_attention.h"
+#include "train/evaluate.h"
 #include "train/tokenizer/tokenizer.h"
 
 namespace weir {
@@ -37,8 +42,23 @@ void check_tokenizer(const Corpus& corpus) {
                                printable(corpus.name(), 4096), corpus.vocabulary()));
 }
 
+// What a model that reads one of them can make nothing of.
+void check_same_tokens(const Corpus& train, const Corpus& valid) {
+  if (train.is_bytes() == valid.is_bytes()) return;
+  const auto text = [](const Corpus& corpus) {
+    return corpus.is_bytes() ? std::string("bytes") : fmt::format("{} tokens of its tokenizer", corpus.vocabulary());
+  };
+  throw ArgumentError(fmt::format(
+      "data.valid: {} consists of {}, but data.train, {}, of {}: leave data.valid out to validate on a part of "
+      "data.train, or {}",
+      printable(valid.name(), 4096), text(valid), printable(train.name(), 4096), text(train),
+      valid.is_bytes() ? "prepare both texts together: 'weir prepare files --train FILE --valid FILE --out FOLDER'"
+                       : "name a text"));
+}
+
 void check_data(const Config& config) {
   const auto [train, valid] = open_corpora(config.data);
+  check_same_tokens(train, valid);
   check_vocabulary(config.model, train);
   check_vocabulary(config.model, valid);
   if (config.eval.every > 0 && valid.size() == 0)
@@ -47,10 +67,59 @@ void check_data(const Config& config) {
                     "split and data.valid_fraction = 0: set one of the two, or eval.every = 0",
                     config.eval.every, config.data.train));
   StreamReader(train, config.train.batch_size, config.model.segment, "train.batch_size");
-  if (valid.size() > 0) StreamReader(valid, 1, config.model.segment, "data.valid_fraction");
+  if (valid.size() > 0) check_predictable(valid);
   check_tokenizer(train);
   train.verify();
   valid.verify();
+}
+
+// The names and shapes of a model's parameters; empty where the model cannot be.
+std::vector<std::pair<std::string, Shape>> parameters_of(const Config& config) {
+  std::vector<std::pair<std::string, Shape>> list;
+  try {
+    const TransformerXl declared(config.model, config.feedforward);
+    for (const Parameter& p : declared.parameters().parameters()) list.emplace_back(p.name, p.shape);
+  } catch (const ArgumentError&) {
+    list.clear();
+  }
+  return list;
+}
+
+// Whether a checkpoint of `saved` cannot be continued with the value that `key` has in `now`: the place in the text and
+// the memory count in batch and segment, and the rest changes the model's parameters.
+bool is_fixed(const std::string& key, const Config& saved, const Config& now) {
+  if (key == "train.batch_size" || key == "train.accumulate" || key == "model.segment") return true;
+  if (key == "model.precision") return saved.model.activation_dtype() != now.model.activation_dtype();
+  if (key == "model.memory") return (saved.model.memory == 0) != (now.model.memory == 0);
+  if (!key.starts_with("model.") && !key.starts_with("feedforward.")) return false;
+  Config changed = saved;
+  Config target = now;
+  const FieldList into = fields_of(changed), from = fields_of(target);
+  for (std::size_t i = 0; i < into.fields.size(); ++i)
+    if (into.fields[i].key() == key)
+      std::visit([&](auto* value) { *value = *std::get<decltype(value)>(from.fields[i].value); }, into.fields[i].value);
+  return parameters_of(changed) != parameters_of(saved);
+}
+
+// The model with its gradients and moments, and what a step keeps, are no larger than the memory of the device.
+void check_memory(const ModelCost& cost, Device device) {
+  const auto needed = static_cast<double>(cost.training_bytes), weights = static_cast<double>(cost.weight_bytes),
+             there = static_cast<double>(allocator(device).limit_bytes());
+  if (needed <= there) return;
+  const auto others = static_cast<double>(bytes_of_others(device));
+  std::string what_is_there = fmt::format("{} are there on {}", gibibytes(there), device_name(device));
+  if (others > 0)
+    what_is_there += fmt::format(", where other programs hold {} (nvidia-smi names them)", gibibytes(others));
+  if (weights > there)
+    throw ModelTooLarge(fmt::format(
+        "out of memory: this model takes {} in training whatever the batch, for its weights, their gradients "
+        "and AdamW's moments, {}; choose a smaller model (lower model.layers, model.d_model or what the "
+        "feedforward has most of), raise the limit (ulimit -v, or the control group's), or take a machine or device "
+        "with more memory",
+        gibibytes(weights), what_is_there));
+  throw RunError(ExitCode::out_of_memory,
+                 fmt::format("out of memory: this model and batch take about {} in training, {}", gibibytes(needed),
+                             what_is_there));
 }
 
 }  // namespace
@@ -75,41 +144,37 @@ void check_before_training(const Config& config, Device device) {
   check_data(config);
   const ModelCost cost =
       model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
-  const auto needed = static_cast<double>(cost.training_bytes),
-             there = static_cast<double>(allocator(device).limit_bytes());
-  if (needed <= there) return;
-  const auto others = static_cast<double>(bytes_of_others(device));
-  throw RunError(
-      ExitCode::out_of_memory,
-      fmt::format(
-          "out of memory: this model and batch take about {} in training, {} are there on {}{}; lower "
-          "train.batch_size, model.segment or the model's size, or raise train.accumulate",
-          gibibytes(needed), gibibytes(there), device_name(device),
-          others > 0 ? fmt::format(", where other programs hold {} (nvidia-smi names them)", gibibytes(others)) : ""));
+  check_memory(cost, device);
 }
 
 void check_settings_unchanged(const Config& saved, const Config& now, const std::string& run) {
-  const auto check = [&](const char* key, std::int64_t before, std::int64_t after) {
-    if (before != after)
-      throw ArgumentError(
-          fmt::format("{} = {}, but the run in {} was begun with {}: leave it as it was, or begin "
-                      "another run with --run",
-                      key, after, run, before));
-  };
-  check("train.batch_size", saved.train.batch_size, now.train.batch_size);
-  check("train.accumulate", saved.train.accumulate, now.train.accumulate);
-  check("model.segment", saved.model.segment, now.model.segment);
+  for (const SettingChange& change : changed_settings(saved, now))
+    if (is_fixed(change.key, saved, now))
+      throw ArgumentError(fmt::format(
+          "{} = {}, but the run in {} was begun with {}: leave it as it was, or begin another run with --run",
+          change.key, change.after, run, change.before));
+  if (parameters_of(saved) != parameters_of(now))
+    throw ArgumentError(
+        fmt::format("these settings make another model than that of the run in {}: leave [model] and "
+                    "[feedforward] as they were, or begin another run with --run",
+                    run));
 }
 
 void check_state_fits(const TrainingState& state, const Config& config, const std::string& checkpoint,
                       const Corpus& corpus, const std::string& data_checksum) {
-  if (state.data_tokens != corpus.size() || state.data_checksum != data_checksum)
+  if (state.data_tokens != corpus.size() && state.data_checksum == data_checksum)
     throw RunError(
         ExitCode::bad_data,
-        fmt::format("{}/state.json: the run was begun with other data ({} tokens, checksum {}) than {} ({} "
-                    "tokens, checksum {}): give it that data with data.train, or begin another run with --run",
-                    checkpoint, state.data_tokens, printable(state.data_checksum), corpus.name(), corpus.size(),
-                    data_checksum));
+        fmt::format("{}/state.json: the run was begun on {} of this data, now it would be {} of {}: give "
+                    "data.valid and data.valid_fraction, which say how much is held back, as they were, or "
+                    "begin another run with --run",
+                    checkpoint, counted(state.data_tokens, "token"), counted(corpus.size(), "token"), corpus.name()));
+  if (state.data_checksum != data_checksum)
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}/state.json: the run was begun with other data ({}, checksum {}) than {} ({}, "
+                               "checksum {}): give it that data with data.train, or begin another run with --run",
+                               checkpoint, counted(state.data_tokens, "token"), printable(state.data_checksum),
+                               corpus.name(), counted(corpus.size(), "token"), data_checksum));
   const StreamReader reader(corpus, config.train.batch_size, config.model.segment, "train.batch_size");
   if (state.block >= reader.blocks_per_stream())
     throw RunError(ExitCode::bad_data,

@@ -16,10 +16,9 @@ struct Preset {
 // What the quick starts share: a byte model that learns to write words in a minute and a half on two cores.
 Config base() {
   Config c;
-  c.model = {
-      .vocabulary = 256, .d_model = 128, .layers = 4, .heads = 4, .head_size = 32, .dropout = 0.0, .segment = 128};
+  c.model = {.vocabulary = 0, .d_model = 128, .layers = 4, .heads = 4, .head_size = 32, .dropout = 0.0, .segment = 128};
   c.train = {.batch_size = 16, .minutes = 1.5, .log_every = 10};
-  c.optimizer = {.lr = 2e-3, .warmup_steps = 50, .min_lr = 1e-4, .clip = 0.25};
+  c.optimizer = {.lr = 3e-3, .warmup_steps = 50, .min_lr = 1e-4, .clip = 0.25};
   c.eval = {.every = 100, .batch_size = 16, .max_tokens = 65536};
   c.checkpoint = {.every = 100};
   c.sample = {.every = 100, .tokens = 120};
@@ -28,11 +27,11 @@ Config base() {
 
 void quickstart(Config& c) {
   c.feedforward = {
-      .kind = "moe", .experts = 8, .expert_size = 64, .k = 2, .regulariser = "entropy", .regulariser_weight = 1e-3};
+      .kind = "moe", .experts = 16, .expert_size = 64, .k = 4, .regulariser = "entropy", .regulariser_weight = 1e-3};
 }
 
-// 513 hidden units with their biases have the parameters of 8 x 64 without biases plus the selector.
-void quickstart_dense(Config& c) { c.feedforward = {.kind = "dense", .d_ff = 513, .regulariser = "none"}; }
+// 1027 hidden units with their biases have the parameters of 16 x 64 without biases plus the selector.
+void quickstart_dense(Config& c) { c.feedforward = {.kind = "dense", .d_ff = 1027, .regulariser = "none"}; }
 
 constexpr Preset presets[] = {
     {"quickstart", "a sigma-MoE byte model in a minute and a half on a processor", quickstart},

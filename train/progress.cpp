@@ -1,15 +1,11 @@
 #include "train/progress.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <numbers>
-#include <string_view>
 #include <vector>
 
 namespace weir {
@@ -90,23 +86,13 @@ std::string progress_text(const Progress& p, int columns) {
   return parts[0].text;
 }
 
-bool is_live_terminal(std::FILE* file) {
-  const char* terminal = std::getenv("TERM");
-  return isatty(fileno(file)) == 1 && terminal != nullptr && std::string_view(terminal) != "dumb";
-}
-
-ProgressLine::ProgressLine(std::FILE* file, bool live, int columns) : file_(file), live_(live), columns_(columns) {}
-
-int ProgressLine::columns() const {
-  if (columns_ > 0) return columns_;
-  winsize size{};
-  return ioctl(fileno(file_), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
+ProgressLine::ProgressLine(Output& output, bool live, int columns) : output_(output), live_(live), columns_(columns) {}
 
 void ProgressLine::draw() {
   // The last column stays empty: some terminals wrap as soon as it is written.
-  std::fprintf(file_, "\r%s\x1b[K", progress_text(newest_, columns() - 1).c_str());
-  std::fflush(file_);
+  const int columns = columns_ > 0 ? columns_ : output_.columns();
+  output_.try_write("\r" + progress_text(newest_, columns - 1) + "\x1b[K");
+  output_.try_flush();
   drawn_ = true;
   drawn_at_ = monotonic_seconds();
 }
@@ -116,23 +102,23 @@ void ProgressLine::update(const Progress& progress, bool log_now) {
   if (live_) {
     if (log_now || !drawn_ || monotonic_seconds() - drawn_at_ >= 0.1) draw();
   } else if (log_now) {
-    std::fprintf(file_, "%s\n", progress_text(progress).c_str());
-    std::fflush(file_);
+    output_.try_write(progress_text(progress) + "\n");
+    output_.try_flush();
   }
 }
 
 void ProgressLine::message(const std::string& text) {
-  if (drawn_) std::fputs("\r\x1b[K", file_);
-  std::fprintf(file_, "%s\n", text.c_str());
+  if (drawn_) output_.try_write("\r\x1b[K");
+  output_.try_write(text + "\n");
   if (drawn_) draw();
-  std::fflush(file_);
+  output_.try_flush();
 }
 
 void ProgressLine::finish() {
   if (!drawn_) return;
   draw();
-  std::fputs("\n", file_);
-  std::fflush(file_);
+  output_.try_write("\n");
+  output_.try_flush();
   drawn_ = false;
 }
 

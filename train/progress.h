@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <string>
+
+#include "core/output.h"
 
 namespace weir {
 
@@ -26,13 +27,11 @@ std::string progress_text(const Progress& progress, int columns = 1000);
 std::string format_duration(double seconds);  // "12s", "1m12s", "2h05m", "3d04h"; "?" where not a time
 std::string format_si(double number);         // three digits: "512", "21.4k", "1.83M"
 
-// Whether `file` is a terminal on which a line can be rewritten.
-bool is_live_terminal(std::FILE* file);
-
+// What cannot be printed, because nobody reads it any more or the disk is full, does not stop the work.
 class ProgressLine {
  public:
-  ProgressLine(std::FILE* file, bool live, int columns = 0);  // columns 0: asks the terminal, 80 where it does not say
-  explicit ProgressLine(std::FILE* file) : ProgressLine(file, is_live_terminal(file)) {}
+  ProgressLine(Output& output, bool live, int columns = 0);  // columns 0: asks the terminal
+  explicit ProgressLine(Output& output) : ProgressLine(output, output.is_live_terminal()) {}
   ~ProgressLine() { finish(); }
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
@@ -46,9 +45,8 @@ class ProgressLine {
 
  private:
   void draw();
-  int columns() const;
 
-  std::FILE* file_;
+  Output& output_;
   bool live_;
   int columns_;
   bool drawn_ = false;

@@ -1,17 +1,20 @@
 #include "train/run_directory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/owned_folder.h"
+#include "core/text.h"
 #include "train/append_file.h"
+#include "train/data_paths.h"
+#include "train/run_lookup.h"
+#include "train/run_names.h"
 
 namespace weir {
 
@@ -19,100 +22,147 @@ namespace fs = std::filesystem;
 
 namespace {
 constexpr std::uint64_t kLargestTokenizer = std::uint64_t{1} << 28;
+constexpr const char* kRunFiles[] = {"config.toml", "metrics.jsonl", "samples.txt", "tokenizer.model",
+                                     "tokenizer.json"};
+
+// What is there is not what was saved, and will not be. Other errors, such as too many open files, are of the moment.
+bool tells_of_damage(const SystemError& error) {
+  constexpr int numbers[] = {ENOENT, ENOTDIR, EISDIR, ELOOP, ENXIO, EIO, EBADMSG, EUCLEAN};
+  return std::find(std::begin(numbers), std::end(numbers), error.number()) != std::end(numbers);
 }
 
+std::string run_of(const std::string& checkpoint) {
+  std::string run = (fs::path(checkpoint) / ".." / "..").lexically_normal().string();
+  if (run.size() > 1 && run.ends_with('/')) run.pop_back();
+  return run;
+}
+}  // namespace
+
 RunDirectory::RunDirectory(const std::string& path) : path_(path) {
-  std::error_code error;
-  fs::create_directories(path_, error);
-  if (error)
+  if (const std::error_code error = make_directories(path_))
     throw RunError(ExitCode::io, fmt::format("{}: cannot create the run folder: {}; choose another with --run", path_,
                                              error.message()));
-  lock_ = open(file("lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-  if (lock_ < 0) throw RunError(ExitCode::io, fmt::format("{}: cannot open: {}", file("lock"), std::strerror(errno)));
-  // The kernel drops the lock when the process ends, however it ends.
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    char owner[32] = {};
-    const bool known = read(lock_, owner, sizeof owner - 1) > 0;
-    close(lock_);
-    throw RunError(ExitCode::io, fmt::format("{}: another process{} trains in this folder; wait for it or choose "
-                                             "another with --run",
-                                             path_, known ? fmt::format(" ({})", owner) : ""));
-  }
-  const std::string text = fmt::format("pid {}", getpid());
-  if (ftruncate(lock_, 0) != 0 || pwrite(lock_, text.data(), text.size(), 0) < 0)
-    fmt::print(stderr, "weir: warning: {}: cannot note the owner: {}\n", file("lock"), std::strerror(errno));
+  lock_ = std::make_unique<RunLock>(path_);
+  check_kinds();
   remove_unfinished_files();
 }
 
 // A folder in which no run began is left as it was found, or not at all.
 RunDirectory::~RunDirectory() {
-  if (!has_run()) {
-    unlink(file("lock").c_str());
+  try {
+    if (has_run()) return;
+    lock_->remove();
     rmdir(path_.c_str());
+  } catch (const RunError&) {
+    // It may have begun.
   }
-  close(lock_);
 }
 
-// Files that a killed process was about to put in place.
+void RunDirectory::check_kinds() const {
+  for (const char* name : kRunFiles) check_replaceable(file(name));
+  std::error_code ignored;
+  const fs::file_type type = fs::status(checkpoints(), ignored).type();
+  if (type != fs::file_type::not_found && type != fs::file_type::directory)
+    throw RunError(ExitCode::io, fmt::format("{}: this is no folder, where checkpoints are to be saved; move it away",
+                                             printable(checkpoints(), 4096)));
+}
+
+// Files that a killed process was about to put in place. Whoever writes a report holds no lock, and may be at it.
 void RunDirectory::remove_unfinished_files() const {
+  const auto is_doomed = [](const fs::directory_entry& entry) {
+    const std::optional<std::string> whole = named_temporarily(entry.path().filename().string());
+    std::error_code ignored;
+    return whole && std::find(std::begin(kRunFiles), std::end(kRunFiles), *whole) != std::end(kRunFiles) &&
+           fs::is_regular_file(entry.symlink_status(ignored));
+  };
   std::error_code error;
   std::vector<fs::path> doomed;
-  for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (name.starts_with('.') && name.find(".tmp-") != std::string::npos) doomed.push_back(entry->path());
-  }
+  for (fs::directory_iterator entry(path_, error), end; !error && entry != end; entry.increment(error))
+    if (is_doomed(*entry)) doomed.push_back(entry->path());
   for (const fs::path& path : doomed) fs::remove(path, error);
 }
 
-bool RunDirectory::has_run() const { return fs::exists(file("config.toml")); }
+void RunDirectory::check_owned() const { lock_->check(); }
+
+void RunDirectory::check_complete(const std::string& checkpoint) const {
+  check_owned();
+  std::vector<std::string> promised = {file("config.toml")};
+  if (!checkpoint.empty())
+    for (const std::string& name : checkpoint_files()) promised.push_back(checkpoint + "/" + name);
+  std::error_code ignored;
+  for (const std::string& path : promised)
+    if (!fs::is_regular_file(path, ignored))
+      throw RunError(ExitCode::io, fmt::format("{}: the run wrote this file, and it is not there any more; leave the "
+                                               "folder alone while a run is in it, and train it again",
+                                               printable(path, 4096)));
+}
 
 std::string RunDirectory::keep_tokenizer(const Corpus& corpus) const {
   if (corpus.is_bytes()) return "bytes";
   const std::string name = "tokenizer" + fs::path(corpus.tokenizer()).extension().string();
-  if (!(has_run() && fs::exists(file(name))))
+  if (!(has_run() && is_there(file(name))))
     write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
   return name;
 }
 
+DataConfig data_of(const std::string& checkpoint) {
+  return found_data(checkpoint_config(checkpoint).data, run_of(checkpoint));
+}
+
+std::string tokenizer_file(const std::string& checkpoint) {
+  return run_file(run_of(checkpoint), checkpoint_tokenizer(checkpoint));
+}
+
 std::unique_ptr<Tokenizer> tokenizer_of(const std::string& checkpoint) {
-  const std::string name = checkpoint_tokenizer(checkpoint);
-  const std::string run = (fs::path(checkpoint) / ".." / "..").lexically_normal().string();
-  auto tokenizer = open_tokenizer(name == "bytes" ? name : (fs::path(run) / name).string());
+  const bool bytes = checkpoint_tokenizer(checkpoint) == "bytes";
+  const std::string file = bytes ? "bytes" : tokenizer_file(checkpoint);
+  auto tokenizer = open_tokenizer(file);
   const std::int64_t expected = checkpoint_config(checkpoint).model.vocabulary;
   if (tokenizer->vocabulary() != expected)
     throw RunError(ExitCode::bad_data,
-                   fmt::format("{}/{}: this tokenizer has {} tokens, the model of {} has {}: copy the tokenizer of the "
+                   fmt::format("{}: this tokenizer has {} tokens, the model of {} has {}: copy the tokenizer of the "
                                "data there again",
-                               run, name, tokenizer->vocabulary(), checkpoint, expected));
+                               file, tokenizer->vocabulary(), checkpoint, expected));
   return tokenizer;
 }
 
 std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run) {
   const std::vector<CheckpointInfo> found = list_checkpoints(run + "/checkpoints");
-  std::string first_reason;
+  std::vector<std::string> reasons;
   for (const CheckpointInfo& checkpoint : found) {
     try {
       verify_checkpoint(checkpoint.path);
-      return checkpoint;
+    } catch (const DamagedCheckpoint& error) {
+      reasons.push_back(error.reason());
+      continue;
+    } catch (const SystemError& error) {
+      if (!tells_of_damage(error)) throw;
+      reasons.emplace_back(error.what());
+      continue;
     } catch (const RunError& error) {
-      warn_on_stderr(error.what());
-      if (first_reason.empty()) first_reason = error.what();
+      reasons.emplace_back(error.what());
+      continue;
     }
+    for (const std::string& reason : reasons)
+      warn_on_stderr(fmt::format("{}; using {} instead", reason, checkpoint.path));
+    return checkpoint;
   }
   if (!found.empty())
-    throw RunError(ExitCode::bad_data, fmt::format("{}: all {} checkpoints are damaged ({}); start anew in another "
-                                                   "folder with --run",
-                                                   run, found.size(), first_reason));
+    throw RunError(
+        ExitCode::bad_data,
+        fmt::format("{}: {} damaged ({}); train it again with: weir train {} --run FOLDER", printable(run, 4096),
+                    found.size() == 1 ? "the only checkpoint is" : fmt::format("all {} checkpoints are", found.size()),
+                    reasons.front(), shell_word(run + "/config.toml")));
   return std::nullopt;
 }
 
 std::string resolve_checkpoint(const std::string& path) {
-  if (fs::exists(path + "/MANIFEST.json")) return path;
-  if (!fs::is_directory(path))
-    throw RunError(ExitCode::io, fmt::format("{}: no such run or checkpoint folder; see 'ls runs'", path));
-  if (const auto newest = newest_valid_checkpoint(path)) return newest->path;
-  throw RunError(ExitCode::bad_data,
-                 fmt::format("{}: there is no checkpoint in this folder; train one with 'weir train'", path));
+  if (is_there(path + "/MANIFEST.json")) return path;
+  const std::string named = run_named(path), run = named.empty() ? path : named;
+  if (const auto newest = newest_valid_checkpoint(run)) return newest->path;
+  if (named.empty()) refuse_no_run(path, RunUse::read);
+  throw RunError(ExitCode::bad_data, fmt::format("{}: this run has no checkpoint yet; train it with: {}",
+                                                 printable(run, 4096), resume_command(run)));
 }
 
 }  // namespace weir

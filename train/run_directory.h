@@ -7,16 +7,19 @@
 #include <optional>
 #include <string>
 
+#include "core/file.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/data.h"
+#include "train/run_lock.h"
 #include "train/tokenizer/tokenizer.h"
 
 namespace weir {
 
 class RunDirectory {
  public:
-  // Creates the folder where it is not there and takes its lock. Throws RunError(io) where another process has it.
+  // Creates the folder where it is not there and takes its lock. Throws RunError(io) where another process has it, or
+  // where something else than a regular file stands in the place of one that a run writes.
   explicit RunDirectory(const std::string& path);
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
@@ -25,27 +28,43 @@ class RunDirectory {
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
   std::string checkpoints() const { return file("checkpoints"); }
-  bool has_run() const;  // a configuration was stored here
+  bool has_run() const { return is_there(file("config.toml")); }  // a configuration was stored here
+
+  // Throws RunError(io) where the folder is not there any more, or belongs to another process. A lock that somebody
+  // removed is put back. To be asked before anything is written that another run could have written.
+  void check_owned() const;
+
+  // Throws RunError(io) where the configuration or that checkpoint is not there any more.
+  void check_complete(const std::string& checkpoint) const;
 
   // Copies the tokenizer that made the data here, so that the run outlives the data. Returns its name in this folder,
   // "bytes" where there is none to copy. A run that was begun before keeps the one that it has.
   std::string keep_tokenizer(const Corpus& corpus) const;
 
  private:
+  void check_kinds() const;
   void remove_unfinished_files() const;
 
   std::string path_;
-  int lock_ = -1;
+  std::unique_ptr<RunLock> lock_;
 };
 
-// The newest checkpoint of a run that passes verification. Damaged ones are reported on stderr and passed over; nothing
-// if there is none at all; throws RunError(bad_data) where all are damaged.
+// The newest checkpoint of a run that passes verification. Damaged ones are passed over, and a warning on stderr says
+// which is used instead; nothing if there is none at all; throws RunError(bad_data) where all are damaged, and the
+// error of the system where one cannot be looked at: it may be sound, and the next save would remove it.
 std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run);
 
-// The tokenizer of the run that a checkpoint belongs to. Throws where its file is missing or has another vocabulary.
+// The data of the run that a checkpoint belongs to, wherever both are now (found_data() of train/data_paths.h).
+DataConfig data_of(const std::string& checkpoint);
+
+// The file of the tokenizer of the run that a checkpoint belongs to; not for a run on bytes.
+std::string tokenizer_file(const std::string& checkpoint);
+
+// That tokenizer. Throws where its file is missing or has another vocabulary.
 std::unique_ptr<Tokenizer> tokenizer_of(const std::string& checkpoint);
 
-// The checkpoint that `path` means: itself, or the newest valid one of a run folder. Throws where there is none.
+// The checkpoint that `path` means: itself, or the newest valid one of the run that it names (train/run_lookup.h).
+// Throws where there is none.
 std::string resolve_checkpoint(const std::string& path);
 
 }  // namespace weir

@@ -1,5 +1,7 @@
 #include "train/schedule.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -29,6 +31,30 @@ std::int64_t step_limit(const TrainConfig& train, std::int64_t tokens_per_step) 
   const std::int64_t by_tokens = (train.tokens + tokens_per_step - 1) / tokens_per_step;
   if (train.steps > 0 && train.tokens > 0) return std::min(train.steps, by_tokens);
   return train.steps > 0 ? train.steps : by_tokens;
+}
+
+std::string RunLimit::text() const {
+  const bool is_count = key != "train.minutes";
+  return is_count ? fmt::format("{} = {}", key, static_cast<std::int64_t>(value)) : fmt::format("{} = {}", key, value);
+}
+
+std::vector<RunLimit> run_limits(const TrainConfig& train) {
+  std::vector<RunLimit> limits;
+  if (train.steps > 0) limits.push_back({"train.steps", static_cast<double>(train.steps)});
+  if (train.tokens > 0) limits.push_back({"train.tokens", static_cast<double>(train.tokens)});
+  if (train.minutes > 0) limits.push_back({"train.minutes", train.minutes});
+  return limits;
+}
+
+std::optional<RunLimit> reached_limit(const TrainConfig& train, std::int64_t tokens_per_step, std::int64_t step,
+                                      double seconds) {
+  for (const RunLimit& limit : run_limits(train)) {
+    const double there = limit.key == "train.steps"    ? static_cast<double>(step)
+                         : limit.key == "train.tokens" ? static_cast<double>(step * tokens_per_step)
+                                                       : seconds / 60;
+    if (there >= limit.value) return limit;
+  }
+  return std::nullopt;
 }
 
 }  // namespace weir

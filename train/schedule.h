@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "train/config.h"
 
@@ -18,5 +21,18 @@ double decay_progress(const OptimizerConfig& optimizer, const TrainConfig& train
 
 // Steps that train.steps and train.tokens allow; 0 where neither limits the run.
 std::int64_t step_limit(const TrainConfig& train, std::int64_t tokens_per_step);
+
+// What ends a run: "train.steps", "train.tokens" or "train.minutes" and its value.
+struct RunLimit {
+  std::string key;
+  double value = 0;
+
+  std::string text() const;  // "train.minutes = 1.5"
+};
+std::vector<RunLimit> run_limits(const TrainConfig& train);  // those that are set, in this order
+
+// The first of them that a run has reached after `step` steps and `seconds`; nothing where it goes on.
+std::optional<RunLimit> reached_limit(const TrainConfig& train, std::int64_t tokens_per_step, std::int64_t step,
+                                      double seconds);
 
 }  // namespace weir

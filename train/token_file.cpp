@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "train/text/text_stream.h"
 
 namespace weir {
 namespace {
@@ -51,10 +52,6 @@ HashState new_hash() {
   return state;
 }
 
-std::size_t bytes_per_token(std::int64_t vocabulary) {
-  return vocabulary <= 1 << 8 ? 1 : vocabulary <= 1 << 16 ? 2 : 4;
-}
-
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
   throw RunError(ExitCode::bad_data,
                  fmt::format("{}: {}; write the shard again with 'weir prepare'", printable(path, 4096), why));
@@ -70,16 +67,16 @@ void check_header(const Header& header, const RandomAccessFile& file) {
   if (header.version != kVersion)
     refuse(path, fmt::format("its version is {}, this program reads version {}", header.version, kVersion));
   if (header.token_bytes != 1 && header.token_bytes != 2 && header.token_bytes != 4)
-    refuse(path, fmt::format("it has {} bytes per token (byte offset 12), expected 1, 2 or 4", header.token_bytes));
+    refuse(path, fmt::format("it has {} per token (byte offset 12), expected 1, 2 or 4",
+                             counted(header.token_bytes, "byte")));
   if (header.vocabulary < 1 || header.vocabulary > kLargestVocabulary)
     refuse(path, fmt::format("its vocabulary is {} (byte offset 16), expected 1 to 2^31 - 1", header.vocabulary));
   const std::uint64_t there = file.size() - kHeaderBytes;
   if (there % header.token_bytes != 0 || there / header.token_bytes != header.tokens)
-    refuse(
-        path,
-        fmt::format("it has {} bytes, but the {} tokens of {} bytes that the header (byte offset 24) announces, "
-                    "and the header, need {}",
-                    file.size(), header.tokens, header.token_bytes, kHeaderBytes + header.tokens * header.token_bytes));
+    refuse(path, fmt::format("it has {}, but the {} of {} that the header (byte offset 24) announces, "
+                             "and the header, need {}",
+                             counted(file.size(), "byte"), counted(header.tokens, "token"),
+                             counted(header.token_bytes, "byte"), kHeaderBytes + header.tokens * header.token_bytes));
 }
 
 template <class T>
@@ -113,7 +110,8 @@ void narrow(std::span<const std::int32_t> tokens, std::string& into) {
 
 TokenFile::TokenFile(const std::string& path) : file_(std::make_unique<const RandomAccessFile>(path)) {
   if (file_->size() < kHeaderBytes)
-    refuse(path, fmt::format("it has {} bytes, less than the {} of a shard's header", file_->size(), kHeaderBytes));
+    refuse(path, fmt::format("it has {}, less than the {} of a shard's header", counted(file_->size(), "byte"),
+                             kHeaderBytes));
   Header header;
   file_->read(0, std::as_writable_bytes(std::span(&header, 1)));
   check_header(header, *file_);
@@ -124,10 +122,21 @@ TokenFile::TokenFile(const std::string& path) : file_(std::make_unique<const Ran
   checksum_ = hex({.low64 = header.hash_low, .high64 = header.hash_high});
 }
 
-TokenFile TokenFile::text(const std::string& path) {
+TokenFile TokenFile::text(const std::string& path, const TextOptions& options) {
+  TextFile text = open_text_file(path, options);
   TokenFile file;
-  file.file_ = std::make_unique<const RandomAccessFile>(path);
-  file.size_ = static_cast<std::int64_t>(file.file_->size());
+  file.file_ = std::move(text.file);
+  file.data_start_ = text.begin;
+  file.size_ = static_cast<std::int64_t>(file.file_->size() - text.begin);
+  return file;
+}
+
+TokenFile TokenFile::plain(std::unique_ptr<const RandomAccessFile> tokens, std::int64_t vocabulary) {
+  TokenFile file;
+  file.file_ = std::move(tokens);
+  file.token_bytes_ = sizeof(std::int32_t);
+  file.size_ = static_cast<std::int64_t>(file.file_->size() / file.token_bytes_);
+  file.vocabulary_ = vocabulary;
   return file;
 }
 
@@ -159,8 +168,8 @@ void TokenFile::read(std::int64_t begin, std::span<std::int32_t> into) const {
 // Reads all tokens, and so checks them.
 std::string TokenFile::hash() const {
   const auto state = new_hash();
-  std::vector<std::byte> stored(kPieceBytes);
-  std::vector<std::int32_t> tokens(kPieceBytes / token_bytes_);
+  std::vector<std::int32_t> tokens(std::min(kPieceBytes / token_bytes_, static_cast<std::size_t>(size_)));
+  std::vector<std::byte> stored(tokens.size() * token_bytes_);
   for (std::int64_t begin = 0; begin < size_; begin += std::ssize(tokens)) {
     const auto count = static_cast<std::size_t>(std::min<std::int64_t>(std::ssize(tokens), size_ - begin));
     const auto bytes = std::span(stored).first(count * token_bytes_);

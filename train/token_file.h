@@ -14,12 +14,14 @@
 // All numbers are unsigned and little-endian.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 
 #include "core/file.h"
+#include "train/text/text_check.h"
 
 namespace weir {
 
@@ -30,11 +32,14 @@ class TokenFile {
  public:
   // A shard. The header must be sound and agree with the size of the file, else RunError(bad_data).
   explicit TokenFile(const std::string& path);
-  // Any file that is not empty: each byte is a token.
-  static TokenFile text(const std::string& path);
+  // A text, each byte of which is a token. By default any file is one.
+  static TokenFile text(const std::string& path, const TextOptions& options = {.content = TextContent::bytes});
+  // Tokens as int32, one after another, and nothing else. They are not verified.
+  static TokenFile plain(std::unique_ptr<const RandomAccessFile> tokens, std::int64_t vocabulary);
 
   const std::string& path() const { return file_->path(); }
-  std::int64_t size() const { return size_; }  // tokens
+  std::int64_t size() const { return size_; }         // tokens
+  FileStamp stamp() const { return file_->stamp(); }  // of the file as it is now
   std::int64_t vocabulary() const { return vocabulary_; }
   // Of the tokens, 32 hexadecimal digits: of a shard what its header says, of a text what reading it gives.
   std::string checksum() const;
@@ -55,6 +60,19 @@ class TokenFile {
   std::size_t token_bytes_ = 1;
   std::int64_t size_ = 0, vocabulary_ = 256;
   std::string checksum_;
+};
+
+// What a token of a vocabulary takes in a shard: 1, 2 or 4 bytes.
+constexpr std::size_t bytes_per_token(std::int64_t vocabulary) {
+  return vocabulary <= 1 << 8 ? 1 : vocabulary <= 1 << 16 ? 2 : 4;
+}
+
+// Where tokens go, one after another.
+class TokenSink {
+ public:
+  virtual ~TokenSink() = default;
+  virtual void append(std::span<const std::int32_t> tokens) = 0;
+  virtual std::int64_t size() const = 0;  // tokens appended
 };
 
 // Writes a shard beside its final place, into which commit() moves it; without commit() nothing is left. A disk that is

@@ -1,7 +1,6 @@
 #include "train/training_step.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "autograd/accumulate.h"
 #include "autograd/autograd.h"
@@ -9,12 +8,14 @@
 #include "ops/clip_factor.h"
 #include "ops/cross_entropy.h"
 #include "ops/global_norm.h"
+#include "ops/nan_above.h"
 #include "ops/scale.h"
 
 namespace weir {
 namespace {
 
-enum Sum { kLoss, kAuxiliaryLoss, kGradientNorm, kSums };
+enum Sum { kLoss, kAuxiliaryLoss, kGradientNorm, kUnsound, kSums };
+enum Limit { kLossLimit, kNormLimit, kLimits };
 
 Tensor element(const Tensor& values, std::int64_t i) { return values.strided({}, {}, i); }
 
@@ -36,18 +37,19 @@ TrainingStep::TrainingStep(const Config& config, const TransformerXl& model, Ste
                                       .weight_decay = config.optimizer.weight_decay}),
       learning_rate_(Tensor::zeros({}, DType::float64, model.device())),
       first_pass_(Tensor::zeros({}, DType::int32, model.device())),
+      limits_(Tensor::zeros({kLimits}, DType::float64, model.device())),
       sums_(Tensor::zeros({kSums}, DType::float64, model.device())) {}
 
 TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int64_t)>& read,
                                               std::vector<Memory>& memories, std::int64_t step, double learning_rate,
-                                              bool collect_statistics) {
+                                              bool collect_statistics, const StepLimits& limits) {
   memories.resize(static_cast<std::size_t>(config_.train.accumulate));
   std::vector<Batch> batches;
   for (std::int64_t group = 0; group < config_.train.accumulate; ++group) {
     const Batch batch = read(group);
     batches.push_back({to_device(batch.inputs, model_.device()), to_device(batch.targets, model_.device())});
   }
-  set_numbers(step, learning_rate);
+  set_numbers(step, learning_rate, limits);
   const bool may_replay =
       mode_ == StepMode::recorded && can_record(model_.device()) && !collect_statistics && is_steady(memories);
   std::vector<FeedforwardStatistics> statistics;
@@ -58,13 +60,15 @@ TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int
     run(batches, memories, step, collect_statistics ? &statistics : nullptr);
     warmed_up_ = warmed_up_ || may_replay;
   }
-  Result result = results();
+  Result result = results(limits);
   result.statistics = std::move(statistics);
   return result;
 }
 
-void TrainingStep::set_numbers(std::int64_t step, double learning_rate) {
+void TrainingStep::set_numbers(std::int64_t step, double learning_rate, const StepLimits& limits) {
   fill(learning_rate_, learning_rate);
+  fill(element(limits_, kLossLimit), limits.loss);
+  fill(element(limits_, kNormLimit), limits.gradient_norm);
   fill(first_pass_, static_cast<double>(static_cast<std::int32_t>(step * config_.train.accumulate)));
 }
 
@@ -113,9 +117,12 @@ void TrainingStep::update() {
   const NoGradient guard;
   const Tensor norm = global_norm(model_.parameters().gradients());
   copy_into(norm, element(sums_, kGradientNorm));
-  // A loss that is not finite makes this sum so, and then no factor is, and nothing is updated.
-  const Tensor judged = norm + scale(element(sums_, kLoss), 0);
+  // A loss or norm that is not finite, or above its limit, makes this sum so, and then no factor is, and nothing is
+  // updated.
+  const Tensor loss = nan_above(element(sums_, kLoss), element(limits_, kLossLimit));
+  const Tensor judged = nan_above(norm, element(limits_, kNormLimit)) + scale(loss, 0);
   optimizer_.step(learning_rate_, clip_factor(judged, config_.optimizer.clip));
+  copy_into(optimizer_.unsound(), element(sums_, kUnsound));
 }
 
 bool TrainingStep::is_steady(const std::vector<Memory>& memories) const {
@@ -149,15 +156,14 @@ void TrainingStep::replay(const std::vector<Batch>& batches, std::vector<Memory>
   recorded_.work->replay();
 }
 
-TrainingStep::Result TrainingStep::results() const {
+TrainingStep::Result TrainingStep::results(const StepLimits& limits) const {
   const std::vector<double> sums = sums_.values();
-  Result result{.loss = sums[kLoss],
-                .auxiliary_loss = sums[kAuxiliaryLoss],
-                .gradient_norm = sums[kGradientNorm],
-                .applied = false,
-                .statistics = {}};
-  result.applied = std::isfinite(result.gradient_norm) && std::isfinite(result.loss);
-  return result;
+  return {.loss = sums[kLoss],
+          .auxiliary_loss = sums[kAuxiliaryLoss],
+          .gradient_norm = sums[kGradientNorm],
+          .applied = limits.allow(sums[kLoss], sums[kGradientNorm]),
+          .sound = sums[kUnsound] == 0,
+          .statistics = {}};
 }
 
 }  // namespace weir

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "train/config.h"
 #include "train/data.h"
 #include "train/optimizer.h"
+#include "train/spike_detector.h"
 
 namespace weir {
 
@@ -31,13 +33,18 @@ class TrainingStep {
     double loss = 0;  // nats per token, without regularisers
     double auxiliary_loss = 0;
     double gradient_norm = 0;  // before clipping
-    bool applied = false;      // false where loss or gradient was not finite: weights and moments are untouched
+    bool applied = false;  // false where loss or norm was not finite or above its limit: weights, moments are untouched
+    bool sound = true;     // false once an update left a weight or a moment not finite or absurd (AdamW::unsound())
     std::vector<FeedforwardStatistics> statistics;  // per layer, of the last group
   };
   // `read(group)` gives the batch of a group of streams, on any device; `memories` are replaced by their successors.
   // Statistics are counted on the CPU: with `collect_statistics` the device is waited for inside the step.
+  // The limits are numbers in the device's memory too, so that a step beyond them is skipped before anyone has read it.
   Result operator()(const std::function<Batch(std::int64_t)>& read, std::vector<Memory>& memories, std::int64_t step,
-                    double learning_rate, bool collect_statistics);
+                    double learning_rate, bool collect_statistics, const StepLimits& limits = kNoLimits);
+
+  static constexpr StepLimits kNoLimits{std::numeric_limits<double>::infinity(),
+                                        std::numeric_limits<double>::infinity()};
 
   AdamW& optimizer() { return optimizer_; }
   bool is_recorded() const { return recorded_.work != nullptr; }
@@ -50,7 +57,7 @@ class TrainingStep {
     std::vector<Memory> memories;
   };
 
-  void set_numbers(std::int64_t step, double learning_rate);
+  void set_numbers(std::int64_t step, double learning_rate, const StepLimits& limits);
   ForwardContext context_of(std::int64_t step, std::int64_t group) const;
   // The step's work for the device: all groups, then the update.
   void run(const std::vector<Batch>& batches, std::vector<Memory>& memories, std::int64_t step,
@@ -63,7 +70,7 @@ class TrainingStep {
   bool is_steady(const std::vector<Memory>& memories) const;
   void record_step(const std::vector<Batch>& batches, const std::vector<Memory>& memories);
   void replay(const std::vector<Batch>& batches, std::vector<Memory>& memories);
-  Result results() const;
+  Result results(const StepLimits& limits) const;
 
   const Config& config_;
   const TransformerXl& model_;
@@ -72,7 +79,8 @@ class TrainingStep {
   // On the model's device.
   Tensor learning_rate_;    // float64, rank 0
   Tensor first_pass_;       // int32, rank 0: number of the step's first forward pass
-  Tensor sums_;             // float64 [3]: loss, auxiliary loss, gradient norm
+  Tensor limits_;           // float64 [2]: of loss and gradient norm
+  Tensor sums_;             // float64 [4]: loss, auxiliary loss, gradient norm, AdamW::unsound()
   bool warmed_up_ = false;  // a steady step has run: what is made at first use is there
   Recorded recorded_;
 };

@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "core/alternate_stack.h"
+
 namespace weir::emulator {
 namespace {
 
@@ -45,6 +47,7 @@ class Workers {
 
  private:
   void help(unsigned id, unsigned seen) {
+    const AlternateStack for_handlers;
     for (std::unique_lock lock(mutex_);;) {
       called_.wait(lock, [&] { return call_ != seen; });
       seen = call_;

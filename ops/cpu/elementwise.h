@@ -53,4 +53,13 @@ void elementwise(const Tensor& out, const F& f, const Tensors&... inputs) {
   detail::elementwise<Out, In...>(out, f, std::index_sequence_for<In...>{}, {inputs...});
 }
 
+// The engine of the ops in ops/support/elementwise_op.h.
+struct Elementwise {
+  static constexpr DeviceKind kind = DeviceKind::cpu;
+  template <class Out, class... In>
+  static void run(const Tensor& out, const auto& f, const auto&... inputs) {
+    elementwise<Out, In...>(out, f, inputs...);
+  }
+};
+
 }  // namespace weir::cpu

@@ -17,6 +17,7 @@
 #include "ops/cpu/grouped.h"
 #include "ops/cpu/keep.h"
 #include "ops/cpu/reduce.h"
+#include "ops/relu.h"
 #include "ops/support/index.h"
 
 namespace weir {
@@ -100,10 +101,7 @@ void combine_slots(const Rows<T>& expanded, const std::int32_t* row_of_pair, std
 template <class T>
 void rectify(T* h, std::int64_t cols, std::uint64_t first, const ExpertOptions& options) {
   using Sum = accumulate_t<T>;
-  for (std::int64_t c = 0; c < cols; ++c) {
-    const auto v = static_cast<Sum>(h[c]);
-    h[c] = T(v > 0 ? v : (v != v ? v : Sum(0)));
-  }
+  for (std::int64_t c = 0; c < cols; ++c) h[c] = T(Relu{}(static_cast<Sum>(h[c])));
   if (options.dropout > 0) cpu::dropout_row(cols, first, options.dropout, options.random, h, h);
 }
 

@@ -184,6 +184,9 @@ template <class In, class Out>
 void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
                    std::int64_t c_stride, GemmMode mode, GemmBatch batch) {
   if (m == 0 || n == 0 || batch.count == 0) return;
+  if constexpr (std::is_same_v<In, float>)
+    if (gemm_library.ready_f32 != nullptr && !takes_matrix_unit<In>())
+      gemm_library.ready_f32(m, a.transposed, b.transposed);
   const Tile tile = takes_matrix_unit<In>() ? tile_for_threads(m, n, batch.count) : tile_for(m, n, batch.count);
   const std::int64_t down = tile.down(m), across = tile.across(n);
   parallel_for(batch.count * down * across, 1, [&](std::int64_t item, std::int64_t) {

@@ -13,6 +13,9 @@ struct GemmLibrary {
   using Bf16 = void(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<weir::bf16> a, Matrix<weir::bf16> b, void* c,
                     DType c_dtype, std::int64_t c_stride, GemmMode mode);
 
+  // Readies float32 products of such shapes where that takes memory, which is better done before threads compete for
+  // it: throws RunError(out_of_memory). The products do it themselves where nobody has.
+  void (*ready_f32)(std::int64_t m, bool a_transposed, bool b_transposed) = nullptr;
   F32* f32 = nullptr;
   Bf16* bf16 = nullptr;  // `c` is float or bf16, as c_dtype says
 };

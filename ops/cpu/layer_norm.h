@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/cpu/reduce.h"
+#include "ops/support/row_norm.h"
 
 namespace weir::cpu {
 
@@ -19,37 +20,34 @@ std::vector<To> parameter_values(const Tensor& t) {
   return result;
 }
 
-template <class Value>
-struct Normalisation {
-  Value mean, scale;  // scale: 1 / sqrt(variance + eps)
-};
-
-// y = (x - mean) * scale * w + b.
+// y = n(x) * w + b.
 template <class T>
-Normalisation<accumulate_t<T>> normalise_row(std::int64_t D, const T* x, const accumulate_t<T>* w,
-                                             const accumulate_t<T>* b, double eps, T* y) {
+RowNorm<accumulate_t<T>> normalise_row(std::int64_t D, const T* x, const accumulate_t<T>* w, const accumulate_t<T>* b,
+                                       double eps, T* y) {
   using Value = accumulate_t<T>;
   const auto value = [x](std::int64_t c) { return static_cast<Value>(x[c]); };
-  const Value mean = sum_over<Value>(D, value) / static_cast<Value>(D);
-  // The second walk over the row finds it in cache, and does not cancel as E[x^2] - mean^2 would.
-  const auto square = [=](std::int64_t c) {
-    const Value d = value(c) - mean;
-    return d * d;
-  };
-  const Value variance = sum_over<Value>(D, square) / static_cast<Value>(D);
-  const Value scale = 1 / std::sqrt(variance + static_cast<Value>(eps));
-  for (std::int64_t c = 0; c < D; ++c) y[c] = T((value(c) - mean) * scale * w[c] + b[c]);
-  return {mean, scale};
+  const Value share = 1 / static_cast<Value>(D);
+  RowNorm<Value> norm;
+  norm.mean = sum_over<Value>(D, value) * share;
+  for (int walk = 1;; ++walk) {
+    // Finds the row in cache, and does not cancel as E[x^2] - mean^2 would.
+    const auto [sum, squares] =
+        sums_over<Value>(D, [value, norm](std::int64_t c) { return value(c) * norm.unit - norm.mean; });
+    if (!norm.settle(sum, squares, share, static_cast<Value>(eps), walk == norm.kWalks)) break;
+  }
+  const RowNorm<Value> n = norm;
+  for (std::int64_t c = 0; c < D; ++c) y[c] = T(n(value(c)) * w[c] + b[c]);
+  return n;
 }
 
-// With n = (x - mean) * scale and g = dy * w:
-//   dx = dsum + scale * (g - mean(g) - n * mean(g * n)),  dw = sum of dy * n over rows,  db = sum of dy over rows.
+// With n = n(x) and g = dy * w:
+//   dx = dsum + dn/dx * (g - mean(g) - n * mean(g * n)),  dw = sum of dy * n over rows,  db = sum of dy over rows.
 // dsum: null for none; dx: null where it is not wanted. `sums` holds dw, then db.
 template <class T>
 void normalise_row_backward(std::int64_t D, const T* x, const T* dy, const accumulate_t<T>* w,
-                            Normalisation<accumulate_t<T>> row, const T* dsum, T* dx, accumulate_t<T>* sums) {
+                            RowNorm<accumulate_t<T>> row, const T* dsum, T* dx, accumulate_t<T>* sums) {
   using Value = accumulate_t<T>;
-  const auto n = [=](std::int64_t c) { return (static_cast<Value>(x[c]) - row.mean) * row.scale; };
+  const auto n = [=](std::int64_t c) { return row(static_cast<Value>(x[c])); };
   const auto g = [=](std::int64_t c) { return static_cast<Value>(dy[c]) * w[c]; };
   Value* const db = sums + D;
   for (std::int64_t c = 0; c < D; ++c) {
@@ -59,7 +57,8 @@ void normalise_row_backward(std::int64_t D, const T* x, const T* dy, const accum
   if (dx == nullptr) return;
   const Value mean_g = sum_over<Value>(D, g) / static_cast<Value>(D);
   const Value mean_gn = sum_over<Value>(D, [=](std::int64_t c) { return g(c) * n(c); }) / static_cast<Value>(D);
-  const auto of_norm = [=](std::int64_t c) { return row.scale * (g(c) - mean_g - n(c) * mean_gn); };
+  const Value slope = row.slope();
+  const auto of_norm = [=](std::int64_t c) { return slope * (g(c) - mean_g - n(c) * mean_gn); };
   if (dsum == nullptr)
     for (std::int64_t c = 0; c < D; ++c) dx[c] = T(of_norm(c));
   else

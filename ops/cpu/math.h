@@ -53,4 +53,41 @@ T sigmoid(T x) {
   return T(1) / (T(1) + exp(-x));
 }
 
+// In float: near zero x times an even polynomial (Cephes' tanhf, Moshier 1992), else by e^2x; within 4 units in the
+// last place.
+inline float tanh(float x) {
+  const float square = x * x, size = std::fabs(x);
+  float p = -5.70498872745e-3f;
+  p = p * square + 2.06390887954e-2f;
+  p = p * square - 5.37397155531e-2f;
+  p = p * square + 1.33314422036e-1f;
+  p = p * square - 3.33332819422e-1f;
+  const float near_zero = x + x * square * p;
+  const float far = std::copysign(1.0f - 2.0f / (exp(2.0f * size) + 1.0f), x);
+  return size < 0.625f ? near_zero : far;  // NaN stays in `far`
+}
+inline double tanh(double x) { return std::tanh(x); }
+
+// In float: Abramowitz and Stegun 7.1.26; near zero, where its error of 1.5e-7 would be much of erf x, the series.
+// Within 5 units in the last place.
+inline float erf(float x) {
+  const float size = std::fabs(x), square = x * x, t = 1.0f / (1.0f + 0.3275911f * size);
+  float p = 1.061405429f;
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  const float far = std::copysign(1.0f - p * t * exp(-square), x);
+  float series = -1.0f / 75600;
+  series = series * square + 1.0f / 9360;
+  series = series * square - 1.0f / 1320;
+  series = series * square + 1.0f / 216;
+  series = series * square - 1.0f / 42;
+  series = series * square + 1.0f / 10;
+  series = series * square - 1.0f / 3;
+  const float near_zero = 1.12837917f * (x + x * square * series);  // 2 / sqrt(pi)
+  return size < 0.75f ? near_zero : far;
+}
+inline double erf(double x) { return std::erf(x); }
+
 }  // namespace weir::cpu

@@ -10,6 +10,13 @@
 
 namespace weir::cpu {
 
+// The sum of 2 * width lanes, left in the first, by halves.
+template <std::int64_t width, class Sum>
+void fold(Sum* lanes) {
+  for (std::int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+  if constexpr (width > 1) fold<width / 2>(lanes);
+}
+
 // Sum of f(0) .. f(n - 1): sixteen running sums added in a fixed order, which the compiler keeps in vector registers.
 template <class Sum, class F>
 Sum sum_over(std::int64_t n, F&& f) {
@@ -19,9 +26,32 @@ Sum sum_over(std::int64_t n, F&& f) {
   for (; i + kLanes <= n; i += kLanes)
     for (std::int64_t l = 0; l < kLanes; ++l) lanes[l] += f(i + l);
   for (std::int64_t l = 0; i + l < n; ++l) lanes[l] += f(i + l);
-  for (std::int64_t width = kLanes / 2; width > 0; width /= 2)
-    for (std::int64_t l = 0; l < width; ++l) lanes[l] += lanes[l + width];
+  fold<kLanes / 2>(lanes);
   return lanes[0];
+}
+
+template <class Sum>
+struct Sums {
+  Sum sum, squares;
+};
+
+// Sum of f(0) .. f(n - 1) and of their squares, each by thirty-two running sums in a fixed order.
+template <class Sum, class F>
+Sums<Sum> sums_over(std::int64_t n, F&& f) {
+  constexpr std::int64_t kLanes = 32;
+  Sum sums[kLanes] = {}, squares[kLanes] = {};
+  const auto add = [&](std::int64_t i, std::int64_t l) {
+    const Sum v = f(i + l);
+    sums[l] += v;
+    squares[l] += v * v;
+  };
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::int64_t l = 0; l < kLanes; ++l) add(i, l);
+  for (std::int64_t l = 0; i + l < n; ++l) add(i, l);
+  fold<kLanes / 2>(sums);
+  fold<kLanes / 2>(squares);
+  return {sums[0], squares[0]};
 }
 
 // The largest of f(0) .. f(n - 1), by sixteen running maxima; NaN is passed over, and -infinity is left where there is

@@ -174,12 +174,15 @@ class GroupTask {
 
   void add_key_gradients(const Block& block, bool initialise) {
     const GemmMode mode = initialise ? GemmMode::overwrite : GemmMode::accumulate;
-    Sum *dk = dkv_.data(), *dvalue = dkv_.data() + p.keys * p.width;
+    Sum *dk = nullptr, *dvalue = nullptr;
     std::int64_t stride = p.width;
     if constexpr (kDirect) {
       dk = y.dk.row(block.batch, block.head, 0);
       dvalue = y.dvalue.row(block.batch, block.head, 0);
       stride = y.dk.stride;
+    } else {
+      dk = dkv_.data();
+      dvalue = dk + p.keys * p.width;
     }
     gemm(block.keys, p.width, block.rows, dscores().matrix(true), scores_.content(), dk, stride, mode);
     gemm(block.keys, p.width, block.rows, weights().matrix(true), y.dout.matrix(block.batch, block.head, block.first),

@@ -109,6 +109,44 @@ std::vector<BadSample> binary_bad_samples(const std::string& name,
        name + ": expected dtype float64, float32 or bf16, got int32"}};
 }
 
+OpRecord unary_record(const UnaryRecord& record) {
+  OpRecord result;
+  result.name = record.name;
+  result.source = record.source;
+  result.signature = record.signature.empty() ? record.name + "(x)" : record.signature;
+  result.summary = record.summary;
+  result.samples = [record] {
+    return unary_samples(record.op, record.formula, [&](const Shape& shape, std::uint64_t seed) {
+      return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap)
+                            : random_tensor(shape, seed, record.low, record.high);
+    });
+  };
+  result.bad_samples = [record] {
+    return std::vector<BadSample>{{"integers", [op = record.op] { op(Tensor::zeros({2}, DType::int32)); },
+                                   record.name + ": expected dtype float64, float32 or bf16, got int32"}};
+  };
+  result.cost = elementwise_cost(record.flops);
+  result.twice_differentiable = true;
+  return result;
+}
+
+OpRecord binary_record(const BinaryRecord& record) {
+  OpRecord result;
+  result.name = record.name;
+  result.source = record.source;
+  result.signature = record.signature;
+  result.summary = record.summary;
+  result.samples = [record] {
+    return binary_samples(record.op, record.formula, [&](const Shape& shape, std::uint64_t seed) {
+      return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap) : random_tensor(shape, seed);
+    });
+  };
+  result.bad_samples = [record] { return binary_bad_samples(record.name, record.op); };
+  result.cost = elementwise_cost(1);
+  result.twice_differentiable = true;
+  return result;
+}
+
 std::function<OpCost(const Sample&)> elementwise_cost(double flops) {
   return [flops](const Sample& sample) {
     double elements = 0, largest = 0;

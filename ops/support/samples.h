@@ -38,6 +38,27 @@ std::vector<Sample> binary_samples(const std::function<Tensor(const Tensor&, con
                                    const std::function<double(double, double)>& f,
                                    const std::function<Tensor(const Shape&, std::uint64_t)>& make_b);
 
+// What the records of element-wise ops do not share.
+struct UnaryRecord {
+  std::string name, source;
+  Tensor (*op)(const Tensor& x);
+  std::string signature{};  // empty: name(x)
+  std::string summary;
+  double (*formula)(double x);
+  double low = -1, high = 1, gap = 0;  // inputs lie in [low, high), at least `gap` away from zero
+  double flops = 1;
+};
+OpRecord unary_record(const UnaryRecord& record);
+
+struct BinaryRecord {
+  std::string name, source;
+  Tensor (*op)(const Tensor& a, const Tensor& b);
+  std::string signature, summary;
+  double (*formula)(double a, double b);
+  double gap = 0;  // how far b is away from zero
+};
+OpRecord binary_record(const BinaryRecord& record);
+
 // What every binary op refuses: shapes that do not broadcast, two dtypes, integers.
 std::vector<BadSample> binary_bad_samples(const std::string& name,
                                           const std::function<Tensor(const Tensor&, const Tensor&)>& op);

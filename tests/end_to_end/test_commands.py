@@ -11,7 +11,7 @@ import subprocess
 import termios
 import time
 
-from weir_test import CONTROL, TINY, check, checkpoints, metrics, setup, tensor_header
+from weir_test import CONTROL, TINY, check, checkpoints, metrics, patient, setup, tensor_header
 
 COMMANDS = ["prepare", "tokenize", "train", "sweep", "eval", "generate", "report", "presets", "inspect", "bench"]
 UNAVAILABLE = 69  # the exit code where a device is not there
@@ -124,7 +124,15 @@ def check_evaluation(weir, run, trained):
     some = weir.succeed_json("eval", run, "--max-tokens", 64, "--batch-size", 2, "--threads", 1, "--json")
     check(some["tokens"] == 64 and some["batch_size"] == 2, f"--max-tokens 64 --batch-size 2 gives {some}")
     other = weir.succeed_json("eval", checkpoints(run)[-1], "--data", weir.text, "--threads", 1, "--json")
-    check(other["data"] == str(weir.text) and other["tokens"] > 10 * measured["tokens"], f"--data gives {other}")
+    size = weir.text.stat().st_size
+    check(other["data"] == str(weir.text) and other["tokens"] == other["predictable_tokens"] == size - 1,
+          f"--data gives {other}, of a text of {size} bytes")
+    check(some["predictable_tokens"] == measured["tokens"] > 64, f"--max-tokens 64 gives {some}")
+    short = weir.folder / "two.txt"
+    short.write_bytes(b"ab")
+    for paper in ([], ["--paper"]):
+        both = weir.succeed("eval", run, "--data", short, *paper)
+        check(f"on 1 of the 1 token of {short} with a context" in both, f"eval of two bytes prints {both}")
     print("ok: eval repeats the validation of the run, and measures otherwise if asked", flush=True)
 
 
@@ -177,7 +185,7 @@ def check_terminal(weir):
         if not piece:
             break
         output += piece
-    check(process.wait(60) == 0, "training in a terminal fails")
+    check(process.wait(patient(60)) == 0, "training in a terminal fails")
     screens = output.decode().replace("\r\n", "\n")
     live = re.findall(r"\r([^\r\n\x1b]+)\x1b\[K", screens)
     check(live, f"no live line in a terminal: {screens[:300]!r}")

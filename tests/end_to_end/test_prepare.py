@@ -1,14 +1,12 @@
 """weir prepare: small data sets of each kind, downloads from a server on this machine, everything that can go wrong."""
 
 import bz2
-import contextlib
 import gzip
 import hashlib
 import http.server
 import io
 import json
 import lzma
-import os
 import re
 import resource
 import shutil
@@ -20,7 +18,7 @@ import threading
 import time
 import zipfile
 
-from weir_test import CONTROL, TINY, check, setup, write_text
+from weir_test import CONTROL, TINY, check, setup, small_disk, write_text
 
 USAGE, DATA, IO, STOPPED = 2, 65, 74, 75
 SPLITS = ("train", "valid", "test")
@@ -197,7 +195,6 @@ def check_documents(weir, shards):
                 for split in SPLITS}
     out = weir.folder / "data" / "peS2o"
     common = ["prepare", "peS2o", "--from", *paths, "--tokenizer", "bytes"]
-    refused(weir, IO, ["MB"], *common, "--tokens", 10**14)
     result = weir.succeed_json(*common, "--tokens", 1000000, "--json")
     check(bytes(read_split(out, "train")) == expected["train"], "the documents are not joined in order")
     check(bytes(read_split(out, "valid")) == expected["valid"], "the validation documents are not joined in order")
@@ -231,11 +228,7 @@ def check_files(weir):
     train, valid = bytes(read_split(out, "train")), bytes(read_split(out, "valid"))
     check(train + valid == first + second and train.endswith(b"\n"), "--valid-fraction does not cut at a line")
     check(abs(len(valid) / len(train + valid) - 0.25) < 0.02, f"--valid-fraction 0.25 keeps {len(valid)} bytes")
-    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
-                 "pre_tokenizer": None, "post_processor": None, "decoder": None,
-                 "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                           "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "merges": [],
-                           "vocab": {chr(c): i for i, c in enumerate([10, *range(32, 127)])}}}
+    tokenizer = letters(96)
     (weir.folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     result = weir.run("prepare", "files", "--train", paths[1], "--tokenizer", weir.folder / "tokenizer.json", "--force")
     if b"this build cannot" in result.stderr:
@@ -245,6 +238,10 @@ def check_files(weir):
         vocabulary = tokenizer["model"]["vocab"]
         check(read_split(out, "train") == [vocabulary[chr(c)] for c in second], "tokenizer.json loses line ends")
     train_on(weir, out, json.loads((out / "dataset.json").read_text())["vocabulary"])
+    lines = weir.folder / "lines.jsonl"
+    lines.write_text(9 * '{"text": "one"}\n')
+    output = weir.succeed("prepare", "files", "--train", lines, "--tokenizer", "bytes", "--out", weir.folder / "lines")
+    check("lines.jsonl seems to be JSON lines" in output, f"nothing is said of JSON lines: {output}")
     print("ok: files of all sorts, packed or not, with a part kept for validation", flush=True)
 
 
@@ -417,7 +414,7 @@ def check_bad_inputs(weir, archive):
     words(IO, ["absent.model"], archive, "--tokenizer", folder / "absent.model")
     words(DATA, ["broken.model"], archive, "--tokenizer", file("broken.model", b"\xff" * 100))
     words(USAGE, ["bytes"], archive, "--tokenizer", "words")
-    words(DATA, ["smaller vocabulary"], archive, "--vocabulary", 100000)
+    words(DATA, ["is too large for it", "or fewer, or more text"], archive, "--vocabulary", 100000)
 
     text = articles(30000, 7).encode()
     packings = {"gz": gzip.compress(text), "bz2": bz2.compress(text), "xz": lzma.compress(text)}
@@ -439,7 +436,7 @@ def check_bad_inputs(weir, archive):
             packed.writestr(name, "text")
     path = file("several.zip", several.getvalue())
     refused(weir, DATA, ["several files (a, b)"], "prepare", "files", "--train", path, "--out", out)
-    refused(weir, IO, ["empty"], "prepare", "files", "--train", file("empty.txt", b""), "--out", out)
+    refused(weir, DATA, ["empty"], "prepare", "files", "--train", file("empty.txt", b""), "--out", out)
     path = file("blank.txt", b"\n\n\n")
     model = weir.folder / "data" / "wikitext-2" / "tokenizer.model"
     refused(weir, DATA, ["train", "no token"], "prepare", "files", "--train", path, "--tokenizer", model, "--out", out)
@@ -453,7 +450,7 @@ def check_bad_inputs(weir, archive):
 def check_bad_arguments(weir, archive):
     text = weir.text
     refused(weir, USAGE, ["did you mean enwik8"], "prepare", "enwik9")
-    refused(weir, USAGE, ["dataset"], "prepare")
+    refused(weir, USAGE, ["DATASET"], "prepare")
     refused(weir, USAGE, ["--train"], "prepare", "files")
     refused(weir, USAGE, ["--from"], "prepare", "files", "--from", text)
     refused(weir, USAGE, ["--train"], "prepare", "enwik8", "--train", text)
@@ -470,39 +467,90 @@ def check_bad_arguments(weir, archive):
     print("ok: mistakes on the command line are told", flush=True)
 
 
-@contextlib.contextmanager
-def small_disk(folder, megabytes):
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(folder)], check=True)
+def check_advice(weir):
+    """Whoever names texts in the wrong place is told a command that works when it is pasted."""
+    tiny, packed = weir.folder / "my tiny text.txt", weir.folder / "packed.txt.gz"
+    tiny.write_text("A weir.")
+    packed.write_bytes(gzip.compress(weir.text.read_bytes()))
+    for words in ([weir.text], [tiny], [packed], ["files", tiny], ["files", packed, tiny], [tiny, packed]):
+        message = weir.run("prepare", *words).stderr.decode()
+        command = re.search(r"weir (prepare files --train .+? --out (?:'[^']+'|[\w/.]+))", message)
+        check(command, f"prepare {words} has no advice: {message}")
+        result = subprocess.run(["bash", "-c", f"{weir.binary} {command[1]}"], capture_output=True, cwd=weir.folder)
+        check(result.returncode == 0, f"{command[0]} exits with {result.returncode}: {result.stderr.decode()}")
+        out, = re.findall(r"(data/[^:]+) is ready", result.stdout.decode())
+        shutil.rmtree(weir.folder / out)
+    message = weir.run("prepare", "files", "--train", weir.text, "--out", weir.folder / "out").stderr.decode()
+    most = re.search(r"give (\d+) or fewer, or more text, or --tokenizer bytes", message)
+    check(most, f"the default vocabulary on a small text: {message}")
+    weir.succeed("prepare", "files", "--train", weir.text, "--vocabulary", most[1], "--out", weir.folder / "out")
+    shutil.rmtree(weir.folder / "out")
+    refused(weir, USAGE, ["weir prepare enwik8 --from enwik8.zip"], "prepare", "enwik8", "enwik8.zip")
+    refused(weir, USAGE, ["is a folder", "--train FILE..."], "prepare", weir.folder)
+    refused(weir, USAGE, ["no data set and no file"], "prepare", weir.folder / "nothing.txt")
+    (weir.folder / "wikitext-2-v1.zip.part").write_bytes(b"PK")
+    refused(weir, USAGE, ["weir prepare wikitext-2 --from wikitext-2-v1.zip.part"], "prepare", "wikitext-2-v1.zip.part")
+    print("ok: advised commands work when they are pasted", flush=True)
+
+
+def letters(count):
+    """A tokenizer of letters that claims so many tokens, most of which no text has."""
+    vocabulary = {chr(c): i for i, c in enumerate([10, *range(32, 127)])}
+    vocabulary |= {f"<{i}>": i for i in range(len(vocabulary), count)}
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+            "pre_tokenizer": None, "post_processor": None, "decoder": None,
+            "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                      "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "merges": [],
+                      "vocab": vocabulary}}
+
+
+def check_foreseen_size(weir):
+    """The size that is stated beforehand suffices for all that is written, and is not much more."""
+    words, digits = articles(2_000_000, 3), "".join(f"{i * i:x}\n" for i in range(150_000))
+    text, valid = weir.folder / "mixed.txt", weir.folder / "mixed-valid.txt"
+    text.write_text(words + digits)
+    valid.write_text(digits + words)
+    (weir.folder / "letters.json").write_text(json.dumps(letters(70_000)))
+    arguments = ["prepare", "files", "--train", text, "--valid", valid, "--test", valid]
+    model = weir.folder / "data" / "wikitext-2" / "tokenizer.model"
+    for more in ["bytes"], ["train", "--vocabulary", 300], [model], [weir.folder / "letters.json"]:
+        out = weir.folder / "foreseen"
+        output = weir.succeed(*arguments, "--tokenizer", *more, "--out", out)
+        number, unit = re.search(r"will take about ([\d.]+) (kB|MB);", output).groups()
+        stated = float(number) * {"kB": 1e3, "MB": 1e6}[unit]
+        taken = sum(path.stat().st_size for path in out.iterdir())
+        check(taken <= stated <= 1.25 * taken + 100_000, f"{more}: takes {taken} bytes, stated are {stated}")
+        shutil.rmtree(out)
+        with small_disk(weir.folder / "foreseen-disk", -(-int(stated) // 4096) * 4096) as mounted:
+            if mounted:
+                weir.succeed(*arguments, "--tokenizer", *more, "--out", weir.folder / "foreseen-disk" / "set")
+        (weir.folder / "foreseen-disk").rmdir()
+    print("ok: a disk of the size that is stated beforehand is large enough", flush=True)
 
 
 def check_full_disk(weir):
     text = weir.folder / "long.txt.xz"
     text.write_bytes(lzma.compress(articles(3_000_000, 9).encode()))
     arguments = ["prepare", "files", "--train", text, "--tokenizer", "bytes", "--out"]
-    with small_disk(weir.folder / "disk", 1) as mounted:
+    with small_disk(weir.folder / "disk", "1m") as mounted:
         if mounted:
-            refused(weir, IO, ["3.0 MB", "free"], *arguments, weir.folder / "disk" / "set")
+            refused(weir, IO, ["3.1 MB", "free"], *arguments, weir.folder / "disk" / "set")
             check(list((weir.folder / "disk").iterdir()) == [], "a disk that is too small is written to")
             print("ok: a disk that is too small is told beforehand", flush=True)
         else:
             print("skipped: a small disk: it cannot be mounted here", flush=True)
-    # Where every letter is a token, more comes out than is to be expected of a text.
-    with small_disk(weir.folder / "disk2", 1) as mounted:
+    # Where every letter is a token, more comes out than is to be expected of documents.
+    with small_disk(weir.folder / "disk2", "1m") as mounted:
         if mounted:
-            letters = weir.folder / "letters.txt"
-            letters.write_text((70 * "v" + "\n") * 20_000)
+            for split, count in ("train", 15_000), ("valid", 1):
+                (weir.folder / f"{split}.json").write_text(count * (json.dumps({"text": 70 * "v"}) + "\n"))
             target = weir.folder / "disk2" / "set"
-            refused(weir, IO, ["train", "space"], "prepare", "files", "--train", letters, "--tokenizer",
-                    weir.folder / "data" / "wikitext-2" / "tokenizer.model", "--out", target)
+            refused(weir, IO, ["train", "space"], "prepare", "c4", "--from", weir.folder / "train.json",
+                    weir.folder / "valid.json", "--tokenizer", weir.folder / "data" / "wikitext-2" / "tokenizer.model",
+                    "--out", target)
             check(list((weir.folder / "disk2").iterdir()) == [], "a full disk is left with something")
             print("ok: a disk that fills up is told, and nothing is left on it", flush=True)
+    refused(weir, IO, ["at least 200 TB", "free"], "prepare", "c4", "--tokens", 10**14, "--out", weir.folder / "large")
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -553,7 +601,9 @@ def main():
         expected = check_documents(weir, shards)
         check_files(weir)
         check_bad_arguments(weir, archive)
+        check_advice(weir)
         check_bad_inputs(weir, archive)
+        check_foreseen_size(weir)
         check_full_disk(weir)
         check_interruption(weir)
         check_downloads(weir, shards, expected)

@@ -1,45 +1,16 @@
-"""A run that is killed, stopped or loses checkpoints ends with the same bits as one that was left alone."""
+"""A run that is killed, stopped or loses checkpoints ends with the same bits as one that was left alone.
 
-import hashlib
-import random
+WEIR_KILLS=200 kills so many runs at random moments instead of 33, WEIR_SPLITS=60 stops and resumes so many of random
+configurations instead of 3.
+"""
+
+import os
 import shutil
 import signal
 import subprocess
 import time
 
-from weir_test import check, checkpoints, metrics, setup
-
-TENSOR_FILES = ["model.safetensors", "optimizer.safetensors", "memory.safetensors"]
-TIMES = ("time", "train/seconds", "train/tokens_per_second")
-
-
-def digests(run):
-    final = checkpoints(run)[-1]
-    return {name: hashlib.sha256((final / name).read_bytes()).hexdigest() for name in TENSOR_FILES}
-
-
-def untimed_metrics(run):
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in metrics(run)]
-
-
-def check_same_end(run, reference, what):
-    left = [str(path) for path in run.rglob("*") if ".tmp-" in path.name]
-    check(not left, f"{what}: left behind {left}")
-    check(checkpoints(run)[-1].name == checkpoints(reference)[-1].name, f"{what}: ends at another step")
-    ours, theirs = digests(run), digests(reference)
-    for name in TENSOR_FILES:
-        check(ours[name] == theirs[name], f"{what}: the final {name} differs from the uninterrupted run's")
-    kinds = [(line["step"], "valid/loss" in line) for line in metrics(run)]
-    check(len(kinds) == len(set(kinds)), f"{what}: metrics.jsonl has entries twice")
-    for ours, theirs in zip(untimed_metrics(run), untimed_metrics(reference)):
-        check(ours == theirs, f"{what}: metrics.jsonl says {ours}, the uninterrupted run's {theirs}")
-    check(len(metrics(run)) == len(metrics(reference)), f"{what}: metrics.jsonl has another number of lines")
-
-
-def next_command(weir, run, arguments):
-    """Resumes by folder alone as soon as the configuration is stored there."""
-    stored = (run / "config.toml").exists()
-    return weir.command("train", "--resume", "--run", run) if stored else weir.command(*arguments)
+from weir_test import QUICK, TENSOR_FILES, check, check_same_end, checkpoints, finish, next_command, patient, seeded, setup
 
 
 def start(command):
@@ -49,18 +20,11 @@ def start(command):
 def kill_after(seconds, command):
     process = start(command)
     try:
-        process.wait(seconds)
+        process.wait(patient(seconds))
     except subprocess.TimeoutExpired:
         process.kill()
     process.communicate()
     return process.returncode == -signal.SIGKILL
-
-
-def finish(weir, run, arguments, what):
-    process = start(next_command(weir, run, arguments))
-    _, errors = process.communicate(timeout=120)
-    check(process.returncode == 0, f"{what}: resuming exits with {process.returncode}: {errors.decode()}")
-    check(b"warning" not in errors, f"{what}: resuming after a kill warns: {errors.decode()}")
 
 
 def reference_run(weir, name, **changes):
@@ -94,6 +58,55 @@ def check_kills(weir, count, chance, name, **changes):
     return reference
 
 
+def random_settings(chance):
+    feedforward = {
+        "dense": {"d_ff": 64},
+        "top-k": {"d_ff": 64, "k": chance.choice([4, 16])},
+        "pkm": {"sub_keys": 8, "key_heads": chance.choice([1, 2]), "k": chance.choice([2, 4]),
+                "activation": chance.choice(["relu", "softmax"])},
+        "moe": {"experts": chance.choice([4, 6]), "k": chance.choice([1, 2]),
+                "gate": chance.choice(["sigmoid", "softmax"]), "scores": chance.choice(["linear", "noisy"])},
+    }
+    kind = chance.choice(list(feedforward))
+    return {
+        "feedforward__kind": kind, **{f"feedforward__{key}": value for key, value in feedforward[kind].items()},
+        "model__memory": chance.choice([-1, 0, 16, 48]), "model__precision": chance.choice(["float32", "bf16"]),
+        "model__attention": chance.choice(["relative", "switch-head"]), "train__accumulate": chance.choice([1, 2]),
+        "train__seed": chance.randrange(1000), "train__steps": 24, "checkpoint__every": chance.randint(1, 10),
+        "checkpoint__keep_last": chance.randint(1, 3), "eval__every": chance.randint(5, 12),
+        "sample__every": chance.randint(5, 12),
+    }
+
+
+def stop_after(step, command, what):
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for line in process.stdout:
+        if line.startswith(b"step %d/" % step):
+            break
+    process.terminate()
+    _, errors = process.communicate(timeout=patient(60))
+    check(process.returncode in (0, 75), f"{what}: exits with {process.returncode}: {errors.decode()}")
+    return process.returncode == 75
+
+
+def check_splits(weir, count, chance):
+    stops = 0
+    for trial in range(count):
+        settings = random_settings(chance)
+        places = sorted(chance.sample(range(1, 24), chance.randint(1, 3)))
+        what = f"split {trial}, stopped after {places}, {settings}"
+        reference, run = weir.folder / "undisturbed", weir.folder / "split"
+        weir.succeed(*weir.train_arguments(reference, **settings))
+        arguments = weir.train_arguments(run, **settings)
+        for place in places:
+            stops += stop_after(place, next_command(weir, run, arguments), what)
+        finish(weir, run, arguments, what)
+        check_same_end(run, reference, what)
+        shutil.rmtree(reference)
+        shutil.rmtree(run)
+    print(f"ok: {count} random configurations stopped {stops} times, all end with the same bits", flush=True)
+
+
 def check_signal(weir, number, reference):
     run = weir.folder / "stopped"
     process = subprocess.Popen(weir.command(*weir.train_arguments(run)), stdin=subprocess.DEVNULL,
@@ -101,10 +114,10 @@ def check_signal(weir, number, reference):
     for _ in range(10):
         process.stdout.readline()
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=patient(60))
     name = signal.Signals(number).name
     check(process.returncode == 75, f"{name}: exits with {process.returncode}, expected 75: {errors.decode()}")
-    check(f"weir train --resume --run {run}" in errors.decode(), f"{name}: no resume command in {errors.decode()!r}")
+    check(f"weir train --resume {run}" in errors.decode(), f"{name}: no resume command in {errors.decode()!r}")
     check(output.count(b"\nstep ") < 20, f"{name}: went on for {output.count(b'step ')} lines")
     finish(weir, run, [], name)
     check_same_end(run, reference, name)
@@ -115,7 +128,7 @@ def check_signal(weir, number, reference):
 def check_finished_again(weir, reference):
     def contents(folder):
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
-                if path.is_file() and path.name != "lock" and "tfevents" not in path.name}
+                if path.is_file() and path.name != "lock"}
 
     before = contents(reference)
     weir.succeed("train", "--resume", "--run", reference)
@@ -163,7 +176,7 @@ def check_damage(weir, reference):
         run = shutil.copytree(stopped, weir.folder / "damaged")
         damage(run / "checkpoints" / newest / name)
         process = start(weir.command("train", "--resume", "--run", run))
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=patient(60))
         check(process.returncode == 0, f"{what}: exits with {process.returncode}: {errors.decode()}")
         check(b"warning" in errors and f"{newest}/{name}" in errors.decode(), f"{what}: not reported: {errors!r}")
         check_same_end(run, intact, what)
@@ -192,11 +205,13 @@ def check_damage(weir, reference):
 
 def main():
     with setup() as weir:
-        chance = random.Random(20240614)
-        reference = check_kills(weir, 24, chance, "float32")
-        check_kills(weir, 3, chance, "accumulate", train__accumulate=2)
-        check_kills(weir, 3, chance, "bf16", model__precision="bf16")
-        check_kills(weir, 3, chance, "no memory", model__memory=0)
+        chance = seeded()
+        kills = int(os.environ.get("WEIR_KILLS", "11" if QUICK else "33"))
+        reference = check_kills(weir, kills - 3 * (kills // 11), chance, "float32")
+        check_kills(weir, kills // 11, chance, "accumulate", train__accumulate=2)
+        check_kills(weir, kills // 11, chance, "bf16", model__precision="bf16")
+        check_kills(weir, kills // 11, chance, "no memory", model__memory=0)
+        check_splits(weir, int(os.environ.get("WEIR_SPLITS", "1" if QUICK else "3")), chance)
         threaded, _ = reference_run(weir, "two-threads", train__threads=2)
         check_same_end(threaded, reference, "two threads")
         print("ok: two threads give the bits of one", flush=True)

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from weir_test import TINY, check, checkpoints, metrics, setup, tensor_header
+from weir_test import TINY, check, checkpoints, metrics, patient, setup, tensor_header
 
 VARIANTS = """
 [[variant]]
@@ -68,13 +68,19 @@ def check_table(weir, file, folder):
     check(moe["published"] == 11.59 and "published" not in narrow, "the published column is not the file's")
     check(dense["flops_percent"] == 100, f"dense: {dense['flops_percent']} % FLOPs")
     check(abs(moe["flops_percent"] - 100 * (2 * 32 * 32 + 4 * 32) / (2 * 32 * 64)) < 1e-9, "moe: % FLOPs")
+    names = [f"{row['variant']}-seed1" for row in table["variants"]]
+    report = weir.succeed_json("report", "--table", "--json", *(folder / name for name in names))
+    check([row["flops_percent"] for row in report["runs"]] == [row["flops_percent"] for row in table["variants"]],
+          "the report's table counts FLOPs in another way")
+    check("FLOPs are the feedforward's, in percent of a dense one with 64 hidden units." in weir.succeed(
+        "report", "--table", folder / "moe-seed1", folder / "dense-seed1"), "the report does not say what FLOPs are of")
     again = weir.succeed_json("sweep", file, "--run", folder, "--json", "--table")
     check(again == table, "--table prints another table")
     text = weir.succeed("sweep", file, "--run", folder, "--table")
     check(all(len(line) <= 80 for line in text.splitlines()), f"the table is wider than 80 columns:\n{text}")
     check(f"{moe['mean']:.4f} ± {moe['spread']:.4f}" in text, f"no mean and spread of moe in\n{text}")
     markdown = weir.succeed("sweep", file, "--run", folder, "--table", "--markdown")
-    check(markdown.splitlines()[1].startswith("|---|") and markdown.count("\n") == 5, f"not a table: {markdown}")
+    check(markdown.splitlines()[1].startswith("|---|") and markdown.count("\n") == 7, f"not a table: {markdown}")
     print("ok: six runs, and their table as text, JSON and Markdown", flush=True)
     return table
 
@@ -86,7 +92,7 @@ def check_interruptions(weir, file, expected):
     sweep.stdout.readline()
     wait_for(lambda: (folder / "moe-seed1" / "metrics.jsonl").exists(), "the first run's metrics")
     sweep.send_signal(signal.SIGTERM)
-    output, errors = sweep.communicate(timeout=60)
+    output, errors = sweep.communicate(timeout=patient(60))
     check(sweep.returncode == 75, f"SIGTERM: exits with {sweep.returncode}: {errors.decode()}")
     check(f"weir sweep {file} --run {folder} --jobs 2" in errors.decode(), f"no resume command in {errors.decode()!r}")
     stopped = [run for run in folder.iterdir() if run.is_dir() and checkpoints(run)]
@@ -104,7 +110,7 @@ def check_interruptions(weir, file, expected):
 
 
 def wait_for(condition, what, seconds=60):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + patient(seconds)
     while not condition():
         check(time.monotonic() < end, f"{what} did not come within {seconds} s")
         time.sleep(0.02)
@@ -135,10 +141,34 @@ def check_failures(weir):
     print("ok: a failed run is reported, the others are done; it is tried again", flush=True)
 
 
+def check_divergence(weir):
+    """A run that diverges is named with a cure that works, and what was begun with other settings is not to be lost."""
+    variants = '[[variant]]\nname = "wild"\noptimizer = { lr = 100.0 }\n[[variant]]\nname = "calm"\n'
+    settings = {"train__steps": 60, "checkpoint__every": 5, "train__max_rollbacks": 0, "optimizer__warmup_steps": 30}
+    file, folder = write_sweep(weir, "wild", variants, seeds=1, **settings), weir.folder / "wild"
+    result = weir.run("sweep", file, "--run", folder, "--json")
+    errors = result.stderr.decode()
+    check(result.returncode == 77 and "1 of 2 runs failed, the first was wild-seed1: exit code 77: step" in errors and
+          errors.strip().endswith(f"a run that diverged would do so again: lower optimizer.lr in {file}, and move the "
+                                  "folder of that run away first"), f"{result.returncode}: {errors}")
+    check("weir train" not in errors, f"the sweep advises what it would refuse: {errors}")
+    check([len(row["results"]) for row in json.loads(result.stdout)["variants"]] == [0, 1], f"{result.stdout}")
+    file.write_text(file.read_text().replace("100.0", "1e-3"))
+    errors = weir.run("sweep", file, "--run", folder, "--json").stderr.decode()
+    check("wild-seed1: this run has optimizer.lr = 100.0, but the sweep wants 0.001; " in errors and
+          "move that folder away" in errors and "remove" not in errors, f"with another rate: {errors}")
+    (folder / "wild-seed1").rename(weir.folder / "away")
+    table = weir.succeed_json("sweep", file, "--run", folder, "--json")
+    check([len(row["results"]) for row in table["variants"]] == [1, 1], f"the cure does not work: {table}")
+    print("ok: a run that diverges is told, with a cure that works", flush=True)
+
+
 def check_mistakes(weir, file, folder):
     other = write_sweep(weir, "other", optimizer__lr=1e-3)
     cases = [
-        ((other, "--run", folder), "moe-seed1: begun with optimizer.lr = 0.00025, which is now 0.001"),
+        ((other, "--run", folder), "moe-seed1: this run has optimizer.lr = 0.00025, but the sweep wants 0.001 (and 5 others have other settings)"),
+        ((file, "--run", weir.folder / "nothing", "--table"), "nothing: there is no such folder"),
+        ((file, "--run", weir.folder, "--table"), 'none of the runs of "whole" is in this folder, not even moe-seed1'),
         ((file, "--only", "moo"), "did you mean moe?"),
         ((write_sweep(weir, "empty", ""),), "no variants"),
         ((write_sweep(weir, "unnamed", "[[variant]]\n"),), "a [[variant]] without a name"),
@@ -165,6 +195,7 @@ def main():
         check_interruptions(weir, file, results(table))
         check_finished_stay(weir, file, whole)
         check_failures(weir)
+        check_divergence(weir)
         check_mistakes(weir, file, whole)
 
 

@@ -11,7 +11,7 @@ USAGE, DATA, UNAVAILABLE, IO = 2, 65, 69, 74
 
 
 def settings(weir, run, **changes):
-    return weir.train_arguments(run, data__train=weir.folder / "tokens", model__vocabulary=len(PIECES), **changes)
+    return weir.train_arguments(run, data__train=weir.folder / "tokens", **changes)
 
 
 def check_training(weir, run, splits):
@@ -42,7 +42,7 @@ def check_evaluation(weir, run, splits, last):
     text = weir.succeed("eval", run)
     for part in (f"perplexity {measured['perplexity']:.2f} per token", f"{measured['bits_per_byte']:.4f} bits per byte",
                  f"perplexity {measured['word_perplexity']:.2f} per word", "tokens (valid)",
-                 f"of {splits['valid']['tokens']} tokens", "segment 32, memory 32, batch 16, float32"):
+                 f"of the {splits['valid']['tokens'] - 1} tokens", "segment 32, memory 32, batch 16, float32"):
         check(part in text, f"{part!r} is not in {text!r}")
     paper = weir.succeed_json("eval", run, "--paper", "--split", "test", "--json")
     same = weir.succeed_json("eval", run, "--memory", 128, "--batch-size", 4, "--split", "test", "--json")
@@ -58,9 +58,42 @@ def check_evaluation(weir, run, splits, last):
 def check_generation(weir, run):
     text = weir.succeed_json("generate", run, "--prompt", "the weir", "--tokens", 30, "--temperature", 0, "--json")["text"]
     check(0 < len(text.replace("\u2047", "?")) and "\u2581" not in text, f"not decoded: {text!r}")
+    asked = weir.run("generate", run, "--prompt", "grön straße", "--tokens", "5")
+    check(asked.returncode == 0 and 'no token for 2 parts of the prompt: "ß", "ö"' in asked.stderr.decode(),
+          f"generate does not say what it cannot read: {asked}")
+    asked = weir.run("tokenize", run / "tokenizer.model", "grön ö straße")
+    check('no token for 3 parts of the text: "ö" (2 times), "ß"' in asked.stderr.decode(),
+          f"tokenize does not say what has no token: {asked}")
     samples = (run / "samples.txt").read_text()
     check(samples.startswith("--- step 40\n") and "\u2581" not in samples, f"samples: {samples!r}")
     print("ok: text is generated with the tokenizer of the run", flush=True)
+
+
+def check_unknown(weir):
+    """Four bytes of fifteen have no token: whoever shows figures of such a text says so."""
+    model, odd, data, run = (weir.folder / name for name in ("probe.model", "odd.txt", "partly", "partly-run"))
+    odd.write_text("the weir ö ß\n" * 400)
+    share = 4 / 15
+    arguments = ("prepare", "files", "--train", weir.text, "--valid", odd, "--tokenizer", model, "--out", data)
+    said = weir.run(*arguments)
+    output = (said.stdout + said.stderr).decode()
+    check("valid: the tokenizer has no token for 26.7% of the text" in output and output.count("no token") == 1,
+          f"prepare says {output}")
+    splits = weir.succeed_json(*arguments, "--force", "--json")["splits"]
+    for place, found in (("--json", splits), ("dataset.json", json.loads((data / "dataset.json").read_text())["splits"])):
+        check(math.isclose(found["valid"]["unknown_share"], share) and "unknown_share" not in found["train"],
+              f"{place} says {found}")
+    output = weir.succeed(*weir.train_arguments(run, data__train=data, train__steps=10))
+    check("26.7% of the text without a token" in output, f"train says {output}")
+    for text in ((), ("--data", odd)):
+        check(math.isclose(weir.succeed_json("eval", run, *text, "--json")["unknown_share"], share), f"eval {text}")
+        check("no token for 26.7% of the text" in weir.succeed("eval", run, *text), f"eval {text} keeps quiet")
+    check("no token" not in weir.succeed("eval", run, "--data", weir.text), "eval complains of a text that it knows")
+    check("unknown_share" not in weir.succeed_json("eval", run, "--data", weir.text, "--json"), "eval --json")
+    check("do not rank these runs: quickstart (26.7%)" in weir.succeed("report", "--table", run), "the table keeps quiet")
+    table = weir.succeed_json("report", "--table", run, "--json")
+    check(math.isclose(table["runs"][0]["last"]["unknown_share"], share), f"report --table --json says {table}")
+    print("ok: text without tokens is told by prepare, train, eval and report", flush=True)
 
 
 def check_moved_data(weir, run):
@@ -98,6 +131,15 @@ def with_first_shard(**fields):
     return change
 
 
+def with_train(**fields):
+    def change(data):
+        content = json.loads(data)
+        content["splits"]["train"].update(fields)
+        return json.dumps(content).encode()
+
+    return change
+
+
 def too_large(data):
     """A token beyond the vocabulary, with checksums that fit."""
     count = (len(data) - 64) // 2
@@ -115,13 +157,17 @@ DAMAGES = [
      lambda data: data[:-2]),
     ("shard is a text", DATA, ["DATA/train-00000.tokens", "not a token shard"], "train-00000.tokens",
      lambda data: b"text" * 100),
-    ("shard is empty", IO, ["DATA/train-00000.tokens", "empty"], "train-00000.tokens", lambda data: b""),
+    ("shard is empty", DATA, ["DATA/train-00000.tokens", "empty"], "train-00000.tokens", lambda data: b""),
     ("token out of range", DATA, ["DATA/valid-00000.tokens", "dataset.json"], "valid-00000.tokens", too_large),
     ("shard of another vocabulary", DATA, ["DATA/train-00000.tokens", "vocabulary is 299", "300"], "train-00000.tokens",
      lambda data: shard([1] * 1000, 299)),
     ("shard leads out of the folder", DATA, ["DATA/dataset.json", "splits.train.shards[0].file"], "dataset.json",
      with_first_shard(file="../run/train-00000.tokens")),
     ("counts disagree", DATA, ["DATA/dataset.json", "splits.train.tokens"], "dataset.json", with_first_shard(tokens=999)),
+    ("more than all is unknown", DATA, ["DATA/dataset.json", "splits.train.unknown_share", "1.5"], "dataset.json",
+     with_train(unknown_share=1.5)),
+    ("unknown in words", DATA, ["DATA/dataset.json", "splits.train.unknown_share", "number"], "dataset.json",
+     with_train(unknown_share="some")),
     ("no JSON", DATA, ["DATA/dataset.json", "JSON"], "dataset.json", lambda data: data[:-1]),
     ("no such format", DATA, ["DATA/dataset.json", "format"], "dataset.json", edited(format=2)),
     ("tokenizer of another vocabulary", DATA, ["DATA/tokenizer.model", "299 tokens", "300"], "tokenizer.model",
@@ -177,14 +223,18 @@ def check_mistakes(weir, run):
     restore()
 
     mistakes.check("another vocabulary", USAGE, ["model.vocabulary = 256", "300", "set model.vocabulary=300"],
-                   *weir.train_arguments(new, data__train=data))
-    mistakes.check("validation on bytes", USAGE, ["model.vocabulary = 300", str(weir.text), "256"],
+                   *weir.train_arguments(new, data__train=data, model__vocabulary=256))
+    mistakes.check("vocabulary of a preset", USAGE, ["model.vocabulary = 8000", "300", "set model.vocabulary=300"],
+                   "train", "wt103-small-dense", f"data.train={data}", "--run", new)
+    mistakes.check("validation on bytes", USAGE, ["300 tokens of its tokenizer", str(weir.text), "bytes", "prepare both texts"],
                    *settings(weir, new, data__valid=weir.text))
     other = weir.folder / "other"
     write_data(other, weir.text.read_text().replace("water", "river"))
     resume = weir.train_arguments(run, data__train=other, model__vocabulary=len(PIECES), train__steps=70)
     mistakes.check("resumed with other data", DATA, [str(other), "other data", "data.train"], *resume, "--resume")
-    mistakes.check("measured on bytes", DATA, ["bytes", "tokenizer"], "eval", run, "--data", weir.text)
+    in_bytes = weir.folder / "bytes"
+    weir.succeed("prepare", "files", "--train", weir.text, "--tokenizer", "bytes", "--out", in_bytes)
+    mistakes.check("measured on bytes", DATA, ["bytes", "tokenizer"], "eval", run, "--data", in_bytes, "--split", "train")
     mistakes.check("no such split", USAGE, ["--split"], "eval", run, "--split", "tset")
     mistakes.check("split of a text", USAGE, ["--split test", "no splits"], "eval", run, "--data", weir.text, "--split",
                    "test")
@@ -212,6 +262,7 @@ def main():
         last = check_training(weir, run, splits)
         check_evaluation(weir, run, splits, last)
         check_generation(weir, run)
+        check_unknown(weir)
         check_moved_data(weir, run)
         check_mistakes(weir, run)
 

@@ -46,7 +46,7 @@ def main():
         for name, options in MODELS.items():
             output_of(["spm_train", f"--input={folder}/train", f"--model_prefix={folder}/m", "--minloglevel=2",
                        "--hard_vocab_limit=false", *options])
-            command = [weir, "tokenize", f"{folder}/m.model", "--file", f"{folder}/texts"]
+            command = [weir, "tokenize", f"{folder}/m.model", "--file", f"{folder}/texts", "--encoding", "bytes"]
             ours = subprocess.run(command, capture_output=True)
             if b"this build cannot" in ours.stderr:
                 samples.skip(f"{ours.stderr.decode().strip()}")
@@ -61,7 +61,7 @@ def main():
 
 
 def decode(weir, folder):
-    result = output_of([weir, "tokenize", f"{folder}/m.model", "--file", f"{folder}/texts", "--json"])
+    result = output_of([weir, "tokenize", f"{folder}/m.model", "--file", f"{folder}/texts", "--encoding", "bytes", "--json"])
     return [json.loads(line)["decoded"].encode() for line in result.split(b"\n")[:-1]]
 
 

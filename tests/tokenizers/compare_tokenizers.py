@@ -14,24 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+import package
 import samples
-
-PACKAGE = "tokenizers==0.23.3"
-
-
-def python_with_package(folder):
-    """The Python of the virtual environment; it is made where it is not there yet."""
-    python = folder / "bin" / "python"
-    works = [str(python), "-c", f"import tokenizers; assert '=='+tokenizers.__version__ == {PACKAGE[len('tokenizers'):]!r}"]
-    if python.exists() and subprocess.run(works, capture_output=True).returncode == 0:
-        return str(python)
-    for command in ([sys.executable, "-m", "venv", "--clear", str(folder)],
-                    [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE], works):
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode != 0:
-            last = (result.stderr.strip() or result.stdout.strip() or "no message").splitlines()[-1]
-            samples.skip(f"the package {PACKAGE} cannot be had: {last}")
-    return str(python)
 
 
 def message_fields(data):
@@ -80,11 +64,11 @@ def results_of(path):
 
 def main():
     weir = str(pathlib.Path(sys.argv[1]).resolve())
-    python = python_with_package(pathlib.Path(sys.argv[2]).resolve())
+    python = package.python_with_package(pathlib.Path(sys.argv[2]).resolve())
     comparison = samples.Comparison()
     lines, source = samples.lines()
     texts = lines + samples.random_strings(without="\0")
-    print(f"{len(lines)} lines of {source}, {len(texts) - len(lines)} random strings, {PACKAGE}", flush=True)
+    print(f"{len(lines)} lines of {source}, {len(texts) - len(lines)} random strings, {package.PACKAGE}", flush=True)
     with tempfile.TemporaryDirectory(prefix="weir-test-") as name:
         folder = pathlib.Path(name)
         given = {"lines": lines, "texts": texts, "charsmap": charsmap(folder, lines).hex()}

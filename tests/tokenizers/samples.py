@@ -42,11 +42,11 @@ def is_old(character):
     return unicodedata.ucd_3_2_0.category(character) != "Cn" or "\U0001f300" <= character <= "\U0001f64f"
 
 
-def random_strings(without=""):
-    """The same 20,000 on every call; characters in `without` are left out, and so are those that are too new."""
+def random_strings(without="", count=STRINGS):
+    """The same on every call; characters in `without` are left out, and so are those that are too new."""
     source = random.Random(20231016)
     strings = []
-    while len(strings) < STRINGS:
+    while len(strings) < count:
         string = ""
         for _ in range(source.choice([1, 2, 3, 5, 8, 13, 21, 60])):
             kind = source.random()

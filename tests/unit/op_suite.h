@@ -36,13 +36,18 @@ inline std::vector<Device> chosen_devices() {
   return only == nullptr ? available_devices() : std::vector{device_from_name(only)};
 }
 
-// Calls f(record, sample, device) for every sample of every op, on every device there is.
+// Calls f(record, sample, device) for every sample of every op, on every device there is. WEIR_SAMPLE=odd limits it to
+// the samples of that name.
 template <class F>
 void for_each_sample(F&& f) {
   const std::vector<OpRecord> records = chosen_records();
+  const char* const only = std::getenv("WEIR_SAMPLE");
+  bool found = false;
   for (const Device device : chosen_devices())
     for (const OpRecord& record : records)
-      for (const Sample& sample : record.samples()) f(record, sample, device);
+      for (const Sample& sample : record.samples())
+        if (only == nullptr || sample.name == only) found = true, f(record, sample, device);
+  if (!found) throw ArgumentError(std::string("WEIR_SAMPLE: no sample of the chosen ops is named '") + only + "'");
 }
 
 // Floating inputs in that dtype, all inputs on that device.

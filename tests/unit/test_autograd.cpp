@@ -318,3 +318,24 @@ TEST_CASE("gradients come out with the same bits every time") {
   CHECK(same_bits(first[0], second[0]));
   CHECK(same_bits(first[1], second[1]));
 }
+
+TEST_CASE("autograd: an op that states no gradient for an input is named by backward") {
+  const auto forgetful = [](const Tensor& a, const Tensor& b, bool states_one) {
+    Tensor y;
+    {
+      const NoGradient guard;
+      y = a * b;
+    }
+    Backward back("forgetful", {a, b}, {y});
+    if (states_one) back.input(0, [b = back.keep(b)](const Tensor& dy) { return dy * b.get(); });
+    return y;
+  };
+  const Tensor a = require_gradient(Tensor::full({2}, 3, DType::float32)),
+               b = require_gradient(Tensor::full({2}, 4, DType::float32));
+  CHECK_THROWS_WITH_AS(backward(sum(forgetful(a, b, true))),
+                       doctest::Contains("forgetful states no gradient for its input 1"), ArgumentError);
+  CHECK_THROWS_WITH_AS(backward(sum(forgetful(a, b, false))),
+                       doctest::Contains("forgetful states no gradient for its input 0"), ArgumentError);
+  backward(sum(forgetful(a, b.detach(), true)));  // the other needs none
+  CHECK(gradient(a).values() == std::vector<double>{4, 4});
+}

@@ -46,6 +46,24 @@ TEST_CASE("caching allocator: kept blocks are given back before a request is ref
   memory.trim();
 }
 
+TEST_CASE("caching allocator: a refusal names the ten largest blocks in use") {
+  constexpr std::size_t kMebi = 1 << 20;
+  CachingAllocator memory = allocator_of(128 * kMebi);
+  std::vector<std::pair<void*, std::size_t>> blocks;
+  const auto take = [&](std::size_t bytes, int count) {
+    for (int i = 0; i < count; ++i) blocks.emplace_back(memory.allocate(bytes), bytes);
+  };
+  take(2 * kMebi, 9), take(32 * kMebi, 1), take(8 * kMebi, 3), take(16 * kMebi, 1);
+  memory.release(blocks.back().first, blocks.back().second);
+  blocks.pop_back();
+  const std::string message = error_message([&] { memory.allocate(100 * kMebi); });
+  CHECK(message ==
+        "out of memory on test: 100.0 MiB asked for, 74.0 MiB in use, limit 128.0 MiB; largest tensors: 1 x 32.0 MiB, "
+        "3 x 8.0 MiB, 6 x 2.0 MiB");
+  for (const auto& [block, bytes] : blocks) memory.release(block, bytes);
+  memory.trim();
+}
+
 TEST_CASE("caching allocator: a device shared with other programs") {
   constexpr std::size_t kMebi = 1 << 20, kTotal = 64 * kMebi;
   std::size_t others = 60 * kMebi, own = 0;
@@ -72,13 +90,12 @@ TEST_CASE("caching allocator: a device shared with other programs") {
   CHECK(memory.bytes_of_others() == others);
   const auto refusal = [&] { return error_message([&] { memory.allocate(4 * kMebi); }); };
   CHECK(refusal() ==
-        "out of memory on test: 4.0 MiB asked for, 1.0 MiB in use, limit 64.0 MiB, 3.0 MiB free on the device; other "
-        "programs hold 60.0 MiB (nvidia-smi names them); lower train.batch_size or model.segment, or raise "
-        "train.accumulate");
+        "out of memory on test: 4.0 MiB asked for and refused by the system, 1.0 MiB in use, limit 64.0 MiB, 3.0 MiB "
+        "free on the device; other programs hold 60.0 MiB (nvidia-smi names them); largest tensors: 1 x 1.0 MiB");
   tells = false;
   CHECK(memory.limit_bytes() == kTotal);
   CHECK(memory.bytes_of_others() == 0);
-  CHECK(refusal().find("limit 64.0 MiB; lower") != std::string::npos);
+  CHECK(refusal().find("limit 64.0 MiB; largest") != std::string::npos);
   tells = true, others = 7 * kMebi;
   CHECK(memory.bytes_of_others() == 0);  // little: the driver takes as much
   CHECK(memory.limit_bytes() == kTotal - others);

@@ -1,7 +1,11 @@
 // Checkpoints: what is saved comes back bit for bit, damage is noticed, and files go only when they may.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -11,6 +15,7 @@
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/checkpoint.h"
+#include "train/run_directory.h"
 
 using namespace weir;
 namespace fs = std::filesystem;
@@ -20,10 +25,12 @@ namespace {
 const char* const kFiles[] = {"model.safetensors", "optimizer.safetensors", "memory.safetensors", "state.json",
                               "MANIFEST.json"};
 
-Config small_config() {
+constexpr std::int64_t kManyBits = 48;  // of d_model: about 300,000
+
+Config small_config(std::int64_t d_model = 3) {
   Config config;
   config.name = "checkpoint-test";
-  config.model = {.vocabulary = 5, .d_model = 3, .layers = 1, .heads = 1, .head_size = 3, .segment = 4};
+  config.model = {.vocabulary = 5, .d_model = d_model, .layers = 1, .heads = 1, .head_size = 3, .segment = 4};
   config.feedforward = {.kind = "dense", .d_ff = 5};
   config.train.steps = 100;
   resolve(config);
@@ -60,7 +67,10 @@ TrainingState some_state() {
   state.data_tokens = 123456;
   state.tokenizer = "tokenizer.model";
   state.data_checksum = "00112233445566778899aabbccddeeff";
-  state.skipped_in_a_row = 3;
+  state.bad_in_a_row = 3;
+  state.accepted = {.losses = {2.0 / 3, 0.1}, .gradient_norms = {1e-300, 7}, .lowest_loss = 0.1};
+  state.rollbacks = 2;
+  state.held_back_nats = 1.0 / 7;
   state.best_nats = 1.0 / 3;
   state.best_step = 30;
   // Two layers in the first group, another length in the second, none in the third.
@@ -70,8 +80,8 @@ TrainingState some_state() {
   return state;
 }
 
-std::string saved_example(const std::string& folder) {
-  const Config config = small_config();
+std::string saved_example(const std::string& folder, std::int64_t d_model = 3) {
+  const Config config = small_config(d_model);
   const Trained trained(config, 1, 3);
   return save_checkpoint(folder, config, trained.model.parameters(), *trained.optimizer, some_state());
 }
@@ -81,9 +91,22 @@ void make_file(const std::string& path, const std::string& text = "x") {
   std::ofstream(path) << text;
 }
 
+// A folder that is Weir's, by its manifest.
+void make_checkpoint(const std::string& path) {
+  make_file(path + "/MANIFEST.json", R"({"model.safetensors": {}, "state.json": {}})");
+  make_file(path + "/model.safetensors");
+}
+
 void overwrite(const std::string& path, const std::string& bytes) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+// WEIR_DAMAGES=1000000 tries every bit and every length of the checkpoint instead of so many of each file.
+std::size_t stride(std::size_t places) {
+  const char* const wanted = std::getenv("WEIR_DAMAGES");
+  return places / std::max(wanted != nullptr ? std::strtoul(wanted, nullptr, 10) : 450, 1ul) |
+         1;  // over all eight bits
 }
 
 // In place: truncating a file and writing it anew costs some file systems a trip to the disk.
@@ -134,7 +157,10 @@ TEST_CASE("checkpoint: everything comes back bit for bit") {
   CHECK(back.data_tokens == state.data_tokens);
   CHECK(back.tokenizer == state.tokenizer);
   CHECK(back.data_checksum == state.data_checksum);
-  CHECK(back.skipped_in_a_row == state.skipped_in_a_row);
+  CHECK(back.bad_in_a_row == state.bad_in_a_row);
+  CHECK(back.accepted == state.accepted);
+  CHECK(back.rollbacks == state.rollbacks);
+  CHECK(back.held_back_nats == state.held_back_nats);
   CHECK(back.best_nats == state.best_nats);
   CHECK(back.best_step == state.best_step);
   REQUIRE(back.memories.size() == state.memories.size());
@@ -169,31 +195,34 @@ TEST_CASE("checkpoint: another model's is refused") {
 
 TEST_CASE("checkpoint: any flipped bit is noticed") {
   const TemporaryDirectory folder;
-  const std::string path = saved_example(folder.path());
-  Trained target(small_config(), 2);
-  const RandomStream random{77, 0, 0};
-  std::uint64_t draws = 0;
-  int flips = 0, missed = 0;
+  const std::string path = saved_example(folder.path(), kManyBits);
+  std::size_t flips = 0, missed = 0;
   for (const std::string name : kFiles) {
     const std::string file = path + "/" + name, bytes = read_file(file, 1 << 20);
     // A damaged manifest may blame the file whose entry it changes.
     const std::string named = name == "MANIFEST.json" ? path : file;
-    for (int i = 0; i < 450; ++i) {
-      const std::size_t place = random.bits(draws++) % bytes.size();
-      put_byte(file, place, static_cast<char>(bytes[place] ^ (1 << random.bits(draws++) % 8)));
+    for (std::size_t bit = 0; bit < 8 * bytes.size(); bit += stride(8 * bytes.size())) {
+      const std::size_t place = bit / 8;
+      put_byte(file, place, static_cast<char>(bytes[place] ^ (1 << bit % 8)));
       ++flips;
       if (!refused([&] { verify_checkpoint(path); }, named)) {
         ++missed;
-        MESSAGE(name << " byte " << place);
+        MESSAGE(name << " bit " << bit);
       }
       put_byte(file, place, bytes[place]);
     }
     CHECK(read_file(file, 1 << 20) == bytes);
   }
-  CHECK(flips == 2250);
+  MESSAGE(flips << " flipped bits");
+  CHECK(flips >= 2000);
   CHECK(missed == 0);
   verify_checkpoint(path);
-  // Loading verifies first: nothing of a damaged checkpoint reaches the model.
+}
+
+TEST_CASE("checkpoint: nothing of a damaged one reaches the model") {
+  const TemporaryDirectory folder;
+  const std::string path = saved_example(folder.path());
+  Trained target(small_config(), 2);
   const Tensor before = clone(target.model.parameters().values());
   std::string bytes = read_file(path + "/memory.safetensors", 1 << 20);
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
@@ -207,25 +236,52 @@ TEST_CASE("checkpoint: any flipped bit is noticed") {
 
 TEST_CASE("checkpoint: any truncation is noticed, and so is a missing file") {
   const TemporaryDirectory folder;
-  const std::string path = saved_example(folder.path());
+  const std::string path = saved_example(folder.path(), kManyBits);
+  std::size_t cut = 0, missed = 0;
   for (const std::string name : kFiles) {
     CAPTURE(name);
     const std::string file = path + "/" + name, bytes = read_file(file, 1 << 20);
-    const std::size_t step = name.ends_with(".json") ? 1 : 41;
-    int missed = 0;
-    for (std::size_t length = bytes.size() - 1;; length -= step) {
-      fs::resize_file(file, length);
+    const bool is_manifest = name == "MANIFEST.json";  // which is whole without its line end
+    for (std::size_t less = is_manifest ? 2 : 1; less <= bytes.size(); less += stride(bytes.size())) {
+      fs::resize_file(file, bytes.size() - less);
+      ++cut;
       missed += !refused([&] { verify_checkpoint(path); }, file);
-      if (length < step) break;
     }
-    CHECK(missed == 0);
     overwrite(file, bytes + "\n");
-    if (name != "MANIFEST.json") CHECK(refused([&] { verify_checkpoint(path); }, file));
+    if (!is_manifest) CHECK(refused([&] { verify_checkpoint(path); }, file));
     fs::remove(file);
     CHECK_THROWS_AS(verify_checkpoint(path), RunError);
     overwrite(file, bytes);
   }
+  MESSAGE(cut << " files cut short");
+  CHECK(cut >= 1500);
+  CHECK(missed == 0);
   verify_checkpoint(path);
+}
+
+TEST_CASE("checkpoint: one that cannot be looked at just now is not passed over") {
+  const TemporaryDirectory folder;
+  const std::string path = saved_example(folder / "checkpoints");
+  const auto code_without_files = [&](auto&& call) {
+    rlimit before{};
+    getrlimit(RLIMIT_NOFILE, &before);
+    const rlimit none{0, before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    std::optional<ExitCode> code;
+    try {
+      call();
+    } catch (const RunError& error) {
+      code = error.code();
+    }
+    setrlimit(RLIMIT_NOFILE, &before);
+    return code;
+  };
+  CHECK(code_without_files([&] { list_checkpoints(folder / "checkpoints"); }) == ExitCode::io);
+  CHECK(code_without_files([&] { verify_checkpoint(path); }) == ExitCode::io);
+  CHECK(list_checkpoints(folder / "elsewhere").empty());
+  CHECK(newest_valid_checkpoint(folder.path())->path == path);
+  fs::remove(path + "/state.json");
+  CHECK(refused([&] { newest_valid_checkpoint(folder.path()); }, "state.json"));
 }
 
 TEST_CASE("checkpoint: numbers out of range are refused even under a right checksum") {
@@ -258,7 +314,7 @@ TEST_CASE("checkpoint: listed newest first, by name") {
 
 TEST_CASE("checkpoint: pruning keeps the newest and the best") {
   const TemporaryDirectory folder;
-  for (int step : {10, 20, 30, 40, 50}) make_file(folder / fmt::format("step_{:08d}", step) + "/MANIFEST.json");
+  for (int step : {10, 20, 30, 40, 50}) make_checkpoint(folder / fmt::format("step_{:08d}", step));
   make_file(folder / "notes.txt");
   prune_checkpoints(folder.path(), 2, 20);
   CHECK(steps_in(folder.path()) == std::vector<std::int64_t>{50, 40, 20});
@@ -288,11 +344,70 @@ TEST_CASE("checkpoint: saving again replaces, and a failed save leaves the old o
 
 TEST_CASE("checkpoint: unfinished ones go, nothing else does") {
   const TemporaryDirectory folder;
-  const std::string unfinished = folder / "step_00000007.tmp-4711", foreign = folder / "notes.tmp-4711";
-  const std::string damaged = folder / "step_00000005", complete = folder / "step_00000006";
-  for (const std::string& path : {unfinished, foreign, damaged}) make_file(path + "/model.safetensors");
-  make_file(complete + "/MANIFEST.json");
+  const std::string unfinished = folder / "step_00000007.tmp-4711", emptied = folder / "step_00000008.tmp-4711";
+  const std::string foreign = folder / "notes.tmp-4711", named = folder / "step_7.tmp-notes",
+                    unmarked = folder / "step_00000009.tmp-1", damaged = folder / "step_00000005",
+                    complete = folder / "step_00000006";
+  for (const std::string& path : {unfinished, foreign, named, complete}) make_checkpoint(path);
+  make_file(unfinished + "/.MANIFEST.json.tmp-4711");
+  fs::create_directory(emptied);
+  for (const std::string& path : {unmarked, damaged}) make_file(path + "/model.safetensors");
   remove_unfinished_checkpoints(folder.path());
-  CHECK_FALSE(fs::exists(unfinished));
-  for (const std::string& path : {foreign, damaged, complete}) CHECK(fs::exists(path));
+  for (const std::string& path : {unfinished, emptied}) CHECK_FALSE(fs::exists(path));
+  for (const std::string& path : {foreign, named, unmarked, damaged, complete}) CHECK(fs::exists(path));
+}
+
+TEST_CASE("checkpoint: what only has the name of one is never removed") {
+  const TemporaryDirectory folder, elsewhere;
+  const auto names = {"a_note", "a_folder", "a_link", "wrong_manifest", "linked_manifest", "no_manifest"};
+  const auto step = [&](std::size_t i) { return folder / fmt::format("step_{:08d}", i + 1); };
+  for (std::size_t i = 0; i < names.size(); ++i) make_checkpoint(step(i));
+  make_file(step(0) + "/note.txt", "mine");
+  make_file(step(1) + "/chapters/one.txt", "mine");
+  make_checkpoint(elsewhere / "mine");
+  fs::remove_all(step(2));
+  fs::create_directory_symlink(elsewhere / "mine", step(2));
+  make_file(step(3) + "/MANIFEST.json", R"({"thesis.tex": {}})");
+  make_file(step(3) + "/thesis.tex", "mine");
+  fs::rename(step(4) + "/MANIFEST.json", elsewhere / "MANIFEST.json");
+  fs::create_symlink(elsewhere / "MANIFEST.json", step(4) + "/MANIFEST.json");
+  fs::remove(step(5) + "/MANIFEST.json");
+  make_checkpoint(step(6));
+  make_checkpoint(step(7));
+  const auto there = [&] {
+    std::size_t files = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(folder.path())) files += !entry.is_directory();
+    return files;
+  };
+  const std::size_t before = there();
+  prune_checkpoints(folder.path(), 1, -1);     // step 7 goes: two files
+  remove_checkpoints_after(folder.path(), 0);  // and step 8
+  CHECK(there() == before - 4);
+  for (std::size_t i = 0; i < names.size(); ++i) CHECK(fs::exists(step(i) + "/model.safetensors"));
+  CHECK(fs::exists(elsewhere / "mine/model.safetensors"));
+}
+
+TEST_CASE("checkpoint: what stands in the way of one and is none is kept under another name") {
+  const TemporaryDirectory folder;
+  make_file(folder / "step_00000037/note.txt", "mine");
+  make_file(folder / "step_00000037.kept-1/note.txt", "older");
+  const std::string path = saved_example(folder.path());
+  verify_checkpoint(path);
+  CHECK(read_file(folder / "step_00000037.kept-2/note.txt", 10) == "mine");
+  CHECK(read_file(folder / "step_00000037.kept-1/note.txt", 10) == "older");
+  CHECK(folder.entries() == 3);
+}
+
+TEST_CASE("checkpoint: a pipe in the place of any file is refused at once") {
+  const TemporaryDirectory folder;
+  const std::string path = saved_example(folder.path());
+  for (const std::string name : kFiles) {
+    CAPTURE(name);
+    fs::rename(path + "/" + name, folder / "aside");
+    REQUIRE(::mkfifo((path + "/" + name).c_str(), 0600) == 0);
+    CHECK_THROWS_WITH_AS(verify_checkpoint(path), doctest::Contains((name + ": this is a pipe").c_str()), RunError);
+    fs::remove(path + "/" + name);
+    fs::rename(folder / "aside", path + "/" + name);
+  }
+  verify_checkpoint(path);
 }

@@ -1,12 +1,13 @@
 // Configurations: reading, overrides, writing, help, presets, and what users get wrong.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/stored_json.h"
 #include "core/text.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
@@ -87,15 +88,17 @@ const Mistake toml_mistakes[] = {
     {"[checkpoint]\nkeep_last = 0", "run.toml:2:13: ", "checkpoint.keep_last cannot be 0", "1 to"},
     {"preset = \"quikstart\"", "run.toml:1:10: ", "no preset \"quikstart\"", "did you mean quickstart?"},
     {"preset = 3", "run.toml:1:10: ", "preset takes a name", "preset = \"quickstart\""},
-    {"[feedforward]\nk = 9\n[train]\nsteps = 9", "run.toml: feedforward.k = 9", "feedforward.experts = 8", "lower k"},
-    {"[feedforward]\nkind = \"top-k\"\nd_ff = 8\nk = 9\n[train]\nsteps = 9", "run.toml: feedforward.k = 9",
-     "feedforward.d_ff = 8", "raise d_ff"},
-    {"[feedforward]\nkind = \"pkm\"\nsub_keys = 3\nk = 10\n[train]\nsteps = 9", "run.toml: feedforward.k = 10",
-     "the 9 values of feedforward.sub_keys = 3", "add sub-keys"},
-    {"[model]\nd_model = 31\n[feedforward]\nkind = \"pkm\"\n[train]\nsteps = 9", "run.toml: model.d_model = 31",
-     "feedforward.kind = \"pkm\"", "make d_model even"},
-    {"[feedforward]\nkind = \"pkm\"\ninit = \"switch\"\n[train]\nsteps = 9", "run.toml: feedforward.init",
-     "feedforward.kind = \"pkm\"", "dense-equivalent"},
+    {"[feedforward]\nk = 9\n[train]\nsteps = 9", "feedforward.k = 9 (run.toml:2:5) is more",
+     "feedforward.experts = 8 (default)", "lower k"},
+    {"[feedforward]\nkind = \"top-k\"\nd_ff = 8\nk = 9\n[train]\nsteps = 9", "feedforward.k = 9 (run.toml:4:5)",
+     "feedforward.d_ff = 8 (run.toml:3:8)", "raise d_ff"},
+    {"[feedforward]\nkind = \"pkm\"\nsub_keys = 3\nk = 10\n[train]\nsteps = 9", "feedforward.k = 10 (run.toml:4:5)",
+     "the 9 values of feedforward.sub_keys = 3 (run.toml:3:12)", "add sub-keys"},
+    {"[model]\nd_model = 31\n[feedforward]\nkind = \"pkm\"\n[train]\nsteps = 9",
+     "model.d_model = 31 (run.toml:2:11) is odd", "feedforward.kind = \"pkm\" (run.toml:4:8)", "make d_model even"},
+    {"[feedforward]\nkind = \"pkm\"\ninit = \"switch\"\n[train]\nsteps = 9",
+     "feedforward.init = \"switch\" (run.toml:3:8) is for experts", "feedforward.kind = \"pkm\" (run.toml:2:8)",
+     "dense-equivalent"},
     {"\"a\\u001b[31m\" = 3", "run.toml:1:1: ", "a\\u001b[31m", "--keys"},
 };
 
@@ -104,16 +107,25 @@ const Mistake override_mistakes[] = {
     {"--model.d_model=4", "argument ", "no key", "did you mean model.d_model?"},
     {"d_model=4", "argument ", "no key", "did you mean model.d_model?"},
     {"model=4", "argument ", "model is a section", "such as model.vocabulary"},
-    {"model.d_model", "argument ", "section.key=value", "train.seed=1"},
+    {"model.d_model", "argument ", "section.key=value", "model.d_model=128"},
     {"=4", "argument ", "section.key=value", "train.seed=1"},
-    {"model.d_model=", "argument ", "cannot be the text \"\"", "give an integer, 1 to 65536"},
-    {"model.d_model=12x", "argument ", "cannot be the text \"12x\"", "give an integer"},
-    {"model.d_model=1,000", "argument ", "cannot be the text", "give an integer"},
+    {"model.d_model=", "argument ", "model.d_model: not an integer: \"\"", "give an integer, 1 to 65536"},
+    {"model.d_model=12x", "argument ", "not an integer: \"12x\"", "give an integer"},
+    {"model.d_model=1,000", "argument ", "not an integer: \"1,000\"", "give an integer"},
     {"model.d_model=1e99", "argument ", "cannot be 1e+99", "give an integer"},
     {"train.steps=99999999999999999999999", "argument ", "train.steps cannot be 1e+23", "0 to"},
     {"train.seed=-1", "argument ", "train.seed cannot be -1", "at least 0"},
-    {"optimizer.lr=1e999", "argument ", "cannot be the text \"1e999\"", "give a number"},
+    {"optimizer.lr=1e999", "argument ", "not a number: \"1e999\"", "give a number"},
+    {"optimizer.lr=0,001", "argument ", "not a number: \"0,001\"", "numbers have a point: 0.001"},
     {"optimizer.lr=nan", "argument ", "cannot be nan", "give a number"},
+    {"optimizer.lr=-nan", "argument ", "cannot be nan", "give a number"},
+    {"model.precision=bfloat16", "argument ", "cannot be the text \"bfloat16\"", "did you mean bf16?"},
+    {"model.precision=FP32", "argument ", "cannot be the text \"FP32\"", "did you mean float32?"},
+    {"model.d_model=1_", "argument ", "not an integer: \"1_\"", "give an integer"},
+    {"train.seed=99999999999999999999", "argument ", "train.seed cannot be 1e+20",
+     "give an integer, 0 to 9223372036854775807"},
+    {"train.seed=1e17", "argument ", "train.seed cannot be 1e+17", "give an integer in digits, at least 0"},
+    {"temper=4", "argument ", "no key", "did you mean sample.temperature?"},
     {"checkpoint.keep_best=1", "argument ", "cannot be 1", "give true or false"},
     {"feedforward.gate=softmx", "argument ", "cannot be the text \"softmx\"", "did you mean softmax?"},
     {"feedforward.selection=sinkhron", "argument ", "one of assignment, random, sinkhorn", "did you mean sinkhorn?"},
@@ -121,20 +133,23 @@ const Mistake override_mistakes[] = {
     {"sample.prompt=\"a\\qb\"", "argument ", "not a TOML string", "backslash"},
     {"model.dropout=1", "argument ", "model.dropout cannot be 1", "below 1"},
     // Rules that join two fields: both keys are named.
-    {"feedforward.k=9", "preset quickstart: feedforward.k = 9", "feedforward.experts = 8", "lower k"},
-    {"feedforward.hidden_k=129", "preset quickstart: feedforward.hidden_k = 129", "the 128 hidden units", "or give 0"},
-    {"feedforward.selection=assignment", "preset quickstart: feedforward.selection = \"assignment\"",
-     "feedforward.k = 2", "set feedforward.k = 1"},
-    {"feedforward.selection=random", "preset quickstart: feedforward.regulariser = \"entropy\"", "\"random\"",
-     "set feedforward.regulariser = \"none\""},
-    {"train.accumulate=3", "preset quickstart: train.batch_size = 16", "train.accumulate = 3", "multiple"},
-    {"train.tokens=10", "preset quickstart: train.tokens = 10", "train.batch_size", "raise tokens"},
-    {"eval.max_tokens=10", "preset quickstart: eval.max_tokens = 10", "eval.batch_size", "raise max_tokens"},
-    {"optimizer.min_lr=1", "preset quickstart: optimizer.min_lr = 1", "optimizer.lr = 0.002", "lower min_lr"},
-    {"train.steps=50", "preset quickstart: optimizer.warmup_steps = 50", "train.steps = 50", "warm-up shorter"},
-    {"train.minutes=0", "preset quickstart: optimizer.schedule", "train.minutes",
-     "or optimizer.schedule = \"constant\""},
-    {"sample.top_k=300", "preset quickstart: sample.top_k = 300", "model.vocabulary = 256", "or give 0"},
+    {"feedforward.k=17", "feedforward.k = 17 (command line) is more",
+     "feedforward.experts = 16 (preset quickstart): ", "lower k"},
+    {"feedforward.hidden_k=257", "feedforward.hidden_k = 257 (command line)", "the 256 hidden units", "or give 0"},
+    {"feedforward.selection=assignment", "feedforward.selection = \"assignment\" (command line)",
+     "feedforward.k = 4 (preset quickstart)", "set feedforward.k = 1, or"},
+    {"feedforward.selection=random", "feedforward.regulariser = \"entropy\" (preset quickstart)",
+     "\"random\" (command line)", "set feedforward.regulariser = \"none\""},
+    {"train.accumulate=3", "train.batch_size = 16 (preset quickstart)", "train.accumulate = 3 (command line)",
+     "multiple"},
+    {"train.tokens=10", "train.tokens = 10 (command line)", "train.batch_size", "raise tokens"},
+    {"eval.max_tokens=10", "eval.max_tokens = 10 (command line)", "eval.batch_size", "raise max_tokens"},
+    {"optimizer.min_lr=1", "optimizer.min_lr = 1 (command line)", "optimizer.lr = 0.003 (preset quickstart)",
+     "lower min_lr"},
+    {"train.minutes=0", "optimizer.schedule = \"cosine\" (preset quickstart) needs",
+     "train.minutes = 0 (command line), and so", "or optimizer.schedule = \"constant\""},
+    {"sample.top_k=300", "sample.top_k = 300 (command line)", "model.vocabulary = 256", "or give 0"},
+    {"model.vocabulary=1", "model.vocabulary = 1 (command line)", "at least 2", "what the data has"},
 };
 
 // A value that the field takes and does not hold now.
@@ -186,6 +201,13 @@ TEST_CASE("config: a wrong preset or path") {
   const TemporaryDirectory folder;
   std::ofstream(folder / "large.toml") << std::string((1 << 20) + 1, '#');
   CHECK(load(folder / "large.toml").find("larger than the 1048576 bytes allowed") != std::string::npos);
+  std::ofstream(folder / "table.toml") << "seeds = 3\n[[variant]]\nname = \"a\"\n";
+  CHECK(load(folder / "table.toml") ==
+        folder / "table.toml: this is the file of a sweep, with [[variant]] tables; train "
+                 "them with: weir sweep " +
+            (folder / "table.toml"));
+  std::ofstream(folder / "dataset.json") << "{}";
+  CHECK(load(folder.path()).ends_with(": weir train quickstart data.train=" + folder.path()));
   std::ofstream(folder / "small.toml") << "preset = \"quickstart\"\nname = \"tiny\"\n";
   CHECK(load_config(folder / "small.toml").name == "tiny");
 }
@@ -200,6 +222,60 @@ TEST_CASE("config: absurdly deep files are refused, not followed") {
   CHECK(toml_message("a" + repeated(".a", 4000) + " = 1").find("run.toml:1:1: there is no section \"a\"") == 0);
   CHECK(toml_message("a = " + repeated("[", 100000)).find("not valid TOML") != std::string::npos);
   CHECK(toml_message("a = " + repeated("{a=", 100000)).find("not valid TOML") != std::string::npos);
+}
+
+TEST_CASE("config: people's words for keys lead to ours") {
+  Config config;
+  const FieldList list = fields_of(config);
+  const std::pair<const char*, const char*> words[] = {
+      {"vocab_size", "model.vocabulary"},
+      {"model.vocab_size", "model.vocabulary"},
+      {"block_size", "model.segment"},
+      {"model.block_size", "model.segment"},
+      {"learning_rate", "optimizer.lr"},
+      {"train.learning_rate", "optimizer.lr"},
+      {"--learning-rate", "optimizer.lr"},
+      {"lr", "optimizer.lr"},
+      {"learning_rte", "optimizer.lr"},
+      {"n_layer", "model.layers"},
+      {"n_embd", "model.d_model"},
+      {"epochs", "train.steps or train.tokens"},
+      {"train.max_iters", "train.steps"},
+      {"model.hidden_size", "model.d_model"},
+      {"model.num_experts", "feedforward.experts"},
+      {"top_k", "feedforward.k or sample.top_k"},
+      {"moe.top_k", "feedforward.k"},
+      {"generate.top_k", "sample.top_k"},
+      {"weight_decay", "optimizer.weight_decay"},
+      {"Batch_Size", "train.batch_size or eval.batch_size"},
+      {"training.batch-size", "train.batch_size"},
+      {"gradient_accumulation_steps", "train.accumulate"},
+      {"dtype", "model.precision"},
+      {"optim.max_grad_norm", "optimizer.clip"},
+      {"save_steps", "checkpoint.every"},
+  };
+  for (const auto& [word, key] : words) {
+    CAPTURE(word);
+    const std::string message = message_of([&, w = word] { find_field(list, w, "here"); });
+    CHECK(message.find(std::string("did you mean ") + key + "?") != std::string::npos);
+  }
+  CHECK(message_of([&] { find_field(list, "xyzzy_plugh", "here"); }).find("--keys") != std::string::npos);
+  CHECK(message_of([&] { find_field(list, "train.device", "here"); }).ends_with("; use the option --device"));
+  CHECK(section_hint(list, "optim") == "; did you mean optimizer?");
+  CHECK(section_hint(list, "Training") == "; did you mean train?");
+}
+
+TEST_CASE("config: every row of the table of synonyms is of a key or section of ours, or says what to use") {
+  Config config;
+  const FieldList list = fields_of(config);
+  for (const Synonyms& synonyms : list.synonyms) {
+    CAPTURE(synonyms.name);
+    const bool is_field = std::any_of(list.fields.begin(), list.fields.end(),
+                                      [&](const Field& field) { return field.key() == synonyms.name; });
+    const bool is_section = std::any_of(list.sections.begin(), list.sections.end(),
+                                        [&](const Section& section) { return section.name == synonyms.name; });
+    CHECK((is_field || is_section || synonyms.name.find(' ') != std::string_view::npos));
+  }
 }
 
 TEST_CASE("config: single typos in keys are recognised") {
@@ -262,7 +338,7 @@ TEST_CASE("config: every field is in the help, the tables, the TOML and the JSON
   const std::string help = help_text();
   const std::string tables = help_markdown();
   const std::string toml = to_toml(config);
-  const auto json = nlohmann::json::parse(to_json(config));
+  const StoredJson json = StoredJson::parse(to_json(config), "config", refuse_stored);
   for (const Field& field : list.fields) {
     CAPTURE(field.key());
     CHECK(help.find("  " + field.key() + " = " + value_text(field) + "\n") != std::string::npos);
@@ -270,10 +346,10 @@ TEST_CASE("config: every field is in the help, the tables, the TOML and the JSON
     CHECK(toml.find("\n" + field.name + " = " + value_text(field) + "\n") != std::string::npos);
     CHECK(toml.find("# " + field.help + " (") != std::string::npos);
     CHECK(field.help.size() > 10);
-    CHECK((field.section.empty() ? json : json.at(field.section)).contains(field.name));
+    CHECK((field.section.empty() ? json : json.object(field.section)).has(field.name));
   }
-  CHECK(json["model"]["d_model"] == 128);
-  CHECK(json["checkpoint"]["keep_best"] == true);
+  CHECK(json.object("model").count("d_model") == 128);
+  CHECK(json.object("checkpoint").flag("keep_best"));
 }
 
 TEST_CASE("config: the help fits 80 columns") {
@@ -289,6 +365,9 @@ TEST_CASE("config: overrides") {
   const auto load = [](std::vector<std::string> arguments) { return load_config("quickstart", arguments); };
   CHECK(load({"model.d_model=256"}).model.d_model == 256);
   CHECK(load({"train.steps=1e3"}).train.steps == 1000);
+  CHECK(load({"train.steps=1_000"}).train.steps == 1000);
+  CHECK(load({"optimizer.lr=0.000_5"}).optimizer.lr == 0.0005);
+  CHECK(load({"name=a_1_2"}).name == "a_1_2");
   CHECK(load({"train.steps= +200 "}).train.steps == 200);
   CHECK(load({"optimizer.clip=1"}).optimizer.clip == 1.0);
   CHECK(load({"train.seed=1", "train.seed=2"}).train.seed == 2);
@@ -346,6 +425,9 @@ TEST_CASE("text: distances, quotes, cuts") {
   CHECK(edit_distance("kitten", "sitting") == 3);
   CHECK(edit_distance("ab", "ba") == 1);
   CHECK(did_you_mean("xyz", std::vector<std::string>{"model"}).empty());
+  // The beginning of one name is that name; of several, none.
+  CHECK(nearest_name("--temp", std::vector<std::string>{"--tokens", "--temperature"}) == "--temperature");
+  CHECK(nearest_name("quick", std::vector<std::string>{"quickstart", "quickstart-dense"}).empty());
   CHECK(quote("a\"\n\x1b\x7f\xc2\x9b") == "\"a\\\"\\n\\u001b\\u007f\\u009b\"");
   CHECK(quote("\xc2\xa0\xc3\xa4") == "\"\xc2\xa0\xc3\xa4\"");
   CHECK(quote("\xff") == "\"\xef\xbf\xbd\"");

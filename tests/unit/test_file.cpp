@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <functional>
 
 #include "core/error.h"
 #include "tests/unit/temporary_directory.h"
@@ -18,15 +19,20 @@ using namespace weir;
 namespace {
 
 template <class F>
-std::string io_error_of(F&& action) {
+std::string error_of(ExitCode code, F&& action) {
   try {
     action();
   } catch (const RunError& error) {
-    CHECK(error.code() == ExitCode::io);
+    CHECK(error.code() == code);
     CHECK(std::string(error.what()).find('\n') == std::string::npos);
     return error.what();
   }
   return "no error";
+}
+
+template <class F>
+std::string io_error_of(F&& action) {
+  return error_of(ExitCode::io, action);
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -118,12 +124,15 @@ TEST_CASE("reading refuses what is not there, not a file, too large or empty") {
   CHECK(
       contains(io_error_of(read(directory / "none")), "/none: cannot open: No such file or directory; check the path"));
   CHECK(contains(io_error_of(map(directory / "none")), "cannot open: No such file"));
-  CHECK(contains(io_error_of(read(directory.path())), "this is a directory, expected a file"));
-  CHECK(contains(io_error_of(map(directory.path())), "this is a directory, expected a file"));
-  CHECK(contains(io_error_of(read(empty)), "the file is empty"));
-  CHECK(contains(io_error_of(map(empty)), "the file is empty"));
-  CHECK(contains(io_error_of(read(small)), "larger than the 4 bytes allowed"));
-  CHECK(contains(io_error_of(read("/dev/zero")), "larger than the 4 bytes allowed"));
+  CHECK(contains(io_error_of(read(directory.path())),
+                 "this is a directory, expected a regular file; name a regular file, or move"));
+  CHECK(contains(io_error_of(map(directory.path())),
+                 "this is a directory, expected a regular file; name a regular file, or move"));
+  CHECK(contains(error_of(ExitCode::bad_data, read(empty)), "the file is empty"));
+  CHECK(contains(error_of(ExitCode::bad_data, map(empty)), "the file is empty"));
+  CHECK(contains(error_of(ExitCode::bad_data, read(small)), "larger than the 4 bytes allowed"));
+  CHECK(contains(io_error_of(read("/dev/zero")), "this is a device, expected a regular file"));
+  CHECK(read_file("/proc/self/comm", 100).ends_with("\n"));  // whose size is said to be 0
   CHECK(contains(io_error_of(map("/dev/zero")), "expected a regular file"));
   CHECK(contains(io_error_of(read("")), "the path is empty"));
   CHECK(contains(io_error_of(read(std::string("a\0b", 3))), "a\\x00b: the path contains a zero byte"));
@@ -162,10 +171,90 @@ TEST_CASE("what was written is overwritten, and nothing beyond") {
   CHECK(read_file(path, 10) == "0xy345");
 }
 
-TEST_CASE("a pipe without a writer is refused at once by a map") {
+TEST_CASE("a pipe without a writer is refused at once, whatever opens it") {
   const TemporaryDirectory directory;
-  REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
-  CHECK(contains(io_error_of([&] { MappedFile file(directory / "pipe"); }), "this is a pipe or a device"));
+  const std::string pipe = directory / "pipe", kind = pipe + ": this is a pipe, ";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(contains(io_error_of([&] { MappedFile file(pipe); }), kind + "expected a regular file"));
+  CHECK(contains(io_error_of([&] { RandomAccessFile file(pipe); }), kind + "expected a regular file"));
+  CHECK(contains(io_error_of([&] { read_file(pipe, 10); }), kind + "expected a regular file"));
+  for (const auto& write : {std::function<void()>([&] { create_file(pipe); }),
+                            {[&] { open_to_append(pipe); }},
+                            {[&] { open_to_lock(pipe); }},
+                            {[&] { check_replaceable(pipe); }},
+                            {[&] { write_file_atomically(pipe, "x"); }},
+                            {[&] { FileWriter file(pipe); }}})
+    CHECK(contains(io_error_of(write), kind + "where a regular file is to be written; move it away"));
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("a stream is read to its end, and devices that never end are refused") {
+  const TemporaryDirectory directory;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  REQUIRE(::write(ends[1], "piped", 5) == 5);
+  ::close(ends[1]);
+  CHECK(contains(io_error_of([&] { read_file("/dev/fd/" + std::to_string(ends[0]), 10); }), "write what comes out"));
+  CHECK(read_stream("/dev/fd/" + std::to_string(ends[0]), 10) == "piped");
+  ::close(ends[0]);
+  CHECK(contains(io_error_of([] { read_stream("/dev/zero", 10); }), "/dev/zero: this is a device"));
+  CHECK(contains(io_error_of([&] { read_stream(directory.path(), 10); }), "this is a directory"));
+}
+
+TEST_CASE("a link is never written through, and a file of two names keeps the other") {
+  const TemporaryDirectory directory;
+  const std::string mine = directory / "mine", link = directory / "link", second = directory / "second";
+  write_file_synced(mine, "mine");
+  std::filesystem::create_symlink("mine", link);
+  std::filesystem::create_hard_link(mine, second);
+  for (const auto& write : {std::function<void()>([&] { create_file(link); }),
+                            {[&] { open_to_append(link); }},
+                            {[&] { open_to_lock(link); }},
+                            {[&] { write_file_atomically(link, "x"); }}})
+    CHECK(contains(io_error_of(write), link + ": this is a symbolic link, where a regular file is to be written"));
+  ::close(create_file(second));
+  CHECK(read_file(second, 10, Empty::allowed).empty());
+  CHECK(read_file(mine, 10) == "mine");
+}
+
+TEST_CASE("a file that is overwritten in place has another stamp, and one that was replaced is not at its path") {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "a";
+  write_file_synced(path, "12345");
+  const RandomAccessFile file(path);
+  const FileStamp before = file.stamp();
+  CHECK(before.size == 5);
+  CHECK(file.stamp() == before);
+  const int descriptor = open_to_append(path);
+  CHECK(is_at(descriptor, path));
+  ::usleep(20'000);  // the clock of file systems ticks in milliseconds
+  std::fstream(path, std::ios::in | std::ios::out) << "54321";
+  CHECK_FALSE(file.stamp() == before);
+  write_file_atomically(path, "new");
+  CHECK_FALSE(is_at(descriptor, path));
+  ::close(descriptor);
+}
+
+TEST_CASE("an error of the system is not taken for absence") {
+  const TemporaryDirectory folder;
+  std::ofstream(folder / "file") << "x";
+  std::filesystem::create_symlink("loop", folder / "loop");
+  std::filesystem::create_symlink("nowhere", folder / "dangling");
+  CHECK(is_there(folder / "file"));
+  CHECK(is_there(folder.path()));
+  for (const std::string& name :
+       {std::string("none"), std::string("none/x"), std::string("file/x"), std::string(300, 'x')})
+    CHECK(!is_there(folder / name));
+  CHECK(!is_there(folder / "dangling"));
+  CHECK(is_there(folder / "dangling", Links::themselves));
+  CHECK(is_there(folder / "loop", Links::themselves));
+  CHECK(contains(io_error_of([&] { is_there(folder / "loop/x"); }), "cannot look for it: Too many levels of symbolic"));
+
+  const int file = open_to_append(folder / "file");
+  CHECK(is_at(file, folder / "file"));
+  CHECK(!is_at(file, folder / "none"));
+  CHECK(is_at(file, folder / "loop/x"));  // nobody knows, so nothing was seen to change
+  ::close(file);
 }
 
 TEST_CASE("a write that runs out of room leaves the old file and nothing else") {
@@ -189,7 +278,7 @@ TEST_CASE("an atomic write over a directory fails and leaves no temporary file")
   const TemporaryDirectory directory;
   std::filesystem::create_directory(directory / "sub");
   const std::string message = io_error_of([&] { write_file_atomically(directory / "sub", "text"); });
-  CHECK(contains(message, "/sub: cannot put the file that was written in place: Is a directory; something other"));
+  CHECK(contains(message, "/sub: this is a directory, where a regular file is to be written; move it away"));
   CHECK(contains(io_error_of([&] { write_file_atomically(directory / "sub/", "text"); }), "the path names no file"));
   CHECK(contains(io_error_of([&] { write_file_atomically(directory / "none/a", "text"); }),
                  "/none/a: cannot create the file: No such file or directory; check the path"));
@@ -222,7 +311,8 @@ TEST_CASE("writing never follows a link and an unfinished file disappears") {
   const TemporaryDirectory directory;
   write_file_synced(directory / "target", "old");
   std::filesystem::create_symlink("target", directory / "link");
-  CHECK(contains(io_error_of([&] { write_file_synced(directory / "link", "new"); }), "File exists; something other"));
+  CHECK(contains(io_error_of([&] { write_file_synced(directory / "link", "new"); }),
+                 "this is a symbolic link, where a regular file is to be written"));
   CHECK(read_file(directory / "link", 100) == "old");
   {
     FileWriter writer(directory / "unfinished");

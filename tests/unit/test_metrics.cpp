@@ -1,28 +1,31 @@
 // Metrics: the JSON lines, TensorBoard's event files, and full disks.
 #include <doctest/doctest.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
-#include <nlohmann/json.hpp>
 
+#include "core/error.h"
+#include "core/stored_json.h"
+#include "file_size_limit.h"
 #include "temporary_directory.h"
 #include "train/metrics.h"
+#include "train/samples_log.h"
 #include "train/tensorboard.h"
 
 using namespace weir;
 namespace fs = std::filesystem;
 
 namespace {
+
+StoredJson parsed(const std::string& line) { return StoredJson::parse(line, "line", refuse_stored); }
 
 std::string content(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -114,18 +117,6 @@ WireField field_at(std::string message, std::initializer_list<int> path) {
   return found;
 }
 
-// While it lives, no file of this process can grow beyond `bytes`: writes fail as on a full disk.
-struct FileSizeLimit {
-  rlimit before{};
-  explicit FileSizeLimit(rlim_t bytes) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before);
-    const rlimit limit{bytes, before.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before); }
-};
-
 }  // namespace
 
 TEST_CASE("metrics: one JSON object per line") {
@@ -136,7 +127,7 @@ TEST_CASE("metrics: one JSON object per line") {
   const std::string line = metrics_line(7, 1700000000.125, metrics);
   CHECK(line ==
         "{\"step\":7,\"time\":1700000000.125,\"train/loss\":1.5,\"a \\\"b\\\"\":null,\"up\":null,\"small\":1e-300}\n");
-  CHECK(nlohmann::json::parse(line)["small"] == 1e-300);
+  CHECK(parsed(line).number("small") == 1e-300);
 }
 
 TEST_CASE("metrics: a restart drops the steps that come again, and damaged lines") {
@@ -154,11 +145,27 @@ TEST_CASE("metrics: a restart drops the steps that come again, and damaged lines
   std::ifstream file(path);
   std::vector<std::pair<int, double>> lines;
   for (std::string line; std::getline(file, line);) {
-    const auto json = nlohmann::json::parse(line);
-    lines.emplace_back(json["step"], json["x"]);
+    lines.emplace_back(parsed(line).count("step"), parsed(line).number("x"));
   }
   CHECK(lines == std::vector<std::pair<int, double>>{{1, 0.5}, {2, 1.0}, {3, 1.5}, {4, 100}});
   CHECK(folder.entries() == 1);  // no temporary file is left
+}
+
+TEST_CASE("metrics: a validation that comes again is dropped without the training of its step") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "metrics.jsonl";
+  {
+    MetricsLog log(path, 0);
+    for (int step = 1; step <= 2; ++step) {
+      log.write(step, std::vector<Metric>{{"train/loss", 1}});
+      log.write(step, std::vector<Metric>{{"valid/loss", 2}});
+    }
+  }
+  const std::string before = content(path);
+  { MetricsLog log(path, 3, warn_on_stderr, true); }
+  const std::string last = before.substr(before.rfind("{\"step\":2"));
+  CHECK(last.find("valid/loss") != std::string::npos);
+  CHECK(content(path) + last == before);
 }
 
 TEST_CASE("metrics: a file with nothing to drop stays untouched") {
@@ -188,13 +195,47 @@ TEST_CASE("metrics: a full disk gives one warning, and the log is complete once 
   }
   CHECK(size_while_full == 100);
   REQUIRE(warnings.size() == 1);
-  CHECK(warnings[0].find("cannot write \"" + path + "\": File too large (errno 27)") == 0);
+  CHECK(warnings[0].find(path + ": cannot write: File too large; ") == 0);
   log.write(6, std::vector<Metric>{{"x", 1}});
   std::ifstream file(path);
   int step = 0;
-  for (std::string line; std::getline(file, line);) CHECK(nlohmann::json::parse(line)["step"] == ++step);
+  for (std::string line; std::getline(file, line);) CHECK(parsed(line).count("step") == ++step);
   CHECK(step == 6);
   CHECK(warnings.size() == 1);
+}
+
+TEST_CASE("metrics: a log that was removed is begun anew, and missed at the end") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "metrics.jsonl";
+  std::vector<std::string> warnings;
+  MetricsLog log(path, 0, [&](const std::string& text) { warnings.push_back(text); });
+  log.write(1, std::vector<Metric>{{"x", 1}});
+  log.check();
+  fs::remove(path);
+  log.write(2, std::vector<Metric>{{"x", 1}});
+  CHECK(content(path).find("\"step\":2") != std::string::npos);
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0].find("metrics.jsonl: this file was moved, removed or replaced while the run") != std::string::npos);
+  CHECK_THROWS_WITH_AS(log.check(), doctest::Contains("removed or replaced during the run"), RunError);
+}
+
+TEST_CASE("samples: a step that will come again is dropped, and no text passes for two") {
+  const TemporaryDirectory folder;
+  const std::string path = folder / "samples.txt";
+  {
+    SamplesLog log(path, 1);
+    log.write(5, "five");
+    log.write(10, "--- step 3\nten\n--- step 99\n--- step 98");
+    log.write(15, "fifteen");
+  }
+  const std::string two = "--- step 5\nfive\n--- step 10\n --- step 3\nten\n --- step 99\n --- step 98\n";
+  CHECK(content(path) == two + "--- step 15\nfifteen\n");
+  { SamplesLog again(path, 16); }
+  CHECK(content(path) == two + "--- step 15\nfifteen\n");
+  { SamplesLog again(path, 11); }
+  CHECK(content(path) == two);
+  SamplesLog again(path, 1);
+  CHECK(content(path).empty());
 }
 
 TEST_CASE("metrics: what waits for a full disk is bounded") {
@@ -283,6 +324,6 @@ TEST_CASE("tensorboard: an unwritable folder gives one warning") {
   EventWriter writer("/nonexistent/folder", {}, [&](const std::string& text) { warnings.push_back(text); });
   writer.write(1, std::vector<Metric>{{"a", 1}});
   REQUIRE(warnings.size() == 1);
-  CHECK(warnings[0].find("cannot open \"/nonexistent/folder/events.out.tfevents.") == 0);
-  CHECK(warnings[0].find("No such file or directory (errno 2)") != std::string::npos);
+  CHECK(warnings[0].find("/nonexistent/folder/events.out.tfevents.") == 0);
+  CHECK(warnings[0].find(": cannot open: No such file or directory; ") != std::string::npos);
 }

@@ -64,11 +64,24 @@ TEST_CASE("metrics reader: damaged lines are passed over and counted") {
       "{\"step\":4,\"a\":2}\n"
       "{\"step\":5,\"a\":");
   CHECK(history.damaged_lines == 8);
+  CHECK(history.first_wrong.ends_with("metrics.jsonl:2: this is not a whole JSON object"));
+  CHECK(passed_over(history).ends_with("; this line is passed over, one of 8 that are damaged"));
   CHECK(steps(history.of("a")) == std::vector<std::int64_t>{1, 4});
   CHECK(steps(history.of("d")) == std::vector<std::int64_t>{3});
   CHECK(history.of("b").empty());
   CHECK(history.of("c").empty());
   CHECK(history_of("").series.empty());
+}
+
+TEST_CASE("metrics reader: a step that cannot be is no result") {
+  const MetricsHistory history = history_of(
+      "{\"step\":-1,\"a\":9}\n{\"step\":1,\"a\":1}\n{\"step\":18446744073709551615,\"a\":9}\n"
+      "{\"step\":9007199254740993,\"a\":9}\n");
+  CHECK(steps(history.of("a")) == std::vector<std::int64_t>{1});
+  CHECK(history.damaged_lines == 3);
+  CHECK(history.first_wrong.find("metrics.jsonl:1: step: it is -1, expected 0 to 9007199254740992") !=
+        std::string::npos);
+  CHECK(passed_over(history).ends_with("; this line is passed over, one of 3 that are damaged"));
 }
 
 TEST_CASE("metrics reader: a step that comes again replaces what followed") {

@@ -11,6 +11,7 @@
 #include "autograd/grad_check.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "tests/source_dir.h"
 #include "tests/unit/op_suite.h"
 #include "tests/unit/tensor_checks.h"
 

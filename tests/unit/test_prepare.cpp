@@ -14,6 +14,7 @@
 #include "train/prepare/digest.h"
 #include "train/prepare/download.h"
 #include "train/prepare/encode.h"
+#include "train/prepare/expected_size.h"
 #include "train/prepare/output_folder.h"
 #include "train/prepare/sources.h"
 
@@ -32,7 +33,8 @@ class SilentReporter final : public Reporter {
   bool stop = false;
 };
 
-// A tokenizer whose tokens show the pieces that it was given: one for each byte, and 256 at the end.
+// A tokenizer whose tokens show the pieces that it was given: one for each byte, and 256 at the end. It claims not to
+// know question marks.
 class PieceTokenizer final : public Tokenizer {
  public:
   std::int64_t vocabulary() const override { return 257; }
@@ -40,6 +42,10 @@ class PieceTokenizer final : public Tokenizer {
     std::vector<std::int32_t> tokens(text.size() + 1, 256);
     std::transform(text.begin(), text.end(), tokens.begin(), [](char c) { return static_cast<unsigned char>(c); });
     return tokens;
+  }
+  std::vector<std::int32_t> encode_counting(std::string_view text, std::int64_t& unknown_bytes) const override {
+    unknown_bytes += std::count(text.begin(), text.end(), '?');
+    return encode(text);
   }
   std::string decode(std::span<const std::int32_t>) const override { return ""; }
   std::string piece(std::int32_t) const override { return ""; }
@@ -96,6 +102,15 @@ TEST_CASE("prepare: lines are encoded one by one, without their ends or with the
   CHECK(encode(text, Cut::whole_lines).tokens == tokens_of({"one two\n", "\n", " \r\n", "three"}));
 }
 
+TEST_CASE("prepare: bytes without a token are counted over the whole text") {
+  std::string text;
+  for (int line = 0; line < 20'000; ++line) text += "one? two\n";
+  const EncodeTotals totals = encode(text, Cut::lines).totals;
+  CHECK(totals.unknown_bytes == 20'000);
+  CHECK(totals.unknown_share() == doctest::Approx(1.0 / 9));
+  CHECK(encode("one", Cut::lines).totals.unknown_share() == 0);
+}
+
 TEST_CASE("prepare: bytes are not cut at lines") {
   const std::string text = "one\ntwo";
   CHECK(encode(text, Cut::bytes).tokens == tokens_of({text}));
@@ -105,10 +120,39 @@ TEST_CASE("prepare: documents end with a mark, and empty ones are left out") {
   const std::string text = "{\"text\": \"a\\nb\", \"id\": 1}\n{\"text\": \"\"}\n{\"id\": [{}], \"text\": \"c\"}\n";
   const Encoded documents = encode(text, Cut::documents);
   CHECK(documents.tokens == tokens_of({"a\nb<STORY_SEP>", "c<STORY_SEP>"}));
-  for (const char* bad : {"{\"text\": 1}\n", "{}\n", "[]\n", "7\n", "{\"text\": \"a\n", "\n"}) {
+  for (const char* bad : {"{\"text\": 1}\n", "{}\n", "[]\n", "7\n", "{\"text\": \"a\n"}) {
     CAPTURE(bad);
     const auto call = [&] { encode("{\"text\": \"fine\"}\n" + std::string(bad), Cut::documents); };
     CHECK(code_of(call, "line 2") == ExitCode::bad_data);
+  }
+}
+
+TEST_CASE("prepare: odd lines of documents are mended and counted, in order") {
+  std::string text;
+  for (int line = 1; line <= 40000; ++line)  // several groups
+    text += line % 10000 == 5000 ? "\n" : line % 10000 == 7000 ? "{\"text\": \"\\ud83d\"}\n" : "{\"text\": \"a\"}\n";
+  const Encoded documents = encode(text, Cut::documents);
+  CHECK(documents.totals.bytes == 39992 * 12 + 4 * 14);
+  const std::string mended = documents.totals.mended.describe();
+  CHECK(mended.starts_with("4 lone surrogates (first: "));
+  CHECK(mended.find("text:7000), 4 blank lines skipped (first: ") != std::string::npos);
+  CHECK(mended.ends_with("text:5000)"));
+}
+
+TEST_CASE("prepare: a sample is the whole of a short text, and is spread evenly over a long one") {
+  for (const std::size_t pieces : {1, 63, 64, 65, 1000, 12345}) {
+    CAPTURE(pieces);
+    TextSample sample;
+    for (std::size_t i = 0; i < pieces; ++i)
+      sample.add(std::string(TextSample::kPieceBytes, static_cast<char>('a' + i * 26 / pieces)));
+    const std::size_t kept = sample.text().size() / TextSample::kPieceBytes;
+    if (pieces < 64) CHECK(kept == pieces);
+    CHECK(kept <= 64);
+    for (char part = 'a'; kept >= 32 && part <= 'z'; ++part) {
+      const auto bytes = static_cast<std::size_t>(std::count(sample.text().begin(), sample.text().end(), part));
+      CHECK(bytes / TextSample::kPieceBytes >= kept / 26);
+      CHECK(bytes / TextSample::kPieceBytes <= kept / 26 + 1);
+    }
   }
 }
 
@@ -316,7 +360,7 @@ TEST_CASE("download: a wrong digest everywhere is bad data, and nothing stays") 
   const auto call = [&] { download(test.file, test.options, test.reporter); };
   CHECK(code_of(call, "SHA-256") == ExitCode::bad_data);
   CHECK(network.requests.size() == 2);
-  CHECK(std::filesystem::file_size(test.part()) == 0);
+  CHECK_FALSE(std::filesystem::exists(test.part()));
 }
 
 TEST_CASE("download: a wrong size is refused before anything is written") {
@@ -331,6 +375,7 @@ TEST_CASE("download: a wrong size is refused before anything is written") {
 TEST_CASE("download: refused everywhere, every place is named, and what to do") {
   Downloads test({Outcome::refused});
   const auto call = [&] { download(test.file, test.options, test.reporter); };
+  CHECK_FALSE(std::filesystem::exists(test.part()));
   CHECK(code_of(call,
                 "a.example: HTTP status 404, b.example: HTTP status 404; get it some other way and give it with "
                 "--from FILE") == ExitCode::io);
@@ -346,24 +391,39 @@ TEST_CASE("download: a stop keeps what has arrived") {
 
 // --- the folder -----------------------------------------------------------------------------------------------------
 
+void write_small_dataset(const std::string& folder, const std::string& name) {
+  SplitWriter writer(folder, "train", 256);
+  writer.append(std::vector<std::int32_t>{1, 2, 3});
+  Dataset dataset;
+  dataset.name = name;
+  dataset.splits["train"] = writer.commit();
+  write_dataset(folder, dataset);
+}
+
 TEST_CASE("prepare: a folder appears whole or not at all") {
   const TemporaryDirectory directory;
   const std::string out = directory / "deep/set/";
   { const OutputFolder abandoned(out, false); }
   CHECK_FALSE(std::filesystem::exists(out));
-  CHECK(std::filesystem::is_empty(directory / "deep"));
+  CHECK_FALSE(std::filesystem::exists(directory / "deep"));
 
-  const auto write = [&](const std::string& content, bool replace) {
+  const auto write = [&](const std::string& name, bool replace) {
     OutputFolder folder(out, replace);
-    write_file_synced(folder.path() + "/dataset.json", content);
+    write_small_dataset(folder.path(), name);
     folder.commit();
   };
   write("first", false);
   CHECK(code_of([&] { write("second", false); }, "--force") == ExitCode::usage);
-  CHECK(read_file(out + "/dataset.json", 100) == "first");
+  CHECK(read_dataset(out).name == "first");
   write("second", true);
-  CHECK(read_file(out + "/dataset.json", 100) == "second");
+  CHECK(read_dataset(out).name == "second");
   CHECK(std::distance(std::filesystem::directory_iterator(directory / "deep"), {}) == 1);
+
+  write_file_synced(out + "/notes.txt", "mine");
+  CHECK(code_of([&] { write("third", true); }, "\"notes.txt\" is in this folder") == ExitCode::usage);
+  CHECK(read_file(out + "/notes.txt", 10) == "mine");
+  write_file_synced(out + "/dataset.json", "{");
+  CHECK(code_of([&] { write("third", true); }, "cannot be told") == ExitCode::bad_data);
 
   std::filesystem::create_directory(directory / "home");
   write_file_synced(directory / "home/letter", "dear");
@@ -374,15 +434,34 @@ TEST_CASE("prepare: a folder appears whole or not at all") {
 
 TEST_CASE("prepare: what a killed process left is removed, and what a living one writes is not") {
   const TemporaryDirectory directory;
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(0);
-  ::waitpid(child, nullptr, 0);
-  const std::string dead = directory / (".set.tmp-" + std::to_string(child));
-  const std::string living = directory / (".set.tmp-" + std::to_string(::getppid()));
-  for (const std::string& path : {dead, living}) std::filesystem::create_directories(path + "/x");
-  { const OutputFolder folder(directory / "set", false); }
-  CHECK_FALSE(std::filesystem::exists(dead));
-  CHECK(std::filesystem::exists(living));
+  const std::string dead = directory / ".set.tmp-4711", others = directory / ".set.tmp-4712",
+                    named = directory / ".set.tmp-notes";
+  for (const std::string& path : {dead, others, named}) std::filesystem::create_directory(path);
+  write_file_synced(dead + "/.train-00000.tokens.tmp-4711", "x");
+  write_file_synced(others + "/letter", "dear");
+  write_file_synced(named + "/train-00000.tokens", "x");
+  {
+    const OutputFolder living(directory / "set", false);
+    CHECK_FALSE(std::filesystem::exists(dead));
+    for (const std::string& path : {others, named}) CHECK(std::filesystem::exists(path));
+    std::filesystem::rename(living.path(), directory / ".set.tmp-1");
+    CHECK(code_of([&] { OutputFolder(directory / "set", false); }, "another process is preparing") == ExitCode::io);
+    CHECK(std::filesystem::exists(directory / ".set.tmp-1"));
+  }
+}
+
+TEST_CASE("prepare: of two that fill the same folder one wins, whole") {
+  const TemporaryDirectory directory;
+  const std::string out = directory / "set";
+  {
+    OutputFolder late(out, false);
+    write_small_dataset(late.path(), "late");
+    std::filesystem::create_directory(out);
+    write_small_dataset(out, "early");
+    CHECK(code_of([&] { late.commit(); }, "was put there while") == ExitCode::io);
+  }
+  CHECK(read_dataset(out).name == "early");
+  CHECK(directory.entries() == 1);
 }
 
 }  // namespace

@@ -1,9 +1,12 @@
 // The progress line and its numbers.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
-#include <cstdlib>
 #include <limits>
 
+#include "core/file.h"
+#include "tests/unit/temporary_directory.h"
 #include "train/progress.h"
 
 using namespace weir;
@@ -23,17 +26,16 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 // What a ProgressLine prints while `use` works with it.
 template <class Use>
 std::string printed(bool live, int columns, Use use) {
-  char* text = nullptr;
-  std::size_t size = 0;
-  std::FILE* file = open_memstream(&text, &size);
+  const TemporaryDirectory folder;
+  const std::string path = folder / "printed";
+  const int descriptor = open(path.c_str(), O_WRONLY | O_CREAT, 0600);
   {
-    ProgressLine line(file, live, columns);
+    Output output(descriptor, "a file");
+    ProgressLine line(output, live, columns);
     use(line);
   }
-  std::fclose(file);
-  std::string result(text, size);
-  std::free(text);
-  return result;
+  close(descriptor);
+  return read_file(path, 1 << 20, Empty::allowed);
 }
 
 }  // namespace

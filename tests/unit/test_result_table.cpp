@@ -3,10 +3,10 @@
 
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/stored_json.h"
 #include "temporary_directory.h"
 #include "train/config.h"
 #include "train/result_table.h"
@@ -45,12 +45,15 @@ TEST_CASE("run result: last and best, damaged lines passed over") {
   CHECK(result.last->value() == 2.164);
   CHECK(result.best->step == 3);
   CHECK(result.best->value() == 1.4427);
-  CHECK(result.best->unit() == std::string("bpb"));
+  CHECK(result.best->own_unit() == ResultUnit::bits_per_byte);
   CHECK(result.last_step == 7);
   write_file_synced(
       path, std::string("{\"step\":2,\"valid/loss\":2.0,\"valid/perplexity\":7.389,\"valid/bits_per_byte\":0.9}\n"));
-  CHECK(read_run_result(path).last->value() == doctest::Approx(std::exp(2.0)));
-  CHECK(read_run_result(path).last->unit() == std::string("ppl"));
+  const ValidationResult pieces = read_run_result(path).last.value();
+  CHECK(pieces.value() == doctest::Approx(std::exp(2.0)));
+  CHECK(pieces.own_unit() == ResultUnit::perplexity);
+  CHECK(pieces.in(ResultUnit::bits_per_byte) == 0.9);
+  CHECK(!pieces.tokens);
 }
 
 TEST_CASE("text tables line up, in characters rather than bytes") {
@@ -68,35 +71,41 @@ TEST_CASE("result table: rows of the paper beside their published results") {
   const std::string bytes =
       make_run(folder, "bytes", "quickstart-dense", "{\"step\":9,\"valid/loss\":1,\"valid/bits_per_byte\":1.4427}\n");
 
-  const auto json = nlohmann::json::parse(result_table({row, changed, bytes}, TableFormat::json));
+  const auto table_of = [](const std::vector<std::string>& runs) {
+    return StoredJson::parse(result_table(runs, TableFormat::json), "table", refuse_stored);
+  };
+  CHECK(table_of({row, changed}).text("unit") == "ppl");
+  std::vector<StoredJson> json = table_of({row, changed}).list("runs");
+  json.push_back(table_of({bytes}).list("runs").at(0));
   REQUIRE(json.size() == 3);
-  CHECK(json[0]["published"]["value"] == 11.58);
-  CHECK(json[0]["last"]["step"] == 4000);
-  CHECK(json[0]["best"]["value"].get<double>() == doctest::Approx(std::exp(2.5)));
-  CHECK(json[0]["paper_flops_percent"] == 50);
-  CHECK(json[0]["flops_percent"].get<double>() == doctest::Approx(100 * (8 * 128 * 2 + 16) / (2.0 * 2053)));
-  CHECK(json[0]["expert_size"] == 128);
-  CHECK(json[0]["eval"]["memory"] == 256);
-  CHECK(!json[1].contains("published"));
-  CHECK(!json[1].contains("last"));
-  CHECK(json[2]["last"]["unit"] == "bpb");
-  CHECK(json[2]["flops_percent"].get<double>() == doctest::Approx(100));
+  CHECK(json[0].object("published").number("value") == 11.58);
+  CHECK(json[0].object("last").count("step") == 4000);
+  CHECK(json[0].object("best").number("value") == doctest::Approx(std::exp(2.5)));
+  CHECK(json[0].number("paper_flops_percent") == 50);
+  CHECK(json[0].number("flops_percent") == doctest::Approx(100 * (8 * 128 * 2 + 16) / (2.0 * 2053)));
+  CHECK(json[0].count("expert_size") == 128);
+  CHECK(json[0].object("eval").count("memory") == 256);
+  CHECK(!json[1].has("published"));
+  CHECK(!json[1].has("last"));
+  CHECK(json[2].object("last").text("unit") == "bpb");
+  CHECK(json[2].number("flops_percent") == doctest::Approx(100));
 
-  const std::string text = result_table({row, bytes, changed}, TableFormat::text);
-  CHECK(text.find("variant             G  K  params   FLOPs     last     best  unit  published\n") == 0);
-  CHECK(text.find("wt103-small-k8    128  8   47.3M   50.3%  13.4637  12.1825   ppl  11.58 ppl\n") !=
+  const std::string text = result_table({row, changed}, TableFormat::text);
+  CHECK(text.find("variant                     G  K  params  FLOPs     last     best  unit  published\n") == 0);
+  CHECK(text.find("wt103-small-k8 (row)      128  8   47.3M  50.3%  13.4637  12.1825   ppl  11.58 ppl\n") !=
         std::string::npos);
-  CHECK(text.find("quickstart-dense    -  -    925k  100.0%   1.4427   1.4427   bpb          -\n") !=
+  CHECK(text.find("wt103-small-k8 (changed)  128  3   47.3M  19.1%        -        -     -          -\n") !=
         std::string::npos);
-  CHECK(text.find("On 65536 tokens of the validation text, memory 256, 64 streams: wt103-small-k8.") !=
-        std::string::npos);
+  CHECK(
+      text.find("On at most 65536 tokens of the validation text, memory 256, 64 streams: wt103-small-k8 (changed).") !=
+      std::string::npos);
   CHECK(result_table({row}, TableFormat::markdown).find("| wt103-small-k8 | 128 | 8 | 47.3M |") != std::string::npos);
-  CHECK(result_table({row}, TableFormat::text).find("on the whole validation text, memory 256, 64 streams.") !=
+  CHECK(result_table({row}, TableFormat::text).find("on all tokens of the validation text, memory 256, 64 streams.") !=
         std::string::npos);
 }
 
 TEST_CASE("result table: a folder without a run is refused") {
   const TemporaryDirectory folder;
-  CHECK_THROWS_WITH_AS(result_table({folder / "absent"}, TableFormat::text), doctest::Contains("no run folder"),
-                       RunError);
+  CHECK_THROWS_WITH_AS(result_table({folder / "absent"}, TableFormat::text), doctest::Contains("there is no such"),
+                       ArgumentError);
 }

@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -147,6 +149,30 @@ TEST_CASE("the bytes written are the ones the format prescribes") {
   CHECK(SafetensorsFile(directory / "a").names() == std::vector<std::string>{"z", "a", "b", "flag"});
 }
 
+TEST_CASE("F16 is read as float32, every value of it") {
+  const TemporaryDirectory directory;
+  std::string data;
+  for (int bits = 0; bits < 1 << 16; ++bits) data += {static_cast<char>(bits), static_cast<char>(bits >> 8)};
+  write_file_synced(directory / "a",
+                    file_of(R"({"h":{"dtype":"F16","shape":[256,256],"data_offsets":[0,131072]}})", data));
+  const SafetensorsFile file(directory / "a");
+  CHECK(file.dtype("h") == DType::float32);
+  const Tensor into = Tensor::zeros({256, 256}, DType::float32);
+  file.load_into("h", into);
+  const std::vector<double> loaded = file.load("h").values(), filled = into.values();
+  for (int bits = 0; bits < 1 << 16; ++bits) {
+    const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    const double magnitude = exponent == 0   ? std::ldexp(mantissa, -24)
+                             : exponent < 31 ? std::ldexp(1024 + mantissa, exponent - 25)
+                             : mantissa == 0 ? std::numeric_limits<double>::infinity()
+                                             : std::numeric_limits<double>::quiet_NaN();
+    const double expected = bits >> 15 != 0 ? -magnitude : magnitude;
+    const auto at = static_cast<std::size_t>(bits);
+    REQUIRE((loaded[at] == expected || (std::isnan(expected) && std::isnan(loaded[at]))));
+    REQUIRE((filled[at] == expected || (std::isnan(expected) && std::isnan(filled[at]))));
+  }
+}
+
 TEST_CASE("load_into fills any layout and converts between floating dtypes only") {
   const TemporaryDirectory directory;
   const std::vector<NamedTensor> tensors{{"f", counting({3, 5}, DType::float32)},
@@ -218,7 +244,7 @@ TEST_CASE("hostile files are refused with the reason") {
       {"1234567", "file too short (byte offset 0): 7 bytes"},
       {max64, "header too large (byte offset 0): 18446744073709551615 bytes, at most 100000000"},
       {over_limit + "{}", "header too large (byte offset 0): 100000001 bytes"},
-      {file_of("{}").substr(0, 9), "the header takes 2 bytes, 1 are there"},
+      {file_of("{}").substr(0, 9), "the header takes 2 bytes, 1 is there"},
       {file_of(""), "bad header (byte offset 8): it does not begin with '{'"},
       {file_of("     "), "it does not begin with '{'"},
       {file_of("[]"), "bad header (byte offset 8): it does not begin with '{'"},
@@ -226,7 +252,7 @@ TEST_CASE("hostile files are refused with the reason") {
       {file_of("{"), "header is not valid JSON (byte offset 9)"},
       {file_of("{}x"), "header is not valid JSON (byte offset 10)"},
       {file_of("{}{}"), "header is not valid JSON"},
-      {file_of(std::string("{}\0PK\3\4", 7)), "bad header (byte offset 10): it contains a zero byte"},
+      {file_of(std::string("{}\0PK\3\4", 7)), "header is not valid JSON (byte offset 10): a zero byte"},
       {file_of("/**/{}"), "it does not begin with '{'"},
       {file_of("{/**/}"), "header is not valid JSON"},
       {file_of("{\"\xff\":1}"), "header is not valid JSON (byte offset 10)"},
@@ -248,13 +274,13 @@ TEST_CASE("hostile files are refused with the reason") {
       {two(u2, entry("U8", "[1]", "[3,4]"), "abcd"), "hole in the data (tensor 'y'): it begins at 3"},
       {one("U8", "[1]", "[1,2]", "ab"),
        "hole in the data (tensor 'x'): it begins at 1, the tensor before it ends at 0"},
-      {one("U8", "[2]", "[0,2]", "abc"), "trailing bytes (data offset 2): 1 bytes"},
+      {one("U8", "[2]", "[0,2]", "abc"), "trailing bytes (data offset 2): 1 byte at"},
       {file_of("{}", "PK"), "trailing bytes (data offset 0): 2 bytes"},
-      {one("U8", "[2]", "[0,2]", "a"), "reaches beyond the 1 bytes of data"},
+      {one("U8", "[2]", "[0,2]", "a"), "reaches beyond the 1 byte of data"},
       {one("U8", "[2]", "[2,0]", "ab"), "[2, 0) ends before it begins"},
       {one("F32", "[2]", "[0,2]", "ab"), "F32 [2] takes 8 bytes, [0, 2) has 2"},
       {one("U8", "[3]", "[0,2]", "ab"), "U8 [3] takes 3 bytes, [0, 2) has 2"},
-      {one("U8", "[]", "[0,0]"), "U8 [] takes 1 bytes, [0, 0) has 0"},
+      {one("U8", "[]", "[0,0]"), "U8 [] takes 1 byte, [0, 0) has 0"},
       {one("U8", "[2]", "[0]", "ab"), "bad data_offsets (tensor 'x'): expected two, found 1"},
       {one("U8", "[2]", "[0,1,2]", "ab"), "bad data_offsets (tensor 'x'): there are more than two"},
       {one("U8", "[2.0]", "[0,2]", "ab"), "bad size (tensor 'x'): 2.0 is not a whole number"},
@@ -271,7 +297,9 @@ TEST_CASE("hostile files are refused with the reason") {
       {one("U8", "[4294967296,4294967296]", "[0,0]"), "[4294967296, 4294967296] has more than 2^48 - 1 elements"},
       {one("F64", "[140737488355328,140737488355328,0]", "[0,0]"), "has more than 2^48 - 1 elements"},
       {one("U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]", "a"), "it has more than 8 axes"},
-      {one("F16", "[1]", "[0,2]", "ab"), "unsupported dtype (tensor 'x'): 'F16' is not one of F64, F32, BF16"},
+      {one("F8_E5M2", "[1]", "[0,1]", "a"),
+       "unsupported dtype (tensor 'x'): 'F8_E5M2' is not one of F64, F32, F16, BF16"},
+      {one("F16", "[3]", "[0,4]", "abcd"), "F16 [3] takes 6 bytes, [0, 4) has 4"},
       {one("F4", "[1]", "[0,1]", "a"), "unsupported dtype (tensor 'x'): 'F4'"},
       {one("f32", "[1]", "[0,4]", "abcd"), "unsupported dtype (tensor 'x'): 'f32'"},
       {one("BOOL", "[2]", "[0,2]", "\x01\x02"), "bad BOOL value (tensor 'x'): byte offset"},

@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -126,6 +127,18 @@ TEST_CASE("sentencepiece: files give the same model as their lines") {
   CHECK(train_sentencepiece({.vocabulary = 60}, std::vector{directory / "a", directory / "b"}) == small_model());
 }
 
+TEST_CASE("sentencepiece: what has no token is told") {
+  const TemporaryDirectory directory;
+  write_file_synced(directory / "m.model", small_model());
+  const auto tokenizer = open_tokenizer(directory / "m.model");
+  CHECK(tokenizer->unknown("the weir").empty());
+  CHECK(tokenizer->unknown("wöter flößs") == std::vector<std::string>{"ö", "öß"});
+  std::int64_t unknown_bytes = 0;
+  for (const std::string text : {"the weir", "wöter flößs", "  ö"})
+    CHECK(tokenizer->encode_counting(text, unknown_bytes) == tokenizer->encode(text));
+  CHECK(unknown_bytes == 8);
+}
+
 TEST_CASE("sentencepiece: training refuses what cannot work") {
   const auto refused = [](const SentencePieceTraining& settings) {
     return error_of([&] { train_sentencepiece(settings, small_text(200)); });
@@ -133,9 +146,38 @@ TEST_CASE("sentencepiece: training refuses what cannot work") {
   CHECK(refused({.model_type = "word"}) ==
         "a SentencePiece model of type 'word' cannot be trained; the types are bpe and unigram");
   CHECK(refused({.vocabulary = 3}) == "a vocabulary of 3 pieces cannot be trained; give 4 to 1000000");
-  const std::string too_large = refused({.vocabulary = 8000});
-  CHECK(too_large.starts_with("SentencePiece cannot train on this text: "));
-  CHECK(too_large.ends_with("; use more text or a smaller vocabulary"));
+  for (const char* type : {"bpe", "unigram"}) {
+    // Each limit is right: with the number that is named, it works.
+    const auto named = [&](std::int64_t vocabulary, const std::string& before) {
+      const std::string message = refused({.model_type = type, .vocabulary = vocabulary});
+      const std::size_t at = message.rfind(before);
+      REQUIRE_MESSAGE(at != std::string::npos, message);
+      CHECK_MESSAGE(message.find(".cc") == std::string::npos, message);
+      return std::stoll(message.substr(at + before.size()));
+    };
+    const std::int64_t least = named(8, "; give "), most = named(8000, "; give ");
+    CHECK(refused({.model_type = type, .vocabulary = least}) == "no error");
+    CHECK(refused({.model_type = type, .vocabulary = least - 1}) ==
+          fmt::format("SentencePiece cannot train on this text: a vocabulary of {} pieces is too small for it: its "
+                      "characters, with <unk>, <s> and </s>, take {} pieces; give {} or more",
+                      least - 1, least, least));
+    CHECK(refused({.model_type = type, .vocabulary = most}) == "no error");
+    CHECK(refused({.model_type = type, .vocabulary = most + 1}) ==
+          fmt::format(
+              "SentencePiece cannot train on this text: a vocabulary of {} pieces is too large for it: it yields {} at "
+              "most; give {} or fewer, or more text",
+              most + 1, most, most));
+  }
+  for (const std::string& line : {std::string(" "), std::string(5000, 'a')})
+    CHECK(
+        error_of([&] {
+          train_sentencepiece({}, [&, first = true](std::string& next) mutable {
+            next = line;
+            return std::exchange(first, false);
+          });
+        }) ==
+        "SentencePiece cannot train on this text: it has no line of 1 to 4192 bytes that is not blank; give a text of "
+        "lines ('fold -s' breaks long ones)");
   const auto broken = [] {
     train_sentencepiece({}, [](std::string&) -> bool { throw RunError(ExitCode::io, "the disk is gone"); });
   };
@@ -160,10 +202,10 @@ TEST_CASE("sentencepiece: hostile models are refused with the reason") {
   using Type = Model::PieceType;
   using namespace std::string_literals;
   CHECK(parse_error("") == message("there are no pieces"));
-  CHECK(parse_error("\x0a") == message("before byte 1: 1 bytes are announced where 0 are left"));
-  CHECK(parse_error("\x0a\x7fxyz") == message("before byte 2: 127 bytes are announced where 3 are left"));
+  CHECK(parse_error("\x0a") == message("before byte 1: a length of 1 byte where 0 are left"));
+  CHECK(parse_error("\x0a\x7fxyz") == message("before byte 2: a length of 127 bytes where 3 are left"));
   CHECK(parse_error("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01") ==
-        message("before byte 11: 18446744073709551615 bytes are announced where 0 are left"));
+        message("before byte 11: a length of 18446744073709551615 bytes where 0 are left"));
   CHECK(parse_error("\x0a\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01") ==
         message("before byte 11: a number has more than ten bytes"));
   CHECK(parse_error("\x0b") == message("before byte 1: field 1 has the unknown wire type 3"));
@@ -186,9 +228,9 @@ TEST_CASE("sentencepiece: hostile models are refused with the reason") {
         }).ends_with("has the score -inf" + remedy));
   CHECK(parse_error_after([](Model& m) { m.pieces[5].text = "er"; }) == message("piece 5 ('er') is piece 3 as well"));
   CHECK(parse_error_after([](Model& m) { m.pieces[0].type = Type::normal; }) ==
-        message("0 pieces stand for what is unknown, expected 1"));
+        message("0 pieces for what is unknown, expected 1"));
   CHECK(parse_error_after([](Model& m) { m.pieces[1].type = Type::unknown; }) ==
-        message("2 pieces stand for what is unknown, expected 1"));
+        message("2 pieces for what is unknown, expected 1"));
   CHECK(parse_error_after([](Model& m) {
           m.pieces[9] = {"<0x0A>", 0, Type::byte};
         }) == message("piece '<0x0A>' is a byte, but byte_fallback is off"));

@@ -314,8 +314,7 @@ TEST_CASE("shared layers: a run learns, in float32 and bf16, generates, and resu
     const RunDirectory run(folder / ("run-" + precision)), interrupted(folder / ("interrupted-" + precision));
     const TrainingResult whole = train(config, run, {.quiet = true});
     CHECK(whole.validation.bits_per_byte() < 0.7);
-    int steps = 0;
-    train(config, interrupted, {.quiet = true, .should_stop = [&] { return ++steps == 53; }});
+    train(config, interrupted, {.quiet = true, .should_stop = [](std::int64_t steps) { return steps == 53; }});
     const TrainingResult rest = train(config, interrupted, {.resume = true, .quiet = true});
     const auto bytes = [](const std::string& path) { return read_file(path + "/model.safetensors", 1 << 24); };
     CHECK(bytes(rest.checkpoint) == bytes(whole.checkpoint));
@@ -329,16 +328,17 @@ TEST_CASE("shared layers: settings that do not go together are refused") {
   };
   CHECK(message({"model.layer_group=2"}).empty());
   CHECK(message({"model.layer_group=3"})
-            .starts_with("preset quickstart: model.layers = 4 is not a multiple of "
-                         "model.layer_group = 3: the group is repeated as a whole"));
+            .starts_with("model.layers = 4 (preset quickstart) is not a multiple of "
+                         "model.layer_group = 3 (command line): the group is repeated as a whole"));
   CHECK(message({"model.layer_group=8"}).find("model.layer_group = 8") != std::string::npos);
   CHECK(message({"model.norm=peri"}).find("choose model.attention = \"switch-head\"") != std::string::npos);
   CHECK(message({"model.norm=peri", "model.attention=switch-head"}).empty());
   CHECK(message({"model.norm=peri", "model.attention=switch-head", "feedforward.kind=dense"})
-            .find("feedforward.kind = \"dense\" has not") != std::string::npos);
+            .find("feedforward.kind = \"dense\" (command line) has not") != std::string::npos);
   CHECK(message({"model.attention_k=5"}).empty());  // of no effect
   CHECK(message({"model.attention=switch-head", "model.attention_k=5"})
-            .find("model.attention_k = 5 is more than model.attention_experts = 4") != std::string::npos);
+            .find("model.attention_k = 5 (command line) is more than model.attention_experts = 4") !=
+        std::string::npos);
   // Also without a configuration file.
   ModelConfig odd = moeut_model();
   odd.layers = 3;

@@ -87,3 +87,11 @@ TEST_CASE("copies and fills of long rows reach every element and no pad") {
     CHECK(wrong == 0);
   }
 }
+
+TEST_CASE("what has no elements has no address, wherever a view of it begins") {
+  const Tensor nothing = Tensor::empty({0, 8}, DType::float32);
+  CHECK(slice_view(nothing, 1, 3, 5).raw() == nullptr);
+  const Rows<float> rows = rows_of<float>(slice_view(Tensor::empty({3, 8}, DType::float32), 1, 3, 3));
+  CHECK(rows.stride > 0);
+  CHECK(rows.row(2) == nullptr);
+}

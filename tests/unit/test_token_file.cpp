@@ -2,15 +2,14 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "file_size_limit.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/dataset.h"
@@ -55,24 +54,6 @@ std::string refusal(const std::string& path) {
     read_all(file);
   });
 }
-
-// Files of this process cannot grow beyond `bytes`, as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : before_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit limit{bytes, old_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, before_);
-  }
-
- private:
-  rlimit old_{};
-  void (*before_)(int);
-};
 
 Dataset small_dataset(const std::string& folder, std::int64_t vocabulary = 300) {
   Dataset dataset{
@@ -295,7 +276,7 @@ TEST_CASE("datasets: a hostile dataset.json is refused by the name of its field"
   check("\"train-00001.tokens\"", "\"train-00000.tokens\"",
         "splits.train.shards[1].file: \"train-00000.tokens\" appears");
   check("\"train-00001.tokens\"", "\"a\\u0000.tokens\"", "splits.train.shards[1].file");
-  check("\"train-00001.tokens\"", "7", "splits.train.shards[1].file: expected a text, found number");
+  check("\"train-00001.tokens\"", "7", "splits.train.shards[1].file: expected a text, found a whole number");
   check("\"numbers.model\"", "\"../m\"", "tokenizer: \"../m\" is neither");
   check("\"numbers.model\"", "\"bytes\"", "vocabulary: it is 300, but there are 256 bytes");
   check("\"vocabulary\": 300", "\"vocabulary\": 0", "vocabulary: it is 0, expected 1 to 2^31 - 1");
@@ -306,15 +287,15 @@ TEST_CASE("datasets: a hostile dataset.json is refused by the name of its field"
   check("\"tokens\": 100", "\"tokens\": -100", "splits.train.shards[0].tokens: it is -100");
   check("\"words\": 200", "\"words\": 0", "splits.valid.words: it is 0");
   check("\"train\": {", "\"trian\": {", "splits: \"trian\" is none of train, valid and test");
-  check("\"splits\": {", "\"splits\": [], \"x\": {", "splits: expected an object, found array");
+  check("\"splits\": {", "\"splits\": [], \"x\": {", "splits: expected an object, found a list");
   check("\"source\": {", "\"source\": {\"a\": {},", "source.a: expected a text");
-  check("{", "[", "the whole file: it is not a JSON object");
+  check("{", "[", "this is not a whole JSON object");
   put(path, std::string(200'000, '['));
-  CHECK(contains(error_message([&] { read_dataset(folder.path()); }), "not a JSON object"));
+  CHECK(contains(error_message([&] { read_dataset(folder.path()); }), "not a whole JSON object"));
   put(path, std::string(2 << 20, ' '));
   CHECK(contains(error_message([&] { read_dataset(folder.path()); }), "larger than"));
   for (std::size_t length = 0; length < sound.size() - 2; length += 7) {
     put(path, sound.substr(0, length));
-    CHECK(contains(error_message([&] { read_dataset(folder.path()); }), "not a JSON object"));
+    CHECK(contains(error_message([&] { read_dataset(folder.path()); }), "not a whole JSON object"));
   }
 }

@@ -28,6 +28,7 @@ TEST_CASE("tokenizer: bytes are tokens") {
   const std::string text("a\xff\0\xc3\xa9", 5);
   CHECK(tokenizer->encode(text) == std::vector<std::int32_t>{97, 255, 0, 195, 169});
   CHECK(tokenizer->decode(tokenizer->encode(text)) == text);
+  CHECK(tokenizer->unknown(text).empty());
   CHECK(tokenizer->piece(97) == "a");
   CHECK_THROWS_WITH_AS(tokenizer->decode(std::vector{256}),
                        "token 256 is outside the vocabulary of 256; the tokens belong to another tokenizer",

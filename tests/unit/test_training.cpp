@@ -1,17 +1,18 @@
-// Optimiser, schedule, data, one step, evaluation, generation, and a whole small run.
+// Optimiser, schedule, data, one step, generation, and a whole small run.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
-#include <numbers>
 #include <numeric>
 
 #include "autograd/autograd.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/parallel.h"
+#include "core/stored_json.h"
 #include "models/initialise.h"
 #include "models/model_cost.h"
 #include "ops/global_norm.h"
@@ -78,14 +79,6 @@ struct OneThread {
   ~OneThread() { set_thread_count(before); }
   const int before = thread_count();
 };
-
-std::vector<double> log_probabilities(const double* logits, std::size_t n) {
-  double sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += std::exp(logits[i]);
-  std::vector<double> result(n);
-  for (std::size_t i = 0; i < n; ++i) result[i] = logits[i] - std::log(sum);
-  return result;
-}
 
 }  // namespace
 
@@ -245,42 +238,6 @@ TEST_CASE("a step is skipped where the gradient is not finite") {
   }
 }
 
-TEST_CASE("evaluation against a plain sum") {
-  const TemporaryDirectory folder;
-  const Corpus corpus = corpus_of(folder, 131, random_byte);
-  Config config = small_config();
-  config.model.dropout = 0.5;  // must not matter
-  TransformerXl model(config.model, config.feedforward);
-  model.initialise(5, DType::float64);
-  const NoGradient guard;
-  for (const std::int64_t memory_length : {0, 8, 20}) {
-    const Evaluation got = evaluate(model, corpus, {.batch_size = 3, .memory = memory_length});
-    double sum = 0;
-    std::int64_t tokens = 0;
-    for (std::int64_t stream = 0; stream < 3; ++stream) {  // 16 blocks of 8: 5 per stream
-      Memory memory;
-      for (std::int64_t block = 0; block < 5; ++block) {
-        std::vector<std::int32_t> text(9);
-        corpus.read((stream * 5 + block) * 8, text);
-        const std::vector<double> ids(text.begin(), text.end() - 1);
-        const auto out = model(Tensor::from_values({1, 8}, ids, DType::uint8), memory, memory_length, {});
-        memory = out.memory;
-        const auto logits = out.logits.values();
-        for (std::size_t t = 0; t < 8; ++t, ++tokens)
-          sum -= log_probabilities(&logits[t * 256], 256)[static_cast<std::size_t>(text[t + 1])];
-      }
-    }
-    CHECK(got.tokens == tokens);
-    CHECK(got.batch_size == 3);
-    CHECK(got.memory == memory_length);
-    CHECK(got.nats_per_token == doctest::Approx(sum / static_cast<double>(tokens)).epsilon(1e-12));
-    CHECK(got.bits_per_byte().value() == doctest::Approx(got.nats_per_token / std::numbers::ln2));
-  }
-  CHECK(evaluate(model, corpus, {.batch_size = 3, .max_tokens = 25}).tokens == 48);
-  CHECK(evaluate(model, corpus, {.batch_size = 100}).batch_size == 16);
-  CHECK_THROWS_AS(evaluate(model, corpus.part(0, 8), {.batch_size = 3}), RunError);
-}
-
 TEST_CASE("generation") {
   const OneThread quick;
   const Config config = small_config();
@@ -336,6 +293,18 @@ TEST_CASE("training learns, in float32 and bf16, with experts and without") {
     }
 }
 
+// Step and loss of each line of a run's metrics.
+std::vector<std::tuple<std::int64_t, std::string, double>> series_of(const RunDirectory& run) {
+  std::vector<std::tuple<std::int64_t, std::string, double>> lines;
+  std::ifstream file(run.file("metrics.jsonl"));
+  for (std::string line; std::getline(file, line);) {
+    const StoredJson json = StoredJson::parse(line, "metrics", refuse_stored);
+    const char* const name = json.has("valid/loss") ? "valid/loss" : "train/loss";
+    lines.emplace_back(json.count("step"), name, json.number(name));
+  }
+  return lines;
+}
+
 TEST_CASE("a whole run learns a repetitive text, and resumes bit for bit") {
   const OneThread quick;
   const TemporaryDirectory folder;
@@ -353,18 +322,27 @@ TEST_CASE("a whole run learns a repetitive text, and resumes bit for bit") {
   resolve(config);
   validate(config);
   const RunDirectory run(folder / "run");
-  const TrainingResult result = train(config, run, {.quiet = true});
+  // Before each segment of the evaluation, each token of the sample, and step 41.
+  int asked_at_40 = 0, asked_at_100 = 0;
+  const TrainingResult result = train(config, run, {.quiet = true, .should_stop = [&](std::int64_t steps) {
+                                                      asked_at_40 += steps == 40;
+                                                      asked_at_100 += steps == 100;
+                                                      return false;
+                                                    }});
   CHECK(result.outcome == Outcome::finished);
   CHECK(result.steps == 100);
   CHECK(result.tokens == 100 * 4 * 8);
   CHECK(result.validation.bits_per_byte().value() < 0.5);
+  const std::string samples = read_file(run.file("samples.txt"), 1 << 20);
+  for (const char* head : {"--- step 40\n", "--- step 80\n", "--- step 100\n"})
+    CHECK(samples.find(head) != std::string::npos);
   // The first line is about the first update, which has the full rate.
   const std::string metrics = read_file(run.file("metrics.jsonl"), 1 << 20);
   CHECK(metrics.substr(0, metrics.find('\n')).find("\"train/learning_rate\":0.01,") != std::string::npos);
 
   const RunDirectory interrupted(folder / "interrupted");
-  int steps = 0;
-  const TrainingResult part = train(config, interrupted, {.quiet = true, .should_stop = [&] { return ++steps == 53; }});
+  const TrainingResult part =
+      train(config, interrupted, {.quiet = true, .should_stop = [](std::int64_t steps) { return steps == 53; }});
   CHECK(part.outcome == Outcome::stopped);
   CHECK(part.steps == 53);
   const TrainingResult rest = train(config, interrupted, {.resume = true, .quiet = true});
@@ -373,12 +351,54 @@ TEST_CASE("a whole run learns a repetitive text, and resumes bit for bit") {
   const auto bytes = [](const std::string& path) { return read_file(path + "/model.safetensors", 1 << 24); };
   CHECK(bytes(rest.checkpoint) == bytes(result.checkpoint));
 
-  // Another batch, or a text that is now shorter than the place it was left at, cannot be gone on with.
-  Config other_batch = config, shorter_text = config;
-  other_batch.train.batch_size = 6;
-  CHECK_THROWS_AS(train(other_batch, interrupted, {.resume = true, .quiet = true}), ArgumentError);
-  shorter_text.data.train = corpus_of(folder, 400, random_byte).name();
+  // Stopped in the middle of an evaluation, of a sample, and of the last evaluation: it is done again when the run
+  // resumes, and metrics and checkpoints are those of the whole run.
+  const auto stopped_at = [&](std::int64_t step, int times_asked, const std::string& name, bool evaluated) {
+    const RunDirectory cut(folder / name);
+    int asked = 0;
+    const TrainingResult stopped = train(config, cut, {.quiet = true, .should_stop = [&](std::int64_t steps) {
+                                                         return steps == step && ++asked == times_asked;
+                                                       }});
+    CHECK(stopped.outcome == Outcome::stopped);
+    CHECK(stopped.steps == step);
+    CHECK(read_file(stopped.checkpoint + "/state.json", 1 << 20).find("\"pending\": true") != std::string::npos);
+    CHECK((std::get<1>(series_of(cut).back()) == "valid/loss") == evaluated);
+    CHECK(!std::filesystem::exists(cut.file("samples.txt")) == (step == 40));
+    for (int resumed = 0; resumed < 2; ++resumed) {  // the second time there is nothing left to do
+      const TrainingResult to_the_end = train(config, cut, {.resume = true, .quiet = true});
+      CHECK(to_the_end.outcome == Outcome::finished);
+      CHECK(to_the_end.validation.nats_per_token == result.validation.nats_per_token);
+      CHECK(bytes(to_the_end.checkpoint) == bytes(result.checkpoint));
+      CHECK(read_file(to_the_end.checkpoint + "/state.json", 1 << 20).find("\"pending\": false") != std::string::npos);
+      CHECK(series_of(cut) == series_of(run));
+    }
+    CHECK(read_file(cut.file("samples.txt"), 1 << 20) == read_file(run.file("samples.txt"), 1 << 20));
+  };
+  stopped_at(40, 2, "in-evaluation", false);
+  stopped_at(40, asked_at_40 - 1, "in-sample", true);
+  stopped_at(100, 2, "in-last-evaluation", false);
+  stopped_at(100, asked_at_100, "in-last-sample", true);
+
+  // Another batch or model, or a text that is now shorter than the place it was left at, cannot be gone on with.
+  const auto refused = [&](const std::string& change) {
+    Config other = config;
+    apply_override(fields_of(other), change);
+    return error_message([&] { train(other, interrupted, {.resume = true, .quiet = true}); });
+  };
+  for (const std::string key :
+       {"train.batch_size=6", "train.accumulate=1", "model.segment=4", "model.d_model=24", "model.layers=3",
+        "model.heads=1", "model.memory=0", "model.precision=bf16", "feedforward.experts=5", "feedforward.kind=dense"}) {
+    CAPTURE(key);
+    CHECK(refused(key).starts_with(key.substr(0, key.find('=')) + " = "));
+    CHECK(refused(key).find("was begun with") != std::string::npos);
+  }
+  CHECK(refused("feedforward.k=1") == "");
+  CHECK(refused("model.precision=tf32") == "");
+  Config shorter_text = config;
+  shorter_text.data.train =
+      corpus_of(folder, 400, [](std::size_t i) { return "the weir holds back. "[i % 21]; }).name();
   const std::string message = error_message([&] { train(shorter_text, interrupted, {.resume = true, .quiet = true}); });
+  CAPTURE(message);
   CHECK(message.find("begun with other data (5700 tokens") != std::string::npos);
   // So is a text of the same length in which one byte differs.
   Config other_text = config;

@@ -1,16 +1,16 @@
 // What the benchmarks of `weir bench` share: options, timing, and how cases are printed.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/json_writer.h"
 #include "core/tensor.h"
+#include "tools/weir/command_line.h"
 
 namespace weir {
 
@@ -20,7 +20,7 @@ struct BenchOptions {
   std::int64_t threads = 0;  // 0: all
   bool json = false;
 
-  void add_to(CLI::App& command);
+  void visit(OptionVisitor& v);
   void apply_threads() const;
 };
 
@@ -57,24 +57,23 @@ struct BenchCase {
 
 // One line of JSON per case, with `settings` in each; or the title and a table.
 void print_cases(const BenchOptions& options, std::span<const BenchCase> cases, const Roof& roof,
-                 const nlohmann::json& settings, const std::string& title);
+                 const JsonObject& settings, const std::string& title);
 // The JSON of one case.
-nlohmann::json json_of(const BenchOptions& options, const BenchCase& c, const Roof& roof, nlohmann::json settings);
+JsonObject json_of(const BenchOptions& options, const BenchCase& c, const Roof& roof, JsonObject settings);
 
 // Normal random values; another stream, other values.
 Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream, Device device = {});
 // Of its elements, without pads.
 double bytes_of(const Tensor& t);
 
-CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help);
-CLI::Option* add_dtype(CLI::App& command, std::string& name,
-                       const std::vector<std::string>& names = {"float32", "bf16"});
+void size_option(OptionVisitor& v, std::string_view usage, std::int64_t& size, const char* help);
+void dtype_option(OptionVisitor& v, std::string& name, Choices names = {"float32", "bf16"});
 
-void add_bench_attention(CLI::App& bench);
-void add_bench_feedforward(CLI::App& bench);
-void add_bench_gemm(CLI::App& bench);
-void add_bench_memory(CLI::App& bench);
-void add_bench_pkm(CLI::App& bench);
-void add_bench_step(CLI::App& bench);
+void add_bench_attention(CommandLine& line);
+void add_bench_feedforward(CommandLine& line);
+void add_bench_gemm(CommandLine& line);
+void add_bench_memory(CommandLine& line);
+void add_bench_pkm(CommandLine& line);
+void add_bench_step(CommandLine& line);
 
 }  // namespace weir

@@ -4,9 +4,11 @@
 #include <cmath>
 
 #include "autograd/autograd.h"
+#include "core/text.h"
 #include "ops/relative_attention.h"
 #include "tools/weir/bench.h"
-#include "tools/weir/device_option.h"
+#include "tools/weir/common_options.h"
+#include "tools/weir/print.h"
 #include "tools/weir/roof.h"
 
 namespace weir {
@@ -16,6 +18,17 @@ struct Arguments {
   std::int64_t batch = 8, segment = 256, memory = 256, heads = 8, head_size = 64;
   std::string dtype = "float32", device = "cpu";
   BenchOptions options;
+
+  void visit(OptionVisitor& v) {
+    size_option(v, "--batch N", batch, "sequences");
+    size_option(v, "--segment N", segment, "queries of a sequence");
+    v.option("--memory N", memory, {.min = 0, .max = 1 << 20}, "keys before the first query's own");
+    size_option(v, "--heads N", heads, "heads");
+    size_option(v, "--head-size N", head_size, "width of a head");
+    dtype_option(v, dtype);
+    device_option(v, device);
+    options.visit(v);
+  }
 
   Device place() const { return device_from_name(device); }
   // One product over every pair of a query and a key that it sees: content, position and values make three of the
@@ -66,27 +79,15 @@ void run(const Arguments& a) {
                {"head_size", a.head_size},
                {"dtype", a.dtype},
                {"device", a.device}},
-              fmt::format("{} sequences of {} queries, memory {}, {} heads of {}, {}, {}", a.batch, a.segment, a.memory,
-                          a.heads, a.head_size, a.dtype, a.device));
-  if (!a.options.json) fmt::print("GFLOP/s count the pairs of a query and a key that it sees\n");
+              fmt::format("{} x {} queries, memory {}, {} of {}, {}, {}", a.batch, a.segment, a.memory,
+                          counted(a.heads, "head"), a.head_size, a.dtype, a.device));
+  if (!a.options.json) print("GFLOP/s count the pairs of a query and a key that it sees\n");
 }
 
 }  // namespace
 
-void add_bench_attention(CLI::App& bench) {
-  CLI::App* const command = bench.add_subcommand("attention", "relative attention with a memory");
-  const auto arguments = std::make_shared<Arguments>();
-  add_size(*command, "--batch", arguments->batch, "sequences");
-  add_size(*command, "--segment", arguments->segment, "queries of a sequence");
-  command->add_option("--memory", arguments->memory, "keys before the first query's own")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 20));
-  add_size(*command, "--heads", arguments->heads, "heads");
-  add_size(*command, "--head-size", arguments->head_size, "width of a head");
-  add_dtype(*command, arguments->dtype);
-  add_device_option(*command, arguments->device);
-  arguments->options.add_to(*command);
-  command->callback([arguments] { run(*arguments); });
+void add_bench_attention(CommandLine& line) {
+  line.add<Arguments>("bench attention", "relative attention with a memory", run);
 }
 
 }  // namespace weir

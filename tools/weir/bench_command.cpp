@@ -1,26 +1,24 @@
 // weir bench: what all benchmarks share.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
 
 #include "core/parallel.h"
+#include "core/text.h"
 #include "models/initialise.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/commands.h"
+#include "tools/weir/common_options.h"
+#include "tools/weir/print.h"
 
 namespace weir {
 
-void BenchOptions::add_to(CLI::App& command) {
-  command.add_option("--runs", runs, "measured runs; the median counts")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
-  command.add_option("--warm-up", warm_up, "runs before, which are not measured")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 20));
-  command.add_option("--threads", threads, "default all")->check(CLI::Range(1, 4096));
-  command.add_flag("--json", json, "print one JSON object per case");
+void BenchOptions::visit(OptionVisitor& v) {
+  v.option("--runs N", runs, {.min = 1, .max = 1 << 20}, "measured runs; the median counts");
+  v.option("--warm-up N", warm_up, {.min = 0, .max = 1 << 20}, "runs before those, not measured");
+  threads_option(v, threads);
+  v.flag("--json", json, "print one JSON object per case");
 }
 
 void BenchOptions::apply_threads() const {
@@ -55,8 +53,8 @@ double BenchCase::roof_share(const Roof& roof) const {
   return 0;
 }
 
-nlohmann::json json_of(const BenchOptions& options, const BenchCase& c, const Roof& roof, nlohmann::json settings) {
-  nlohmann::json object = std::move(settings);
+JsonObject json_of(const BenchOptions& options, const BenchCase& c, const Roof& roof, JsonObject settings) {
+  JsonObject object = std::move(settings);
   object["case"] = c.name;
   object["seconds"] = c.timing.seconds;
   object["spread"] = c.timing.spread;
@@ -101,26 +99,26 @@ void print_table(std::span<const BenchCase> cases, const Roof& roof) {
   for (const BenchCase& c : cases) names = std::max(names, c.name.size());
   std::string header = fmt::format("{:<{}}", "case", names);
   for (const Column& column : columns) header += fmt::format(" {:>{}}", column.title, column.width);
-  fmt::print("{}\n", header);
+  print("{}\n", header);
   for (const BenchCase& c : cases) {
     std::string line = fmt::format("{:<{}}", c.name, names);
     for (const Column& column : columns) line += fmt::format(" {:>{}}", column.text(c), column.width);
-    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+    print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
   }
-  fmt::print("\n");
-  if (roof.flops > 0) fmt::print("roof: {:.1f} GFLOP/s, the best of some large matrix products\n", roof.flops / 1e9);
-  if (roof.bytes > 0) fmt::print("roof: {:.2f} GB/s, as {} reaches on this machine\n", roof.bytes / 1e9, roof.bytes_by);
+  print("\n");
+  if (roof.flops > 0) print("roof: {:.1f} GFLOP/s, the best of some large matrix products\n", roof.flops / 1e9);
+  if (roof.bytes > 0) print("roof: {:.2f} GB/s, as {} reaches on this machine\n", roof.bytes / 1e9, roof.bytes_by);
 }
 
 }  // namespace
 
 void print_cases(const BenchOptions& options, std::span<const BenchCase> cases, const Roof& roof,
-                 const nlohmann::json& settings, const std::string& title) {
+                 const JsonObject& settings, const std::string& title) {
   if (options.json) {
-    for (const BenchCase& c : cases) fmt::print("{}\n", json_of(options, c, roof, settings).dump());
+    for (const BenchCase& c : cases) print("{}\n", Json(json_of(options, c, roof, settings)).text());
     return;
   }
-  fmt::print("{}, {} threads\n\n", title, thread_count());
+  print("{}, {}\n\n", title, counted(thread_count(), "thread"));
   print_table(cases, roof);
 }
 
@@ -132,27 +130,22 @@ Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t 
 
 double bytes_of(const Tensor& t) { return static_cast<double>(t.numel()) * static_cast<double>(dtype_size(t.dtype())); }
 
-CLI::Option* add_size(CLI::App& command, const std::string& name, std::int64_t& size, const std::string& help) {
-  return command.add_option(name, size, help)
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+void size_option(OptionVisitor& v, std::string_view usage, std::int64_t& size, const char* help) {
+  v.option(usage, size, {.min = 1, .max = 1 << 20}, help);
 }
 
-CLI::Option* add_dtype(CLI::App& command, std::string& name, const std::vector<std::string>& names) {
-  return command.add_option("--dtype", name, fmt::format("one of {}", fmt::join(names, ", ")))
-      ->capture_default_str()
-      ->check(CLI::IsMember(names));
+void dtype_option(OptionVisitor& v, std::string& name, Choices names) {
+  v.option("--dtype NAME", name, std::move(names), "element type");
 }
 
-void add_bench_command(CLI::App& app) {
-  CLI::App* const bench = app.add_subcommand("bench", "measure the speed of the pieces and of a training step");
-  bench->require_subcommand(1);
-  add_bench_attention(*bench);
-  add_bench_feedforward(*bench);
-  add_bench_gemm(*bench);
-  add_bench_memory(*bench);
-  add_bench_pkm(*bench);
-  add_bench_step(*bench);
+void add_bench_command(CommandLine& line) {
+  line.add_group("bench", "measure the speed of the pieces and of a training step");
+  add_bench_attention(line);
+  add_bench_feedforward(line);
+  add_bench_gemm(line);
+  add_bench_memory(line);
+  add_bench_pkm(line);
+  add_bench_step(line);
 }
 
 }  // namespace weir

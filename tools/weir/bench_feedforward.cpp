@@ -5,12 +5,14 @@
 
 #include "autograd/autograd.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "ops/cast.h"
 #include "ops/expert_feedforward.h"
 #include "ops/linear.h"
 #include "ops/route_top_k.h"
 #include "tools/weir/bench.h"
-#include "tools/weir/device_option.h"
+#include "tools/weir/common_options.h"
+#include "tools/weir/print.h"
 #include "tools/weir/roof.h"
 
 namespace weir {
@@ -20,6 +22,17 @@ struct Arguments {
   std::int64_t tokens = 2048, d_model = 512, experts = 16, expert_size = 128, k = 4;
   std::string dtype = "float32", device = "cpu";
   BenchOptions options;
+
+  void visit(OptionVisitor& v) {
+    size_option(v, "--tokens N", tokens, "rows of the input");
+    size_option(v, "--d-model N", d_model, "width of the input and the output");
+    size_option(v, "--experts N", experts, "experts; the dense block has experts x expert-size hidden units");
+    size_option(v, "--expert-size N", expert_size, "hidden units per expert");
+    size_option(v, "--k N", k, "experts that each token uses");
+    dtype_option(v, dtype);
+    device_option(v, device);
+    options.visit(v);
+  }
 
   Device place() const { return device_from_name(device); }
   std::int64_t hidden() const { return experts * expert_size; }
@@ -81,30 +94,17 @@ void run(const Arguments& a) {
                {"k", a.k},
                {"dtype", a.dtype},
                {"device", a.device}},
-              fmt::format("forward and backward of {} tokens, d_model {}, {} experts of {}, k {}, {}, {}", a.tokens,
-                          a.d_model, a.experts, a.expert_size, a.k, a.dtype, a.device));
+              fmt::format("forward and backward of {}, d_model {}, {} of {}, k {}, {}, {}", counted(a.tokens, "token"),
+                          a.d_model, counted(a.experts, "expert"), a.expert_size, a.k, a.dtype, a.device));
   if (!a.options.json)
-    fmt::print("sigma-moe is {:.2f} times as fast as dense, with {:.2f} times less arithmetic\n",
-               cases[0].timing.seconds / cases[1].timing.seconds,
-               static_cast<double>(a.experts) / static_cast<double>(a.k));
+    print("sigma-moe is {:.2f} times as fast as dense, with {:.2f} times less arithmetic\n",
+          cases[0].timing.seconds / cases[1].timing.seconds, static_cast<double>(a.experts) / static_cast<double>(a.k));
 }
 
 }  // namespace
 
-void add_bench_feedforward(CLI::App& bench) {
-  CLI::App* const command =
-      bench.add_subcommand("feedforward", "a sigma-MoE block and a dense block with as many parameters");
-  const auto arguments = std::make_shared<Arguments>();
-  add_size(*command, "--tokens", arguments->tokens, "rows of the input");
-  add_size(*command, "--d-model", arguments->d_model, "width of the input and the output");
-  add_size(*command, "--experts", arguments->experts,
-           "experts; the dense block has experts x expert-size hidden units");
-  add_size(*command, "--expert-size", arguments->expert_size, "hidden units per expert");
-  add_size(*command, "--k", arguments->k, "experts that each token uses");
-  add_dtype(*command, arguments->dtype);
-  add_device_option(*command, arguments->device);
-  arguments->options.add_to(*command);
-  command->callback([arguments] { run(*arguments); });
+void add_bench_feedforward(CommandLine& line) {
+  line.add<Arguments>("bench feedforward", "a sigma-MoE block and a dense block with as many parameters", run);
 }
 
 }  // namespace weir

@@ -5,6 +5,7 @@
 #include "ops/cpu/library_gemm.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/matrix_product.h"
+#include "tools/weir/print.h"
 #include "tools/weir/roof.h"
 
 namespace weir {
@@ -16,6 +17,16 @@ struct Arguments {
   ProductSize size{.m = 1024, .n = 1024, .k = 1024};
   std::string dtype = "float32";
   BenchOptions options;
+
+  void visit(OptionVisitor& v) {
+    size_option(v, "--m N", size.m, "rows of the product");
+    size_option(v, "--n N", size.n, "columns of the product");
+    size_option(v, "--k N", size.k, "terms of each sum");
+    v.flag("--trans-a", size.a_transposed, "the left matrix lies in memory as [k, m]");
+    v.flag("--trans-b", size.b_transposed, "the right matrix lies in memory as [n, k]");
+    dtype_option(v, dtype, {"float32", "bf16", kTf32});
+    options.visit(v);
+  }
 
   DType storage() const { return dtype == kTf32 ? DType::float32 : dtype_from_name(dtype); }
   Float32Products products() const { return dtype == kTf32 ? Float32Products::tf32 : Float32Products::ieee; }
@@ -56,29 +67,20 @@ void run(const Arguments& a) {
   a.options.apply_threads();
   const Measured measured = measure(a);
   const ProductSize& s = a.size;
-  nlohmann::json settings{
+  JsonObject settings{
       {"m", s.m}, {"n", s.n}, {"k", s.k}, {"trans_a", s.a_transposed}, {"trans_b", s.b_transposed}, {"dtype", a.dtype}};
   if (measured.ratio > 0) settings["ratio"] = measured.ratio;
   const char *const left = s.a_transposed ? " transposed" : "", *const right = s.b_transposed ? " transposed" : "";
   print_cases(a.options, measured.cases, matrix_roof(a.storage(), {}, a.products()), settings,
               fmt::format("[{}, {}]{} times [{}, {}]{}, {}", s.m, s.k, left, s.k, s.n, right, a.dtype));
   if (measured.ratio > 0 && !a.options.json)
-    fmt::print("ours is {:.2f} times as fast as {} directly\n", measured.ratio, cpu::library_gemm.name);
+    print("ours is {:.2f} times as fast as {} directly\n", measured.ratio, cpu::library_gemm.name);
 }
 
 }  // namespace
 
-void add_bench_gemm(CLI::App& bench) {
-  CLI::App* const command = bench.add_subcommand("gemm", "a matrix product [m, k] times [k, n] on all threads");
-  const auto arguments = std::make_shared<Arguments>();
-  add_size(*command, "--m", arguments->size.m, "rows of the product");
-  add_size(*command, "--n", arguments->size.n, "columns of the product");
-  add_size(*command, "--k", arguments->size.k, "terms of each sum");
-  command->add_flag("--trans-a", arguments->size.a_transposed, "the left matrix lies in memory as [k, m]");
-  command->add_flag("--trans-b", arguments->size.b_transposed, "the right matrix lies in memory as [n, k]");
-  add_dtype(*command, arguments->dtype, {"float32", "bf16", kTf32});
-  arguments->options.add_to(*command);
-  command->callback([arguments] { run(*arguments); });
+void add_bench_gemm(CommandLine& line) {
+  line.add<Arguments>("bench gemm", "a matrix product [m, k] times [k, n] on all threads", run);
 }
 
 }  // namespace weir

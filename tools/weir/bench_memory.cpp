@@ -1,6 +1,7 @@
 // weir bench memory: ops whose time goes into reading and writing, beside a copy of a tensor.
 #include <fmt/format.h>
 
+#include "core/text.h"
 #include "ops/adamw_update.h"
 #include "ops/cross_entropy.h"
 #include "ops/layer_norm.h"
@@ -8,7 +9,8 @@
 #include "ops/residual_layer_norm.h"
 #include "ops/standard_normal.h"
 #include "tools/weir/bench.h"
-#include "tools/weir/device_option.h"
+#include "tools/weir/common_options.h"
+#include "tools/weir/print.h"
 
 namespace weir {
 namespace {
@@ -20,6 +22,20 @@ struct Arguments {
   double dropout = 0;
   std::string dtype = "float32", device = "cpu";
   BenchOptions options;
+
+  void visit(OptionVisitor& v) {
+    size_option(v, "--rows N", rows, "rows of activations and logits: tokens");
+    size_option(v, "--d-model N", d_model, "width of the activations that are normed");
+    size_option(v, "--vocabulary N", vocabulary, "width of the logits");
+    size_option(v, "--copy N", copy, "MiB that the copy reads and writes; take more than the caches hold");
+    v.option("--parameters N", parameters, {.min = 1, .max = std::int64_t{1} << 40},
+             "float32 values that the optimiser updates");
+    v.option("--dropout P", dropout, {.min = 0, .max = 0.99},
+             "dropout of the branch before residual_layer_norm adds it");
+    dtype_option(v, dtype);
+    device_option(v, device);
+    options.visit(v);
+  }
 
   Device place() const { return device_from_name(device); }
   // Made where they are used: a GPU is quicker at that than the host and the way from it.
@@ -92,7 +108,7 @@ BenchCase time_adamw(const Arguments& a) {
   const Tensor values = a.random({a.parameters}, DType::float32, 1);
   const Tensor gradients = a.random({a.parameters}, DType::float32, 2);
   const AdamWState state{Tensor::zeros_like(values), Tensor::zeros_like(values),
-                         Tensor::zeros({}, DType::float64, a.place())};
+                         Tensor::zeros({}, DType::float64, a.place()), Tensor::zeros({}, DType::float64, a.place())};
   const Tensor rate = Tensor::full({}, 1e-4, DType::float64, a.place());
   const Tensor factor = Tensor::full({}, 1, DType::float64, a.place());
   const auto update = [&] { adamw_update(values, gradients, state, rate, factor, {.weight_decay = 0.01}); };
@@ -121,39 +137,25 @@ void run(const Arguments& a) {
   append(time_residual_layer_norm(a));
   append({time_adamw(a)});
   append(time_cross_entropy(a));
-  print_cases(a.options, cases, {.bytes = cases[0].bytes / cases[0].timing.seconds, .bytes_by = "the copy"},
-              {{"rows", a.rows},
-               {"d_model", a.d_model},
-               {"vocabulary", a.vocabulary},
-               {"parameters", a.parameters},
-               {"copy", a.copy},
-               {"dropout", a.dropout},
-               {"dtype", a.dtype},
-               {"device", a.device}},
-              fmt::format("{} rows, d_model {}, vocabulary {}, dropout {}, {} parameters, {} MiB copied, {}, {}",
-                          a.rows, a.d_model, a.vocabulary, a.dropout, a.parameters, a.copy, a.dtype, a.device));
-  if (!a.options.json) fmt::print("GB/s count what an op has to read and write at least, each tensor once\n");
+  print_cases(
+      a.options, cases, {.bytes = cases[0].bytes / cases[0].timing.seconds, .bytes_by = "the copy"},
+      {{"rows", a.rows},
+       {"d_model", a.d_model},
+       {"vocabulary", a.vocabulary},
+       {"parameters", a.parameters},
+       {"copy", a.copy},
+       {"dropout", a.dropout},
+       {"dtype", a.dtype},
+       {"device", a.device}},
+      fmt::format("{}, d_model {}, vocabulary {}, dropout {}, {} parameters, {} MiB copied, {}, {}",
+                  counted(a.rows, "row"), a.d_model, a.vocabulary, a.dropout, a.parameters, a.copy, a.dtype, a.device));
+  if (!a.options.json) print("GB/s count what an op has to read and write at least, each tensor once\n");
 }
 
 }  // namespace
 
-void add_bench_memory(CLI::App& bench) {
-  CLI::App* const command = bench.add_subcommand("memory", "ops that mostly read and write, beside a copy");
-  const auto arguments = std::make_shared<Arguments>();
-  add_size(*command, "--rows", arguments->rows, "rows of activations and logits: tokens");
-  add_size(*command, "--d-model", arguments->d_model, "width of the activations that are normed");
-  add_size(*command, "--vocabulary", arguments->vocabulary, "width of the logits");
-  add_size(*command, "--copy", arguments->copy, "MiB that the copy reads and writes; take more than the caches hold");
-  command->add_option("--parameters", arguments->parameters, "float32 values that the optimiser updates")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
-  command->add_option("--dropout", arguments->dropout, "of the branch before residual_layer_norm adds it")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 0.99));
-  add_dtype(*command, arguments->dtype);
-  add_device_option(*command, arguments->device);
-  arguments->options.add_to(*command);
-  command->callback([arguments] { run(*arguments); });
+void add_bench_memory(CommandLine& line) {
+  line.add<Arguments>("bench memory", "ops that mostly read and write, beside a copy", run);
 }
 
 }  // namespace weir

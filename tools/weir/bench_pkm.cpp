@@ -3,12 +3,13 @@
 
 #include "autograd/autograd.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "models/feedforward.h"
 #include "ops/gather_sum.h"
 #include "ops/product_key_search.h"
 #include "ops/random_integers.h"
 #include "tools/weir/bench.h"
-#include "tools/weir/device_option.h"
+#include "tools/weir/common_options.h"
 #include "tools/weir/roof.h"
 
 namespace weir {
@@ -18,6 +19,19 @@ struct Arguments {
   std::int64_t tokens = 512, d_model = 512, sub_keys = 1024, heads = 4, k = 32;
   std::string activation = "relu", dtype = "float32", device = "cpu";
   BenchOptions options;
+
+  void visit(OptionVisitor& v) {
+    size_option(v, "--tokens N", tokens, "rows of the input");
+    size_option(v, "--d-model N", d_model, "width of the input and the output");
+    v.option("--sub-keys N", sub_keys, {.min = 1, .max = 46340},
+             "sub-keys of each half; their square is the number of values");
+    size_option(v, "--heads N", heads, "heads, each with its own sub-keys");
+    size_option(v, "--k N", k, "values that each head takes per token");
+    v.option("--activation NAME", activation, {"relu", "softmax"}, "of the scores");
+    dtype_option(v, dtype);
+    device_option(v, device);
+    options.visit(v);
+  }
 
   Device place() const { return device_from_name(device); }
   double token_count() const { return static_cast<double>(tokens); }
@@ -92,29 +106,14 @@ void run(const Arguments& a) {
                {"activation", a.activation},
                {"dtype", a.dtype},
                {"device", a.device}},
-              fmt::format("{} tokens, d_model {}, {} x {} values, {} heads, k {}, {}, {}, {}", a.tokens, a.d_model,
-                          a.sub_keys, a.sub_keys, a.heads, a.k, a.activation, a.dtype, a.device));
+              fmt::format("{}, d_model {}, {} x {} values, {}, k {}, {}, {}, {}", counted(a.tokens, "token"), a.d_model,
+                          a.sub_keys, a.sub_keys, counted(a.heads, "head"), a.k, a.activation, a.dtype, a.device));
 }
 
 }  // namespace
 
-void add_bench_pkm(CLI::App& bench) {
-  CLI::App* const command =
-      bench.add_subcommand("pkm", "a product-key memory, and its gather-sum against the memory's bandwidth");
-  const auto arguments = std::make_shared<Arguments>();
-  add_size(*command, "--tokens", arguments->tokens, "rows of the input");
-  add_size(*command, "--d-model", arguments->d_model, "width of the input and the output");
-  add_size(*command, "--sub-keys", arguments->sub_keys, "sub-keys of each half; their square is the number of values")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{46340}));
-  add_size(*command, "--heads", arguments->heads, "heads, each with its own sub-keys");
-  add_size(*command, "--k", arguments->k, "values that each head takes per token");
-  command->add_option("--activation", arguments->activation, "relu or softmax")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"relu", "softmax"}));
-  add_dtype(*command, arguments->dtype);
-  add_device_option(*command, arguments->device);
-  arguments->options.add_to(*command);
-  command->callback([arguments] { run(*arguments); });
+void add_bench_pkm(CommandLine& line) {
+  line.add<Arguments>("bench pkm", "a product-key memory, and its gather-sum against the memory's bandwidth", run);
 }
 
 }  // namespace weir

@@ -7,10 +7,12 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/text.h"
 #include "models/model_cost.h"
 #include "tools/weir/bench.h"
 #include "tools/weir/breakdown.h"
-#include "tools/weir/device_option.h"
+#include "tools/weir/common_options.h"
+#include "tools/weir/print.h"
 #include "tools/weir/roof.h"
 #include "train/progress.h"
 #include "train/training_step.h"
@@ -23,6 +25,16 @@ struct Arguments {
   std::vector<std::string> overrides;
   bool breakdown = false;
   BenchOptions options;
+
+  void visit(OptionVisitor& v) {
+    v.argument("[SECTION.KEY=VALUE...]", overrides, "settings");
+    v.settings(setting_hint);
+    v.option("--preset NAME", preset, "a preset or a .toml file");
+    v.flag("--breakdown", breakdown,
+           "then run as many steps again and measure them op by op, with the share of matrix products");
+    device_option(v, device);
+    options.visit(v);
+  }
 };
 
 struct Measured {
@@ -84,15 +96,15 @@ Measured measure(const Config& config, const BenchOptions& options, bool breakdo
 // What share of its arithmetic at the machine's rate a step takes.
 double share_at_roof(const Breakdown& b, const Roof& roof) { return b.product_flops() / roof.flops / b.seconds; }
 
-nlohmann::json json_of(const Breakdown& b, const Roof& roof) {
-  nlohmann::json ops = nlohmann::json::array();
+JsonObject json_of(const Breakdown& b, const Roof& roof) {
+  JsonList ops;
   for (const BreakdownRow& row : b.rows)
-    ops.push_back({{"op", row.name},
-                   {"calls", row.calls},
-                   {"seconds", row.seconds},
-                   {"share", row.seconds / b.seconds},
-                   {"product_seconds", row.product_seconds},
-                   {"product_flops", row.product_flops}});
+    ops.push_back(JsonObject{{"op", row.name},
+                             {"calls", row.calls},
+                             {"seconds", row.seconds},
+                             {"share", row.seconds / b.seconds},
+                             {"product_seconds", row.product_seconds},
+                             {"product_flops", row.product_flops}});
   return {{"steps", b.steps},
           {"seconds", b.seconds},
           {"ops", ops},
@@ -105,41 +117,41 @@ nlohmann::json json_of(const Breakdown& b, const Roof& roof) {
 }
 
 void print_breakdown(const Breakdown& b, const Roof& roof) {
-  fmt::print("\n{} more steps, measured op by op: {:.6f} seconds per step\n\n", b.steps, b.seconds);
-  fmt::print("{:<30} {:>7} {:>9} {:>7} {:>13} {:>9}\n", "op", "calls", "ms", "share", "products, ms", "GFLOP/s");
+  print("\n{} more steps, measured op by op: {:.6f} seconds per step\n\n", b.steps, b.seconds);
+  print("{:<30} {:>7} {:>9} {:>7} {:>13} {:>9}\n", "op", "calls", "ms", "share", "products, ms", "GFLOP/s");
   for (const BreakdownRow& row : b.rows) {
-    fmt::print("{:<30} {:>7.1f} {:>9.3f} {:>6.1f}%", row.name, row.calls, 1e3 * row.seconds,
-               100 * row.seconds / b.seconds);
+    print("{:<30} {:>7.1f} {:>9.3f} {:>6.1f}%", row.name, row.calls, 1e3 * row.seconds, 100 * row.seconds / b.seconds);
     if (row.product_flops > 0)
-      fmt::print(" {:>13.3f} {:>9.1f}", 1e3 * row.product_seconds, row.product_flops / row.product_seconds / 1e9);
-    fmt::print("\n");
+      print(" {:>13.3f} {:>9.1f}", 1e3 * row.product_seconds, row.product_flops / row.product_seconds / 1e9);
+    print("\n");
   }
   const double rate = b.product_flops() / b.product_seconds();
-  fmt::print("\ninside matrix products             {:>6.1f}%  of the step, over all threads\n",
-             100 * b.product_seconds() / b.seconds);
-  fmt::print("rate inside matrix products        {:>6.1f}   GFLOP/s, {:.1f}% of {:.1f} between the steps\n", rate / 1e9,
-             100 * rate / roof.flops, roof.flops / 1e9);
-  fmt::print("matrix work at the machine's rate  {:>6.1f}%  of the step: {:.2f} GFLOP\n", 100 * share_at_roof(b, roof),
-             b.product_flops() / 1e9);
+  print("\ninside matrix products             {:>6.1f}%  of the step, over all threads\n",
+        100 * b.product_seconds() / b.seconds);
+  print("rate inside matrix products        {:>6.1f}   GFLOP/s, {:.1f}% of {:.1f} between the steps\n", rate / 1e9,
+        100 * rate / roof.flops, roof.flops / 1e9);
+  print("matrix work at the machine's rate  {:>6.1f}%  of the step: {:.2f} GFLOP\n", 100 * share_at_roof(b, roof),
+        b.product_flops() / 1e9);
 }
 
 void print_step(const Arguments& a, const Config& config, const ModelCost& cost, const BenchCase& step,
                 const Measured& m, const Roof& roof) {
-  fmt::print("{}: {} parameters, {} feedforward, {}, batch {} of {} tokens, memory {}, {}, {} threads\n\n", config.name,
-             cost.parameters, config.feedforward.kind, config.model.precision, config.train.batch_size,
-             config.model.segment, config.model.memory_length(), a.device, thread_count());
-  fmt::print("tokens per second   {:>12.0f}\n", step.tokens_per_second());
-  fmt::print("seconds per step    {:>12.6f}  median of {}, spread {:.1f}%\n", m.timing.seconds, a.options.runs,
-             100 * m.timing.spread);
-  fmt::print("model arithmetic    {:>12}  FLOP/s\n", format_si(1e9 * step.gflops()));
+  print("{}: {} parameters, {} feedforward, {}, batch {} of {}, memory {}, {}, {}\n\n", config.name, cost.parameters,
+        config.feedforward.kind, config.model.precision, config.train.batch_size,
+        counted(config.model.segment, "token"), config.model.memory_length(), a.device,
+        counted(thread_count(), "thread"));
+  print("tokens per second   {:>12.0f}\n", step.tokens_per_second());
+  print("seconds per step    {:>12.6f}  median of {}, spread {:.1f}%\n", m.timing.seconds, a.options.runs,
+        100 * m.timing.spread);
+  print("model arithmetic    {:>12}  FLOP/s\n", format_si(1e9 * step.gflops()));
   if (roof.flops > 0)
-    fmt::print("share of the roof   {:>11.1f}%  of {:.1f} GFLOP/s, the best of some large matrix products\n",
-               100 * step.roof_share(roof), roof.flops / 1e9);
-  fmt::print("peak memory         {:>8} MiB\n", m.peak_bytes >> 20);
-  fmt::print("system allocations  {:>12}  after the first {} steps\n", m.system_allocations, a.options.warm_up);
+    print("share of the roof   {:>11.1f}%  of {:.1f} GFLOP/s, the best of some large matrix products\n",
+          100 * step.roof_share(roof), roof.flops / 1e9);
+  print("peak memory         {:>8} MiB\n", m.peak_bytes >> 20);
+  print("system allocations  {:>12}  after the first {}\n", m.system_allocations, counted(a.options.warm_up, "step"));
 }
 
-nlohmann::json settings_of(const Arguments& a, const Config& config, const ModelCost& cost, const Measured& m) {
+JsonObject settings_of(const Arguments& a, const Config& config, const ModelCost& cost, const Measured& m) {
   return {{"name", config.name},
           {"feedforward", config.feedforward.kind},
           {"parameters", cost.parameters},
@@ -169,9 +181,9 @@ void run(Arguments a) {
   const BenchCase step{
       .name = "step", .timing = m.timing, .flops = tokens * cost.training_flops_per_token, .tokens = tokens};
   if (a.options.json) {
-    nlohmann::json object = json_of(a.options, step, roof, settings_of(a, config, cost, m));
+    JsonObject object = json_of(a.options, step, roof, settings_of(a, config, cost, m));
     if (m.breakdown) object["breakdown"] = json_of(*m.breakdown, m.breakdown_roof);
-    fmt::print("{}\n", object.dump());
+    print("{}\n", Json(object).text());
     return;
   }
   print_step(a, config, cost, step, m, roof);
@@ -180,16 +192,8 @@ void run(Arguments a) {
 
 }  // namespace
 
-void add_bench_step(CLI::App& bench) {
-  CLI::App* const command = bench.add_subcommand("step", "training steps on random bytes, with carried memory");
-  const auto arguments = std::make_shared<Arguments>();
-  command->add_option("--preset", arguments->preset, "a preset or a .toml file")->capture_default_str();
-  command->add_option("overrides", arguments->overrides, "settings, as section.key=value");
-  command->add_flag("--breakdown", arguments->breakdown,
-                    "after the timed steps as many more, measured op by op, with the part of matrix products");
-  add_device_option(*command, arguments->device);
-  arguments->options.add_to(*command);
-  command->callback([arguments] { run(*arguments); });
+void add_bench_step(CommandLine& line) {
+  line.add<Arguments>("bench step", "training steps on random bytes, with carried memory", run);
 }
 
 }  // namespace weir

@@ -1,22 +1,23 @@
 // weir eval, weir generate: what is done with a trained model.
 #include <fmt/format.h>
 
-#include <cmath>
-#include <cstdio>
-#include <nlohmann/json.hpp>
-
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json_writer.h"
 #include "core/parallel.h"
 #include "core/text.h"
 #include "tools/weir/commands.h"
-#include "tools/weir/device_option.h"
+#include "tools/weir/common_options.h"
+#include "tools/weir/print.h"
 #include "train/append_file.h"
 #include "train/checkpoint.h"
+#include "train/data_paths.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/preconditions.h"
+#include "train/prepare/encoded_text.h"
 #include "train/run_directory.h"
+#include "train/tokenizer/unknown_text.h"
 
 namespace weir {
 namespace {
@@ -45,23 +46,50 @@ LoadedModel load_model(const std::string& path, const std::string& device, std::
 }
 
 struct EvalArguments {
-  std::string path, data, split, device = "cpu";
+  std::string path, data, split, encoding, device = "cpu";
   std::int64_t memory = -1, batch_size = 0, max_tokens = -1, threads = 0;
   bool paper = false, json = false;
+
+  void visit(OptionVisitor& v) {
+    v.argument("RUN", path,
+               "a run (its newest checkpoint): its folder, or its name below runs/; or a checkpoint folder");
+    v.option("--data PATH", data, "a text or a folder of prepared data; default that of the run");
+    v.option("--encoding NAME", encoding, {"utf-8", "bytes"}, "of a text; default data.encoding of the run");
+    v.option("--split NAME", split, {"train", "valid", "test"}, "part of prepared data; default valid");
+    v.option("--memory N", memory, {.min = 0, .max = 1 << 20}, "tokens of memory; default eval.memory of the run");
+    v.option("--batch-size N", batch_size, {.min = 1, .max = 1 << 16},
+             "streams read side by side; default eval.batch_size of the run");
+    v.option("--max-tokens N", max_tokens, {.min = 0, .max = std::int64_t{1} << 48},
+             "measure only this many tokens, the first; default all");
+    v.flag("--paper", paper,
+           "measure as the paper does: a memory of four segments, batch 4, float32, all of the split");
+    v.excludes("--paper", {"--memory", "--batch-size", "--max-tokens"});
+    device_option(v, device);
+    threads_option(v, threads);
+    v.flag("--json", json, "print one JSON object");
+  }
 };
 
+// The tokens of a text for the model: its bytes, or what the tokenizer of the run makes of it.
+Corpus tokens_of_text(const EvalArguments& arguments, const LoadedModel& loaded) {
+  if (!arguments.split.empty())
+    throw ArgumentError(fmt::format("--split {}: {} is a text, which has no splits; leave --split out", arguments.split,
+                                    quote_short(arguments.data)));
+  const std::string& encoding = arguments.encoding.empty() ? loaded.config.data.encoding : arguments.encoding;
+  const TextOptions options{text_content(encoding), "--encoding bytes"};
+  const std::string tokenizer = checkpoint_tokenizer(loaded.checkpoint);
+  if (tokenizer == "bytes") return Corpus::text(arguments.data, options);
+  return encode_text(arguments.data, tokenizer_file(loaded.checkpoint), options);
+}
+
 // What to measure on: --data, or the data of the run; there --split, by default what training validates on.
-Corpus chosen_corpus(const EvalArguments& arguments, const DataConfig& data) {
+Corpus chosen_corpus(const EvalArguments& arguments, const LoadedModel& loaded) {
   const std::string split = arguments.split.empty() ? "valid" : arguments.split;
-  if (!arguments.data.empty()) {
-    Corpus corpus = open_corpus(arguments.data, split);
-    if (!arguments.split.empty() && !corpus.has_splits())
-      throw ArgumentError(fmt::format("--split {}: {} is a text, which has no splits; leave --split out", split,
-                                      quote_short(arguments.data)));
-    return corpus;
-  }
+  if (!arguments.data.empty())
+    return is_prepared_data(arguments.data) ? Corpus::split(arguments.data, split) : tokens_of_text(arguments, loaded);
+  const DataConfig data = data_of(loaded.checkpoint);
   if (split == "valid") return open_corpora(data).valid;
-  Corpus corpus = open_corpus(data.train, split);
+  Corpus corpus = open_corpus(data_path(data, data.train), split);
   if (!corpus.has_splits())
     throw ArgumentError(
         fmt::format("--split {}: the run was trained on {}, a text, which has no splits; name another "
@@ -74,13 +102,13 @@ Corpus chosen_corpus(const EvalArguments& arguments, const DataConfig& data) {
 void check_same_tokens(const LoadedModel& loaded, const Corpus& corpus) {
   constexpr std::uint64_t most = std::uint64_t{1} << 28;
   const std::string name = checkpoint_tokenizer(loaded.checkpoint);
-  const std::string of_run = loaded.checkpoint + "/../../" + name;
+  const std::string of_run = tokenizer_file(loaded.checkpoint);
   const bool same = corpus.is_bytes() ? name == "bytes" && loaded.config.model.vocabulary == 256
                                       : name != "bytes" && loaded.config.model.vocabulary == corpus.vocabulary() &&
                                             read_file(corpus.tokenizer(), most) == read_file(of_run, most);
   if (same) return;
   const auto tokens = [](std::int64_t count, bool bytes) {
-    return bytes ? "bytes" : fmt::format("{} tokens of its tokenizer", count);
+    return bytes ? "bytes" : counted(count, "token") + " of its tokenizer";
   };
   throw RunError(ExitCode::bad_data,
                  fmt::format("{}: the model of {} was trained on {}, this data consists of {}; choose data that was "
@@ -104,27 +132,34 @@ EvalConfig chosen_settings(const EvalArguments& arguments, const Config& config)
 void print_evaluation(const LoadedModel& loaded, const Corpus& corpus, const Evaluation& result, bool json) {
   const ModelConfig& model = loaded.config.model;
   if (!json) {
-    fmt::print("{}\n", describe(result));
-    fmt::print("on {} of {} tokens of {}\n", result.tokens, corpus.size(), printable(corpus.name(), 4096));
-    fmt::print("segment {}, memory {}, batch {}, {}\n", model.segment, result.memory, result.batch_size,
-               model.precision);
-    fmt::print("checkpoint {}\n", printable(loaded.checkpoint, 4096));
+    print("{}\n", describe(result));
+    if (result.unknown_share > 0) print("{}\n", describe_unknown(result.unknown_share));
+    print("on {} of the {} of {} with a context\n", result.tokens, counted(result.predictable, "token"),
+          printable(corpus.name(), 4096));
+    print("segment {}, memory {}, batch {}, {}\n", model.segment, result.memory, result.batch_size, model.precision);
+    print("checkpoint {}\n", printable(loaded.checkpoint, 4096));
     return;
   }
-  nlohmann::json object = {{"checkpoint", loaded.checkpoint}, {"data", corpus.name()},
-                           {"tokens", result.tokens},         {"nats_per_token", result.nats_per_token},
-                           {"segment", model.segment},        {"memory", result.memory},
-                           {"batch_size", result.batch_size}, {"precision", model.precision}};
+  JsonObject object = {{"checkpoint", loaded.checkpoint},
+                       {"data", corpus.name()},
+                       {"tokens", result.tokens},
+                       {"predictable_tokens", result.predictable},
+                       {"nats_per_token", result.nats_per_token},
+                       {"segment", model.segment},
+                       {"memory", result.memory},
+                       {"batch_size", result.batch_size},
+                       {"precision", model.precision}};
   if (!result.is_bytes) object["perplexity"] = result.perplexity();
   if (const auto bits = result.bits_per_byte()) object["bits_per_byte"] = *bits;
   if (const auto words = result.word_perplexity()) object["word_perplexity"] = *words;
-  fmt::print("{}\n", object.dump());
+  if (result.unknown_share > 0) object["unknown_share"] = result.unknown_share;
+  print("{}\n", Json(object).text());
 }
 
 void run_eval(const EvalArguments& arguments) {
   const LoadedModel loaded =
       load_model(arguments.path, arguments.device, arguments.threads, arguments.paper ? "float32" : "");
-  const Corpus corpus = chosen_corpus(arguments, loaded.config.data);
+  const Corpus corpus = chosen_corpus(arguments, loaded);
   check_same_tokens(loaded, corpus);
   corpus.verify();
   const Evaluation result = evaluate(*loaded.model, corpus, chosen_settings(arguments, loaded.config));
@@ -134,14 +169,30 @@ void run_eval(const EvalArguments& arguments) {
 struct GenerateArguments {
   std::string path, prompt, device = "cpu";
   GenerateOptions options;
-  std::int64_t threads = 0;
+  std::int64_t seed = 1, threads = 0;
   bool json = false, no_context = false;
+
+  void visit(OptionVisitor& v) {
+    v.argument("RUN", path,
+               "a run (its newest checkpoint): its folder, or its name below runs/; or a checkpoint folder");
+    v.option("--prompt TEXT", prompt, "text to continue; without it, the context is continued");
+    v.flag("--no-context", no_context, "do not let the model read the start of the run's validation data first");
+    v.option("--tokens N", options.tokens, {.min = 1, .max = 1 << 24}, "tokens to generate");
+    v.option("--temperature T", options.temperature, {.min = 0, .max = 100},
+             "how freely to sample; 0: always the most likely token");
+    v.option("--top-k K", options.top_k, {.min = 0, .max = 1 << 24},
+             "sample among the k most likely tokens; 0: among all");
+    v.option("--seed N", seed, {.min = 0}, "seed of the sampling: the same seed gives the same text");
+    device_option(v, device);
+    threads_option(v, threads);
+    v.flag("--json", json, "print one JSON object");
+  }
 };
 
 // The start of the run's validation data, or nothing (and a warning) where that cannot be read any more.
 std::vector<std::int32_t> run_context(const LoadedModel& loaded) {
   try {
-    const Corpus corpus = open_corpora(loaded.config.data).valid;
+    const Corpus corpus = open_corpora(data_of(loaded.checkpoint)).valid;
     check_same_tokens(loaded, corpus);
     return context_from(corpus, loaded.config.model);
   } catch (const Error& error) {
@@ -151,74 +202,30 @@ std::vector<std::int32_t> run_context(const LoadedModel& loaded) {
 }
 
 void run_generate(GenerateArguments arguments) {
-  if (std::isnan(arguments.options.temperature))  // CLI::Range lets it pass
-    throw ArgumentError("--temperature: nan is not a number; give one from 0 to 100");
+  arguments.options.seed = static_cast<std::uint64_t>(arguments.seed);
   const LoadedModel loaded = load_model(arguments.path, arguments.device, arguments.threads);
   if (!arguments.no_context) arguments.options.context = run_context(loaded);
   const auto tokenizer = tokenizer_of(loaded.checkpoint);
+  UnknownText unknown;
+  unknown.add(*tokenizer, arguments.prompt);
+  if (unknown.any()) warn_on_stderr(unknown.describe("the prompt"));
   const std::string text = generate(*loaded.model, *tokenizer, arguments.prompt, arguments.options);
   if (arguments.json) {
-    fmt::print("{{\"checkpoint\":{},\"prompt\":{},\"text\":{}}}\n", quote(loaded.checkpoint), quote(arguments.prompt),
-               quote(text));
+    const JsonObject object{{"checkpoint", loaded.checkpoint}, {"prompt", arguments.prompt}, {"text", text}};
+    print("{}\n", Json(object).text());
     return;
   }
-  fmt::print("{}\n", printable_text(arguments.prompt + text));
+  print("{}\n", printable_text(arguments.prompt + text));
 }
 
 }  // namespace
 
-void add_eval_command(CLI::App& app) {
-  CLI::App* const command = app.add_subcommand("eval", "measure a trained model on a text");
-  const auto arguments = std::make_shared<EvalArguments>();
-  command->add_option("run", arguments->path, "a run folder (its newest checkpoint) or a checkpoint folder")
-      ->required();
-  command->add_option("--data", arguments->data, "a text or a folder of prepared data; default that of the run");
-  command->add_option("--split", arguments->split, "train, valid or test, of prepared data; default valid")
-      ->check(CLI::IsMember({"train", "valid", "test"}));
-  const auto memory =
-      command->add_option("--memory", arguments->memory, "tokens of memory; default eval.memory of the run")
-          ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 20));
-  const auto batch_size =
-      command->add_option("--batch-size", arguments->batch_size, "streams read side by side; default eval.batch_size")
-          ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 16));
-  const auto max_tokens = command->add_option("--max-tokens", arguments->max_tokens, "stop after so many; default all")
-                              ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 48));
-  command
-      ->add_flag("--paper", arguments->paper,
-                 "measure as the paper does: a memory of four segments, batch 4, float32, all of the split")
-      ->excludes(memory)
-      ->excludes(batch_size)
-      ->excludes(max_tokens);
-  add_device_option(*command, arguments->device);
-  command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
-  command->add_flag("--json", arguments->json, "print one JSON object");
-  command->callback([arguments] { run_eval(*arguments); });
+void add_eval_command(CommandLine& line) {
+  line.add<EvalArguments>("eval", "measure a trained model on a text", run_eval);
 }
 
-void add_generate_command(CLI::App& app) {
-  CLI::App* const command = app.add_subcommand("generate", "continue a text");
-  const auto arguments = std::make_shared<GenerateArguments>();
-  command->add_option("run", arguments->path, "a run folder (its newest checkpoint) or a checkpoint folder")
-      ->required();
-  command->add_option("--prompt", arguments->prompt, "text to continue; without it, the context is continued");
-  command->add_flag("--no-context", arguments->no_context,
-                    "do not let the model read the start of the run's validation data first");
-  command->add_option("--tokens", arguments->options.tokens, "tokens to generate")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
-  command->add_option("--temperature", arguments->options.temperature, "0 takes the most likely token always")
-      ->capture_default_str()
-      ->check(CLI::Range(0.0, 100.0));
-  command->add_option("--top-k", arguments->options.top_k, "sample among the k most likely tokens; 0: among all")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24));
-  command->add_option("--seed", arguments->options.seed, "another seed, another text")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
-  add_device_option(*command, arguments->device);
-  command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
-  command->add_flag("--json", arguments->json, "print one JSON object");
-  command->callback([arguments] { run_generate(*arguments); });
+void add_generate_command(CommandLine& line) {
+  line.add<GenerateArguments>("generate", "continue a text", run_generate);
 }
 
 }  // namespace weir

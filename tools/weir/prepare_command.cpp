@@ -1,23 +1,23 @@
 // weir prepare
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_writer.h"
 #include "core/parallel.h"
 #include "core/text.h"
 #include "tools/weir/commands.h"
+#include "tools/weir/common_options.h"
+#include "tools/weir/print.h"
+#include "tools/weir/signals.h"
+#include "train/prepare/plan.h"
 #include "train/prepare/prepare.h"
 #include "train/prepare/sources.h"
-#include "train/prepare/text_stream.h"
-#include "train/progress.h"
+#include "train/text/text_stream.h"
 
 namespace weir {
 namespace {
@@ -27,63 +27,55 @@ struct PrepareArguments {
   std::string tokens;
   std::int64_t threads = 0;
   bool only_mirror = false, json = false, quiet = false;
+
+  void visit(OptionVisitor& v);
 };
 
-volatile sig_atomic_t stop_requested = 0;
-volatile sig_atomic_t may_exit_now = 0;
+std::atomic<bool> may_exit_now{false};
 
 // The first signal asks for an orderly stop; it ends the process at once where there is nothing to tidy up, and the
 // second one always does. What is left behind then, the next `weir prepare` removes.
-void on_signal(int) {
-  if (stop_requested != 0 || may_exit_now != 0) {
-    constexpr char kMessage[] = "weir: stopped; run it again to go on\n";
-    if (::write(STDERR_FILENO, kMessage, sizeof kMessage - 1) < 0) _exit(static_cast<int>(ExitCode::stopped));
-    _exit(static_cast<int>(ExitCode::stopped));
-  }
-  stop_requested = 1;
-}
-
-void watch_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  for (int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+void on_signal(int signals) {
+  if (signals == 1 && !may_exit_now) return;
+  std::fputs("weir: stopped; run it again to go on\n", stderr);
+  exit_stopped();
 }
 
 // Messages as lines on stdout; on a terminal the progress below them, in one line that is rewritten.
 class ConsoleReporter final : public Reporter {
  public:
-  explicit ConsoleReporter(bool quiet) : quiet_(quiet), live_(!quiet && is_live_terminal(stdout)) {}
+  explicit ConsoleReporter(bool quiet) : quiet_(quiet), live_(!quiet && out_.is_live_terminal()) {}
   ~ConsoleReporter() override { erase(); }
 
   void message(const std::string& text) override {
     if (quiet_) return;
     erase();
-    fmt::print("{}\n", one_line(text));
-    std::fflush(stdout);
+    out_.try_write(one_line(text) + "\n");
+    out_.try_flush();
   }
   void progress(const std::string& text) override {
     using namespace std::chrono;
     const auto now = steady_clock::now();
     if (!live_ || now - drawn_at_ < milliseconds(100)) return;
     drawn_at_ = now;
-    winsize window{};
-    const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1;
-    fmt::print("\r{}\x1b[K", one_line(text).substr(0, known ? window.ws_col - 1u : 79u));
-    std::fflush(stdout);
+    const auto columns = static_cast<std::size_t>(std::max(out_.columns(), 2));
+    out_.try_write("\r" + one_line(text).substr(0, columns - 1) + "\x1b[K");
+    out_.try_flush();
     drawn_ = true;
   }
-  bool stop_requested() const override { return weir::stop_requested != 0; }
+  bool stop_requested() const override { return stop_signals() > 0; }
   void may_exit(bool may) override {
-    may_exit_now = may ? 1 : 0;
+    may_exit_now = may;
     if (may && stop_requested()) check_stop();
   }
 
  private:
   void erase() {
-    if (drawn_) fmt::print("\r\x1b[K");
+    if (drawn_) out_.try_write("\r\x1b[K");
     drawn_ = false;
   }
 
+  Output& out_ = standard_output();  // whose reader may go: the work goes on
   const bool quiet_, live_;
   bool drawn_ = false;
   std::chrono::steady_clock::time_point drawn_at_{};
@@ -105,27 +97,34 @@ void read_tokens(PrepareArguments& arguments) {
 }
 
 void print_json(const Prepared& prepared) {
-  nlohmann::json object = {{"folder", prepared.folder},
-                           {"dataset", prepared.dataset.name},
-                           {"tokenizer", prepared.dataset.tokenizer},
-                           {"vocabulary", prepared.dataset.vocabulary},
-                           {"splits", nlohmann::json::object()}};
+  JsonObject splits;
   for (const auto& [name, split] : prepared.dataset.splits) {
-    nlohmann::json& entry = object["splits"][name] = {{"tokens", split.tokens}};
+    JsonObject entry{{"tokens", split.tokens}};
     if (split.bytes) entry["bytes"] = *split.bytes;
     if (split.words) entry["words"] = *split.words;
+    if (split.unknown_share > 0) entry["unknown_share"] = split.unknown_share;
+    JsonObject mended;
+    for (const auto& [what, found] : split.mended)
+      mended[what] = JsonObject{{"count", found.count}, {"first", found.first}};
+    if (!mended.empty()) entry["mended"] = mended;
+    splits[name] = entry;
   }
-  fmt::print("{}\n", object.dump());
+  const JsonObject object{{"folder", prepared.folder},
+                          {"dataset", prepared.dataset.name},
+                          {"tokenizer", prepared.dataset.tokenizer},
+                          {"vocabulary", prepared.dataset.vocabulary},
+                          {"splits", splits}};
+  print("{}\n", Json(object).text());
 }
 
 void run_prepare(PrepareArguments arguments) {
+  take_stop_signals(on_signal);
   read_tokens(arguments);
   if (arguments.threads > 0) set_thread_count(static_cast<int>(arguments.threads));
   if (arguments.only_mirror && arguments.options.downloads.mirror.empty())
     throw ArgumentError("--only-mirror: name the mirror with --mirror URL");
   arguments.options.downloads.only_mirror = arguments.only_mirror;
   arguments.options.downloads.user_agent = "weir/" WEIR_VERSION;
-  watch_signals();
   ConsoleReporter reporter(arguments.quiet || arguments.json);
   const Prepared prepared = prepare(arguments.options, reporter);
   if (arguments.json) {
@@ -135,68 +134,78 @@ void run_prepare(PrepareArguments arguments) {
   std::string words;
   for (const auto& [name, split] : prepared.dataset.splits)
     if (split.words) words += fmt::format("{}{} {}", words.empty() ? "; words: " : ", ", name, *split.words);
-  reporter.message(fmt::format("{} is ready: data.train={} model.vocabulary={}{}", printable(prepared.folder, 4096),
-                               printable(prepared.folder, 4096), prepared.dataset.vocabulary, words));
+  reporter.message(fmt::format("{} is ready: {}, a vocabulary of {}{}", printable(prepared.folder, 4096),
+                               shell_word("data.train=" + prepared.folder), prepared.dataset.vocabulary, words));
 }
 
 std::string footer() {
   std::string text = "Data sets:\n";
-  for (const Source& source : sources())
-    text += fmt::format("  {:<14}{} [{}]\n", source.name, source.title, source.licence);
-  text += "  files         texts of yours: --train, --valid, --test\n\nExamples:\n";
+  const auto row = [&](const std::string& name, const std::string& what) {
+    text += fmt::format("  {:<14}{}", name, wrapped(what, std::string(16, ' ')).substr(16));
+  };
+  for (const Source& source : sources()) row(source.name, fmt::format("{} [{}]", source.title, source.licence));
+  row("files", "texts of yours: --train, --valid, --test");
+  text += "\nExamples:\n";
   if (have_downloads()) text += "  weir prepare enwik8\n";
   if (have_unpacking()) text += "  weir prepare wikitext-103 --from wikitext-103-v1.zip\n";
-  text += "  weir prepare files --train book.txt --valid-fraction 0.05 --tokenizer bytes --out data/book";
+  text += "  weir prepare files --train book.txt --valid-fraction 0.05 \\\n      --tokenizer bytes --out data/book";
   return text;
 }
 
-void add_text_options(CLI::App& command, PrepareOptions& options) {
+void visit_texts(OptionVisitor& v, PrepareOptions& options) {
   const std::string packed = have_unpacking() ? ", packed or not" : ", unpacked";
-  command.add_option("--from", options.from, "the files of the data set" + packed + ", instead of downloading them");
-  command.add_option("--train", options.train, "training texts of 'files'" + packed);
-  command.add_option("--valid", options.valid, "validation texts of 'files'");
-  command.add_option("--test", options.test, "test texts of 'files'");
-  command
-      .add_option("--valid-fraction", options.valid_fraction, "instead of --valid: the last part of the training text")
-      ->check(CLI::Range(0.0, 0.99));
-  command.add_option("--shards", options.shards, "of c4 and peS2o: so many training shards at most")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+  v.option("--from FILE...", options.from, "the files of the data set" + packed + ", instead of downloading them");
+  v.option("--train FILE...", options.train, "training texts of 'files'" + packed);
+  v.option("--valid FILE...", options.valid, "validation texts of 'files'");
+  v.option("--test FILE...", options.test, "test texts of 'files'");
+  v.option("--valid-fraction P", options.valid_fraction, {.min = 0, .max = 0.99},
+           "instead of --valid: the last part of the training text");
+  v.option("--encoding NAME", options.encoding, {"utf-8", "bytes"},
+           "of texts of 'files'; bytes takes any file as it is");
+  v.option("--shards N", options.shards, {.min = 1, .max = 1 << 20},
+           "of c4 and peS2o: at most this many training shards");
 }
 
-void add_download_options(CLI::App& command, PrepareArguments& arguments) {
+void visit_downloads(OptionVisitor& v, PrepareArguments& arguments) {
   DownloadOptions& downloads = arguments.options.downloads;
-  command.add_option("--downloads", downloads.folder, "folder that keeps what was downloaded")->capture_default_str();
-  command.add_option("--mirror", downloads.mirror, "address to try first: of the file, or of the folder with it");
-  command.add_flag("--only-mirror", arguments.only_mirror, "ask no other address");
-  command.add_option("--timeout", downloads.timeout_s, "seconds without an answer after which to try again")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{86400}));
+  v.option("--downloads DIR", downloads.folder, "folder that keeps what was downloaded");
+  v.option("--mirror URL", downloads.mirror, "address to try first: of the file, or of the folder with it");
+  v.flag("--only-mirror", arguments.only_mirror, "ask no other address");
+  v.option("--timeout SECONDS", downloads.timeout_s, {.min = 1, .max = 86400},
+           "try again after this many seconds without an answer");
+}
+
+void PrepareArguments::visit(OptionVisitor& v) {
+  std::string names;
+  for (const Source& source : sources()) names += source.name + ", ";
+  v.argument("DATASET", options.dataset, names + "or files, for texts of yours");
+  v.surplus([this](std::vector<std::string> words) {
+    if (find_source(options.dataset) != nullptr)
+      return "its files are named with --from: " + command_for(options.dataset, words);
+    if (options.dataset != "files") words.insert(words.begin(), options.dataset);
+    return "texts are named with --train: " + command_for("files", words);
+  });
+  v.option("--out DIR", options.out, "folder to write; default data/NAME");
+  v.flag("--force", options.replace, "replace a data set that is there");
+  visit_texts(v, options);
+  v.option("--tokenizer NAME", options.tokenizer,
+           "bytes, train, or a file (.model, .json); default bytes for enwik8 and text8, else train");
+  v.option("--vocabulary N", options.vocabulary, {.min = 4, .max = 1'000'000}, "pieces of a tokenizer that is trained");
+  v.option("--tokens N", tokens,
+           "training tokens of c4 and peS2o: small or big, as for the published models, or a number; default small");
+  if (have_downloads()) visit_downloads(v, *this);
+  threads_option(v, threads);
+  v.flag("--json", json, "print one JSON object at the end and nothing else");
+  v.flag("--quiet", quiet, "print errors only");
+  v.footer(footer());
 }
 
 }  // namespace
 
-void add_prepare_command(CLI::App& app) {
-  CLI::App* const command = app.add_subcommand(
-      "prepare", have_downloads() ? "download a data set and turn it into tokens" : "turn a data set into tokens");
-  const auto arguments = std::make_shared<PrepareArguments>();
-  PrepareOptions& options = arguments->options;
-  command->add_option("dataset", options.dataset, "one of the data sets below, or files")->required();
-  command->add_option("--out", options.out, "folder to write; default data/NAME");
-  command->add_flag("--force", options.replace, "replace a data set that is there");
-  add_text_options(*command, options);
-  command->add_option("--tokenizer", options.tokenizer,
-                      "bytes, train, or a file (.model, .json); default bytes for enwik8 and text8, else train");
-  command->add_option("--vocabulary", options.vocabulary, "pieces of a tokenizer that is trained")
-      ->capture_default_str()
-      ->check(CLI::Range(std::int64_t{4}, std::int64_t{1'000'000}));
-  command->add_option("--tokens", arguments->tokens,
-                      "of c4 and peS2o: small or big, as the published models; or a number; default small");
-  if (have_downloads()) add_download_options(*command, *arguments);
-  command->add_option("--threads", arguments->threads, "default all")->check(CLI::Range(1, 4096));
-  command->add_flag("--json", arguments->json, "print one JSON object at the end and nothing else");
-  command->add_flag("--quiet", arguments->quiet, "print errors only");
-  command->footer(footer());
-  command->callback([arguments] { run_prepare(*arguments); });
+void add_prepare_command(CommandLine& line) {
+  line.add<PrepareArguments>(
+      "prepare", have_downloads() ? "download a data set and turn it into tokens" : "turn a data set into tokens",
+      run_prepare);
 }
 
 }  // namespace weir

@@ -2,12 +2,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_writer.h"
 #include "core/text.h"
 #include "models/model_cost.h"
 #include "tools/weir/commands.h"
+#include "tools/weir/print.h"
 #include "train/paper_presets.h"
 #include "train/presets.h"
 #include "train/progress.h"
@@ -18,6 +19,11 @@ namespace {
 struct Arguments {
   std::string filter;
   bool json = false;
+
+  void visit(OptionVisitor& v) {
+    v.argument("[PART]", filter, "list only names that contain this, such as wt103-small-s");
+    v.flag("--json", json, "print a JSON array");
+  }
 };
 
 std::vector<std::string> names_with(const std::string& filter) {
@@ -37,30 +43,30 @@ ModelCost cost_of(const std::string& name) {
 }
 
 void print_json(const std::vector<std::string>& names) {
-  nlohmann::json list = nlohmann::json::array();
+  JsonList list;
   for (const std::string& name : names) {
     const ModelCost cost = cost_of(name);
-    nlohmann::json object = {{"name", name},
-                             {"help", preset_help(name)},
-                             {"parameters", cost.parameters},
-                             {"active_parameters", cost.active_parameters}};
+    JsonObject object = {{"name", name},
+                         {"help", preset_help(name)},
+                         {"parameters", cost.parameters},
+                         {"active_parameters", cost.active_parameters}};
     if (const PaperPreset* row = find_paper_preset(name))
-      object["published"] = {
-          {"value", row->published.value}, {"unit", row->published.unit}, {"table", row->published.table}};
+      object["published"] =
+          JsonObject{{"value", row->published.value}, {"unit", row->published.unit}, {"table", row->published.table}};
     list.push_back(object);
   }
-  fmt::print("{}\n", list.dump());
+  print("{}\n", Json(list).text());
 }
 
 // 39 columns for the longest name, 79 in all.
 void print_row(const std::string& name, const PaperPreset* row) {
   const ModelCost cost = cost_of(name);
-  fmt::print("  {:<39} {:>7} {:>7}", name, format_si(static_cast<double>(cost.parameters)),
-             format_si(static_cast<double>(cost.active_parameters)));
+  print("  {:<39} {:>7} {:>7}", name, format_si(static_cast<double>(cost.parameters)),
+        format_si(static_cast<double>(cost.active_parameters)));
   if (row == nullptr)
-    fmt::print("\n    {}\n", preset_help(name));
+    print("\n    {}\n", preset_help(name));
   else
-    fmt::print(" {:>6.2f} {}  {}\n", row->published.value, row->published.unit, row->published.table);
+    print(" {:>6.2f} {}  {}\n", row->published.value, row->published.unit, row->published.table);
 }
 
 void print_list(const std::vector<std::string>& names) {
@@ -69,28 +75,26 @@ void print_list(const std::vector<std::string>& names) {
     const PaperPreset* const row = find_paper_preset(name);
     const std::string scale = row != nullptr ? row->scale : "Quick starts, for bytes of any text";
     if (scale != heading) {
-      fmt::print("{}{:<41} {:>7} {:>7}{}\n", heading.empty() ? "" : "\n", scale, "params", "active",
-                 row != nullptr ? "  published" : "");
+      print("{}{:<41} {:>7} {:>7}{}\n", heading.empty() ? "" : "\n", scale, "params", "active",
+            row != nullptr ? "  published" : "");
       heading = scale;
     }
     print_row(name, row);
   }
 }
 
+void run_presets(const Arguments& arguments) {
+  const std::vector<std::string> names = names_with(arguments.filter);
+  if (arguments.json)
+    print_json(names);
+  else
+    print_list(names);
+}
+
 }  // namespace
 
-void add_presets_command(CLI::App& app) {
-  CLI::App* const command = app.add_subcommand("presets", "list the named configurations");
-  const auto arguments = std::make_shared<Arguments>();
-  command->add_option("filter", arguments->filter, "list only names that contain this, such as wt103-small-s");
-  command->add_flag("--json", arguments->json, "print a JSON array");
-  command->callback([arguments] {
-    const std::vector<std::string> names = names_with(arguments->filter);
-    if (arguments->json)
-      print_json(names);
-    else
-      print_list(names);
-  });
+void add_presets_command(CommandLine& line) {
+  line.add<Arguments>("presets", "list the named configurations", run_presets);
 }
 
 }  // namespace weir

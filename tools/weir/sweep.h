@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "train/config.h"
+#include "train/run_lookup.h"
 #include "train/text_table.h"
 
 namespace weir {
@@ -24,13 +25,14 @@ struct SweepRun {
   std::size_t variant = 0;
   Config config;
 
-  std::string file(const std::string& name_in_folder) const { return folder + "/" + name_in_folder; }
+  std::string file(const std::string& name_in_folder) const { return run_file(folder, name_in_folder); }
   bool finished() const;
 };
 
 struct Sweep {
   std::string name, folder;
   std::vector<SweepVariant> variants;
+  Notes notes;
   std::vector<SweepRun> runs;  // all variants with the first seed, then with the next
 };
 
@@ -45,6 +47,9 @@ struct SweepArguments {
 // Reads, resolves and validates every variant. Trains nothing, touches no folder.
 Sweep load_sweep(const SweepArguments& arguments);
 
+// Refuses a folder without any of the sweep's runs.
+void check_any_run(const Sweep& sweep);
+
 // Refuses data that `weir train` would refuse (read once, not once per variant), and folders whose runs were begun with
 // other settings.
 void check_before_sweep(const Sweep& sweep);
@@ -53,6 +58,7 @@ struct SweepOutcome {
   bool stopped = false;             // by a signal, before all runs were done
   std::vector<std::string> failed;  // "NAME: reason"
   int failed_code = 0;              // exit code of the first that failed
+  std::size_t diverged = 0;         // of those that failed
 };
 
 // Runs what is not finished, `jobs` processes at a time, and says on stdout how it goes unless `quiet`.

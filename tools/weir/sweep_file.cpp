@@ -4,15 +4,17 @@
 #include <algorithm>
 #include <filesystem>
 #include <list>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/stored_json.h"
 #include "core/text.h"
 #include "models/model_cost.h"
 #include "tools/weir/sweep.h"
+#include "train/config_sources.h"
 #include "train/preconditions.h"
 #include "train/presets.h"
+#include "train/run_names.h"
 
 namespace weir {
 namespace {
@@ -32,10 +34,26 @@ struct SweepFile {
 
 struct Parsed {
   SweepFile file;
-  std::list<SweepVariant> variants;  // stay where they are while others are added
+  ConfigSources sources{.base = "default"};  // of what all variants start from
+  struct Variant {
+    SweepVariant variant;
+    ConfigSources sources;
+  };
+  std::list<Variant> variants;  // stay where they are while others are added
 };
 
+// `weir sweep quickstart`
+void refuse_other(const std::string& path) {
+  std::error_code ignored;
+  if (!path.ends_with(".toml") && is_preset(path) && !std::filesystem::exists(path, ignored))
+    throw ArgumentError(
+        fmt::format("sweep: {} is a preset, not a .toml file with [[variant]] tables; train it with: weir "
+                    "train {}",
+                    path, path));
+}
+
 Parsed parse(const std::string& path) {
+  refuse_other(path);
   Parsed parsed;
   Config& base = parsed.file.base;
   base.name = std::filesystem::path(path).stem().string();
@@ -43,27 +61,39 @@ Parsed parse(const std::string& path) {
   const auto preset = [&](const std::string& name) {
     base = preset_config(name);
     base.name = stem;
+    parsed.sources.base = "preset " + name;
   };
   const auto next_variant = [&] {
-    SweepVariant& variant = parsed.variants.emplace_back();
+    auto& [variant, sources] = parsed.variants.emplace_back();
+    sources = parsed.sources;
     variant.config = base;
     variant.config.name.clear();
-    return fields_of(variant);
+    FieldList fields = fields_of(variant);
+    fields.origins = &sources.given;
+    return fields;
   };
-  read_toml(fields_of(parsed.file), read_file(path, kLargestFile), path, preset, {"variant", next_variant});
+  FieldList fields = fields_of(parsed.file);
+  fields.origins = &parsed.sources.given;
+  read_toml(fields, read_file(path, kLargestFile, Empty::allowed), path, preset, {"variant", next_variant});
   return parsed;
 }
 
 void check_names(const Parsed& parsed, const std::string& path) {
-  if (parsed.variants.empty())
-    throw ArgumentError(path + ": no variants; write [[variant]], its name below, and what it changes");
+  if (parsed.variants.empty()) {
+    const std::string run = run_named(path);  // whose configuration it is
+    throw ArgumentError(fmt::format(
+        "{}: this file has no variants, so it is none of a sweep: write [[variant]], its name below, and what "
+        "it changes, or train the one model with: {}",
+        printable(path, 4096), run.empty() ? "weir train " + shell_word(path) : resume_command(run)));
+  }
   std::vector<std::string> seen;
-  for (const SweepVariant& variant : parsed.variants) {
+  for (const auto& [variant, sources] : parsed.variants) {
     const std::string& name = variant.config.name;
     if (name.empty()) throw ArgumentError(path + ": a [[variant]] without a name; give each one name = \"...\"");
-    if (name.find('/') != std::string::npos || name.starts_with('.') || printable(name) != name)
-      throw ArgumentError(fmt::format("{}: variant {}: its name becomes a folder's; use letters, digits and dashes",
-                                      path, quote_short(name)));
+    if (name.find('/') != std::string::npos || name.starts_with('.') || name.size() > 180 || one_line(name) != name)
+      throw ArgumentError(
+          fmt::format("{}: variant {}: its name becomes a folder's; use at most 180 letters, digits and dashes", path,
+                      quote_short(name)));
     if (std::find(seen.begin(), seen.end(), name) != seen.end())
       throw ArgumentError(fmt::format("{}: two variants are named {}; rename one", path, quote_short(name)));
     seen.push_back(name);
@@ -72,35 +102,50 @@ void check_names(const Parsed& parsed, const std::string& path) {
 
 void check_only(const SweepArguments& arguments, const Parsed& parsed) {
   std::vector<std::string> names;
-  for (const SweepVariant& variant : parsed.variants) names.push_back(variant.config.name);
+  for (const auto& [variant, sources] : parsed.variants) names.push_back(variant.config.name);
   for (const std::string& name : arguments.only)
     if (std::find(names.begin(), names.end(), name) == names.end())
       throw ArgumentError(fmt::format("--only: {} has no variant {}{}; its variants are {}", arguments.file,
                                       quote_short(name), did_you_mean(name, names), join(names, ", ")));
 }
 
+[[noreturn]] void refuse_result(const std::string& path, const std::string& field, const std::string& why) {
+  refuse_stored(path, field, why + "; remove this file, and the sweep trains the variant to its end");
+}
+
 // One thread each, unless the file says otherwise: a process per core is the quickest way through a sweep.
-void finish(SweepVariant& variant, const SweepArguments& arguments) {
+void finish(SweepVariant& variant, ConfigSources sources, const SweepArguments& arguments, Notes& notes) {
   try {
-    const FieldList fields = fields_of(variant.config);
+    FieldList fields = fields_of(variant.config);
+    fields.origins = &sources.given;
     for (const std::string& change : arguments.overrides) apply_override(fields, change);
     if (variant.config.train.threads == 0) variant.config.train.threads = 1;
-    resolve(variant.config);
-    validate(variant.config);
+    complete(variant.config, sources, &notes);
     model_cost(variant.config.model, variant.config.feedforward, 1);
   } catch (const ArgumentError& error) {
     throw ArgumentError(fmt::format("{}: variant {}: {}", arguments.file, variant.config.name, error.what()));
   }
 }
 
-// The key and both values of the first setting in which two configurations differ; empty where there is none.
-std::string first_difference(Config was, Config is) {
-  const FieldList before = fields_of(was), now = fields_of(is);
-  for (std::size_t i = 0; i < now.fields.size(); ++i)
-    if (value_text(before.fields[i]) != value_text(now.fields[i]))
-      return fmt::format("{} = {}, which is now {}", now.fields[i].key(), value_text(before.fields[i]),
-                         value_text(now.fields[i]));
-  return {};
+// Results of runs with other settings are nothing that the sweep may mix with its own, or lose.
+void check_same_settings(const Sweep& sweep) {
+  std::string first;
+  std::size_t others = 0;
+  for (const SweepRun& run : sweep.runs) {
+    if (!is_there(run.file("config.toml"))) continue;
+    const std::vector<SettingChange> changes = changed_settings(load_config(run.file("config.toml")), run.config);
+    if (changes.empty()) continue;
+    if (!first.empty())
+      ++others;
+    else
+      first = fmt::format("{}: this run has {} = {}, but the sweep wants {}", printable(run.folder, 4096),
+                          changes[0].key, changes[0].before, changes[0].after);
+  }
+  if (first.empty()) return;
+  if (others > 0) first += fmt::format(" (and {} others have other settings)", others);
+  throw ArgumentError(fmt::format(
+      "{}; give the sweep the settings of its runs, or, to train anew, move {} away or choose another with --run",
+      first, others > 0 ? "their folders" : "that folder"));
 }
 
 }  // namespace
@@ -112,9 +157,10 @@ void SweepVariant::visit(FieldVisitor& v) {
 
 bool SweepRun::finished() const {
   const std::string path = file("result.json");
-  if (!std::filesystem::exists(path)) return false;
-  const auto result = nlohmann::json::parse(read_file(path, kLargestFile, Empty::allowed), nullptr, false);
-  return result.is_object() && result.value("outcome", "") == "finished";
+  if (!is_there(path, Links::themselves)) return false;
+  check_replaceable(path);
+  const auto result = StoredJson::try_parse(read_file(path, kLargestFile, Empty::allowed), path, refuse_result);
+  return result && result->text("outcome") == "finished";
 }
 
 Sweep load_sweep(const SweepArguments& arguments) {
@@ -124,10 +170,13 @@ Sweep load_sweep(const SweepArguments& arguments) {
   Sweep sweep;
   sweep.name = parsed.file.base.name;
   sweep.folder = arguments.folder.empty() ? "runs/" + sweep.name : arguments.folder;
-  for (SweepVariant& variant : parsed.variants) {
+  for (auto& [variant, sources] : parsed.variants) {
     const std::vector<std::string>& only = arguments.only;
     if (!only.empty() && std::find(only.begin(), only.end(), variant.config.name) == only.end()) continue;
-    finish(variant, arguments);
+    Notes notes;
+    finish(variant, sources, arguments, notes);
+    for (const std::string& note : notes)
+      if (std::find(sweep.notes.begin(), sweep.notes.end(), note) == sweep.notes.end()) sweep.notes.push_back(note);
     sweep.variants.push_back(std::move(variant));
   }
   const std::int64_t seeds = arguments.seeds > 0 ? arguments.seeds : parsed.file.seeds;
@@ -145,18 +194,27 @@ Sweep load_sweep(const SweepArguments& arguments) {
   return sweep;
 }
 
+void check_any_run(const Sweep& sweep) {
+  std::error_code ignored;
+  for (const SweepRun& run : sweep.runs)
+    if (std::filesystem::exists(run.folder, ignored)) return;
+  const std::string folder = printable(sweep.folder, 4096);
+  if (!std::filesystem::exists(sweep.folder, ignored))
+    throw RunError(ExitCode::io, fmt::format("{}: there is no such folder; name that of the sweep with --run, or leave "
+                                             "out --table to train",
+                                             folder));
+  throw RunError(ExitCode::io,
+                 fmt::format("{}: none of the runs of {} is in this folder, not even {}; name that of the "
+                             "sweep with --run, or leave out --table to train",
+                             folder, quote_short(sweep.name), sweep.runs[0].name));
+}
+
 void check_before_sweep(const Sweep& sweep) {
   for (auto variant = sweep.variants.begin(); variant != sweep.variants.end(); ++variant) {
     const auto same_data = [&](const SweepVariant& other) { return other.config.data == variant->config.data; };
     if (std::none_of(sweep.variants.begin(), variant, same_data)) check_before_training(variant->config);
   }
-  for (const SweepRun& run : sweep.runs) {
-    if (!std::filesystem::exists(run.file("config.toml"))) continue;
-    const std::string difference = first_difference(load_config(run.file("config.toml")), run.config);
-    if (!difference.empty())
-      throw ArgumentError(
-          fmt::format("{}: begun with {}; remove that folder, or choose another with --run", run.folder, difference));
-  }
+  check_same_settings(sweep);
 }
 
 }  // namespace weir

@@ -14,7 +14,9 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/output.h"
 #include "core/text.h"
+#include "tools/weir/signals.h"
 #include "tools/weir/sweep.h"
 #include "train/progress.h"
 #include "train/run_directory.h"
@@ -24,43 +26,62 @@
 namespace weir {
 namespace {
 
-volatile sig_atomic_t signals_seen = 0;
-
-void on_signal(int) { signals_seen = signals_seen + 1; }
-
-void watch_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  for (int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
-}
-
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::string own_binary() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
+// What a run prints and says, in files of its folder; opened by the sweep, which can say what is wrong with them.
+struct ChildFiles {
+  int result, log;
+
+  explicit ChildFiles(const SweepRun& run) : result(create_file(run.file("result.json"))), log(-1) {
+    try {
+      log = create_file(run.file("log.txt"));
+    } catch (...) {
+      close(result);
+      throw;
+    }
+  }
+  ~ChildFiles() {
+    close(result);
+    close(log);
+  }
+  ChildFiles(const ChildFiles&) = delete;
+  ChildFiles& operator=(const ChildFiles&) = delete;
+};
+
 // In the child, where only calls that are safe after a fork may be made. Its own process group, so that Ctrl-C reaches
 // the sweep alone, which passes it on; a signal if the sweep dies, so that nothing trains on unseen.
-[[noreturn]] void become_train(const char* const* arguments, const char* result, const char* log, pid_t sweep) {
+[[noreturn]] void become_train(const char* const* arguments, const ChildFiles& files, pid_t sweep) {
   setpgid(0, 0);
+  restore_signals();
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   const int nothing = open("/dev/null", O_RDONLY);
-  const int out = open(result, O_WRONLY | O_CREAT | O_TRUNC, 0644),
-            errors = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (getppid() != sweep || dup2(nothing, 0) < 0 || dup2(out, 1) < 0 || dup2(errors, 2) < 0) _exit(74);
+  if (getppid() != sweep || dup2(nothing, 0) < 0 || dup2(files.result, 1) < 0 || dup2(files.log, 2) < 0) _exit(74);
   execv(arguments[0], const_cast<char* const*>(arguments));
   _exit(70);
 }
 
+// The folder of a variant is one that the sweep made; a link would lead out of its folder.
+void make_folder(const std::string& path) {
+  if (const std::error_code error = make_directories(path)) throw std::filesystem::filesystem_error("", path, error);
+  if (std::filesystem::is_symlink(path))
+    throw RunError(ExitCode::io, fmt::format("{}: this is a symbolic link, where the sweep has a folder for one of its "
+                                             "runs; move it away, or choose another folder with --run",
+                                             printable(path, 4096)));
+}
+
 pid_t start(const SweepRun& run) {
-  std::filesystem::create_directories(run.folder);
-  if (!std::filesystem::exists(run.file("config.toml")))
-    write_file_atomically(run.file("config.toml"), to_toml(run.config));
-  const std::string binary = own_binary(), result = run.file("result.json"), log = run.file("log.txt");
+  make_folder(run.folder);
+  check_replaceable(run.file("config.toml"));
+  if (!is_there(run.file("config.toml"))) write_file_atomically(run.file("config.toml"), to_toml(run.config));
+  const std::string binary = own_binary();
+  const ChildFiles files(run);
   const char* const arguments[] = {binary.c_str(), "train", "--resume", "--run", run.folder.c_str(), "--json", nullptr};
   const pid_t sweep = getpid(), child = fork();
   if (child < 0)
     throw RunError(ExitCode::io, fmt::format("cannot start a process: {}; lower --jobs", std::strerror(errno)));
-  if (child == 0) become_train(arguments, result.c_str(), log.c_str(), sweep);
+  if (child == 0) become_train(arguments, files, sweep);
   return child;
 }
 
@@ -77,25 +98,36 @@ std::string last_words(const SweepRun& run) {
   return text.starts_with("weir: ") ? text.substr(6) : text;
 }
 
+// What a run that diverged advises is for one that is trained by itself.
+std::string reason_of(const SweepRun& run, int code) {
+  const std::string words = last_words(run);
+  return code == static_cast<int>(ExitCode::diverged) ? words.substr(0, words.find("; ")) : words;
+}
+
 double share_done(const SweepRun& run) {
   const std::int64_t limit = step_limit(run.config.train, run.config.train.batch_size * run.config.model.segment);
   if (limit == 0) return 0;
-  const auto steps = static_cast<double>(read_run_result(run.file("metrics.jsonl")).last_step);
-  return std::min(1.0, steps / static_cast<double>(limit));
+  try {
+    const auto steps = static_cast<double>(read_run_result(run.file("metrics.jsonl")).last_step);
+    return std::min(1.0, steps / static_cast<double>(limit));
+  } catch (const RunError&) {  // the run itself says what is wrong
+    return 0;
+  }
 }
 
 class Supervisor {
  public:
   Supervisor(const Sweep& sweep, std::int64_t jobs, bool quiet)
-      : sweep_(sweep), jobs_(static_cast<std::size_t>(jobs)), quiet_(quiet), live_(!quiet && is_live_terminal(stdout)) {
+      : sweep_(sweep), jobs_(static_cast<std::size_t>(jobs)), quiet_(quiet), live_(!quiet && out_.is_live_terminal()) {
     for (const SweepRun& run : sweep.runs) (run.finished() ? done_ : waiting_).push_back(&run);
     std::reverse(waiting_.begin(), waiting_.end());  // the next one is at the back
     done_before_ = done_.size();
   }
 
   SweepOutcome run() {
-    say(fmt::format("{}: {} runs, {} of them finished before, {} at a time; in {}", sweep_.name, sweep_.runs.size(),
-                    done_before_, jobs_, sweep_.folder));
+    say(fmt::format("{}: {}, {} of them finished before, {} at a time; in {}", sweep_.name,
+                    counted(sweep_.runs.size(), "run"), done_before_, jobs_, printable(sweep_.folder, 4096)));
+    for (const std::string& note : sweep_.notes) say("note: " + note);
     while (!running_.empty() || (!waiting_.empty() && !stopping())) {
       while (running_.size() < jobs_ && !waiting_.empty() && !stopping()) start_next();
       pass_signals_on();
@@ -115,19 +147,32 @@ class Supervisor {
     double started;
   };
 
-  static bool stopping() { return signals_seen > 0; }
+  static bool stopping() { return stop_signals() > 0; }
 
   void start_next() {
     const SweepRun* const run = waiting_.back();
     waiting_.pop_back();
-    running_.push_back({start(*run), run, now()});
+    try {
+      running_.push_back({start(*run), run, now()});
+    } catch (const RunError& error) {
+      failed(*run, static_cast<int>(error.code()), error.what());
+    }
+  }
+
+  void failed(const SweepRun& run, int code, const std::string& reason) {
+    outcome_.failed.push_back(run.name + ": " + reason);
+    if (outcome_.failed_code == 0) outcome_.failed_code = code;
+    if (code == static_cast<int>(ExitCode::diverged)) ++outcome_.diverged;
+    say("failed: " + outcome_.failed.back());
   }
 
   // The first signal lets each child save, the second ends it at once.
   void pass_signals_on() {
-    for (; passed_on_ < signals_seen; ++passed_on_) {
+    for (const int taken = stop_signals(); passed_on_ < taken; ++passed_on_) {
       if (passed_on_ == 0)
-        say(fmt::format("stopping: {} runs save first; a second signal ends them at once", running_.size()));
+        say(fmt::format("stopping: {} first; a second signal ends {} at once",
+                        running_.size() == 1 ? "1 run saves" : fmt::format("{} runs save", running_.size()),
+                        running_.size() == 1 ? "it" : "them"));
       for (const Child& child : running_) kill(child.process, SIGTERM);
     }
   }
@@ -151,16 +196,17 @@ class Supervisor {
       done_.push_back(child.run);
       const auto result = read_run_result(child.run->file("metrics.jsonl")).last;
       say(fmt::format("{}: {} ({:.0f} s; {} of {} done)", child.run->name,
-                      result ? fmt::format("{:.4f} {}", result->value(), result->unit()) : "finished",
+                      result ? fmt::format("{:.4f} {}", result->value(), unit_symbol(result->own_unit())) : "finished",
                       now() - child.started, done_.size(), sweep_.runs.size()));
     } else if (code == static_cast<int>(ExitCode::stopped)) {
       say(fmt::format("{}: stopped, saved", child.run->name));
+    } else if (stopping() && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM) {
+      say(fmt::format("{}: stopped before it had begun", child.run->name));
     } else {
-      const std::string reason = WIFSIGNALED(status) ? fmt::format("ended by signal {}", WTERMSIG(status))
-                                                     : fmt::format("exit code {}: {}", code, last_words(*child.run));
-      outcome_.failed.push_back(child.run->name + ": " + reason);
-      if (outcome_.failed_code == 0) outcome_.failed_code = code > 0 ? code : static_cast<int>(ExitCode::internal);
-      say("failed: " + outcome_.failed.back());
+      const std::string reason = WIFSIGNALED(status)
+                                     ? fmt::format("ended by signal {}", WTERMSIG(status))
+                                     : fmt::format("exit code {}: {}", code, reason_of(*child.run, code));
+      failed(*child.run, code > 0 ? code : static_cast<int>(ExitCode::internal), reason);
     }
   }
 
@@ -183,25 +229,26 @@ class Supervisor {
 
   void show_status() {
     if (!live_ || now() - shown_at_ < 1) return;
-    fmt::print("\r{}\x1b[K", printable(status()));
-    std::fflush(stdout);
+    out_.try_write("\r" + printable(status()) + "\x1b[K");
+    out_.try_flush();
     shown_at_ = now();
   }
 
   void clear_status() const {
     if (!live_) return;
-    fmt::print("\r\x1b[K");
-    std::fflush(stdout);
+    out_.try_write("\r\x1b[K");
+    out_.try_flush();
   }
 
   void say(const std::string& text) const {
     if (quiet_) return;
     clear_status();
-    fmt::print("{}\n", printable_text(text));
-    std::fflush(stdout);
+    out_.try_write(printable_text(text) + "\n");
+    out_.try_flush();
   }
 
   const Sweep& sweep_;
+  Output& out_ = standard_output();  // whose reader may go: the runs go on
   const std::size_t jobs_;
   const bool quiet_, live_;
   std::vector<const SweepRun*> waiting_, done_;
@@ -217,7 +264,6 @@ class Supervisor {
 
 SweepOutcome run_sweep(const Sweep& sweep, std::int64_t jobs, bool quiet) {
   const RunDirectory one_at_a_time(sweep.folder);
-  watch_signals();
   return Supervisor(sweep, jobs, quiet).run();
 }
 

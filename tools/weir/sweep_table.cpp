@@ -2,11 +2,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "core/json_writer.h"
 #include "models/feedforward_share.h"
 #include "models/model_cost.h"
 #include "tools/weir/sweep.h"
+#include "train/comparison.h"
 #include "train/progress.h"
 #include "train/run_result.h"
 #include "train/text_table.h"
@@ -17,9 +18,9 @@ namespace {
 struct Row {
   const SweepVariant* variant = nullptr;
   ModelCost cost;
+  std::int64_t dense_d_ff = 0;  // hidden units: 100 % of `flops`
   double flops = 0;
   std::vector<double> results;  // of the finished runs, in the order of the seeds
-  std::string unit;
 
   double mean() const {
     double sum = 0;
@@ -35,51 +36,59 @@ struct Row {
   }
 };
 
-// The feedforward that all are compared with: the first dense one, or else one with as many parameters.
-std::int64_t reference_d_ff(const Sweep& sweep, const SweepVariant& variant) {
-  for (const SweepVariant& other : sweep.variants)
-    if (other.config.feedforward.kind == "dense" && other.config.model.d_model == variant.config.model.d_model)
-      return other.config.feedforward.d_ff;
-  return matched_d_ff(variant.config.model, variant.config.feedforward);
-}
-
-std::vector<Row> rows_of(const Sweep& sweep) {
+struct Table {
   std::vector<Row> rows;
+  Comparison comparison;
+};
+
+Table table_of(const Sweep& sweep) {
+  Table table;
+  std::vector<Config> configs;  // of the runs with the first seed
+  for (std::size_t v = 0; v < sweep.variants.size(); ++v) configs.push_back(sweep.runs[v].config);
   for (const SweepVariant& variant : sweep.variants) {
-    const Config& c = variant.config;
-    Row& row = rows.emplace_back();
+    const Config& c = configs[table.rows.size()];
+    Row& row = table.rows.emplace_back();
     row.variant = &variant;
     row.cost = model_cost(c.model, c.feedforward, c.train.batch_size);
-    row.flops = flops_percent(c.model, c.feedforward, reference_d_ff(sweep, variant));
+    row.dense_d_ff = dense_reference(c, configs);
+    row.flops = flops_percent(c.model, c.feedforward, row.dense_d_ff);
   }
+  std::vector<ComparedRun> finished;
+  std::vector<std::size_t> variants;  // of the finished runs
   for (const SweepRun& run : sweep.runs) {
     if (!run.finished()) continue;
-    if (const auto last = read_run_result(run.file("metrics.jsonl")).last) {
-      rows[run.variant].results.push_back(last->value());
-      rows[run.variant].unit = last->unit();
-    }
+    finished.push_back({sweep.variants[run.variant].config.name, run.folder, run.config,
+                        read_run_result(run.file("metrics.jsonl"), warn_on_stderr)});
+    variants.push_back(run.variant);
   }
-  return rows;
+  table.comparison = compare_results(finished);
+  for (std::size_t i = 0; i < finished.size(); ++i)
+    if (const auto& last = finished[i].result.last)
+      if (const auto value = last->in(table.comparison.unit)) table.rows[variants[i]].results.push_back(*value);
+  return table;
 }
 
-std::string json_table(const Sweep& sweep, const std::vector<Row>& rows) {
-  nlohmann::json list = nlohmann::json::array();
-  for (const Row& row : rows) {
-    nlohmann::json object = {{"variant", row.variant->config.name},
-                             {"parameters", row.cost.parameters},
-                             {"active_parameters", row.cost.active_parameters},
-                             {"flops_percent", row.flops},
-                             {"seeds", row.results.size()},
-                             {"results", row.results}};
+std::string json_table(const Sweep& sweep, const Table& table) {
+  JsonList list;
+  for (const Row& row : table.rows) {
+    JsonObject object = {{"variant", row.variant->config.name},
+                         {"parameters", row.cost.parameters},
+                         {"active_parameters", row.cost.active_parameters},
+                         {"flops_percent", row.flops},
+                         {"dense_d_ff", row.dense_d_ff},
+                         {"seeds", row.results.size()},
+                         {"results", row.results}};
     if (!row.results.empty()) {
-      object["unit"] = row.unit;
+      object["unit"] = unit_symbol(table.comparison.unit);
       object["mean"] = row.mean();
       object["spread"] = row.spread();
     }
     if (row.variant->published > 0) object["published"] = row.variant->published;
     list.push_back(object);
   }
-  return nlohmann::json{{"name", sweep.name}, {"folder", sweep.folder}, {"variants", list}}.dump() + "\n";
+  const JsonObject object{
+      {"name", sweep.name}, {"folder", sweep.folder}, {"notes", table.comparison.notes}, {"variants", list}};
+  return Json(object).text() + "\n";
 }
 
 std::string result_text(const Row& row) {
@@ -91,24 +100,33 @@ std::string result_text(const Row& row) {
 }  // namespace
 
 std::string sweep_table(const Sweep& sweep, TableFormat format) {
-  const std::vector<Row> rows = rows_of(sweep);
-  if (format == TableFormat::json) return json_table(sweep, rows);
-  std::string unit;
-  bool published = false;
-  for (const Row& row : rows) {
-    if (unit.empty()) unit = row.unit;
+  const Table results = table_of(sweep);
+  if (format == TableFormat::json) return json_table(sweep, results);
+  bool measured = false, published = false;
+  for (const Row& row : results.rows) {
+    measured = measured || !row.results.empty();
     published = published || row.variant->published > 0;
   }
-  std::vector<TableRow> table{{"variant", "params", "active", "FLOPs", unit.empty() ? "result" : unit, "runs"}};
+  std::vector<TableRow> table{
+      {"variant", "params", "active", "FLOPs", measured ? unit_symbol(results.comparison.unit) : "result", "runs"}};
   if (published) table[0].push_back("published");
-  for (const Row& row : rows) {
+  for (const Row& row : results.rows) {
     table.push_back({row.variant->config.name, format_si(static_cast<double>(row.cost.parameters)),
                      format_si(static_cast<double>(row.cost.active_parameters)), fmt::format("{:.1f}%", row.flops),
                      result_text(row), fmt::format("{}", row.results.size())});
     if (published)
       table.back().push_back(row.variant->published > 0 ? fmt::format("{:.2f}", row.variant->published) : "-");
   }
-  return format == TableFormat::markdown ? markdown_table(table) : text_table(table);
+  std::string text = format == TableFormat::markdown ? markdown_table(table) : text_table(table);
+  std::vector<std::string> names;
+  std::vector<std::int64_t> references;
+  for (const Row& row : results.rows) {
+    names.push_back(row.variant->config.name);
+    references.push_back(row.dense_d_ff);
+  }
+  text += "\n" + dense_reference_text(names, references) + "\n";
+  for (const std::string& note : results.comparison.notes) text += "\n" + note + "\n";
+  return text;
 }
 
 }  // namespace weir

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "train/prepare/text_stream.h"
+#include "train/text/text_stream.h"
 
 namespace weir {
 namespace {

@@ -1,6 +1,5 @@
 #include "train/prepare/download.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -28,9 +27,7 @@ Transport transport = nullptr;
 // NAME.part, locked by the process that fills it.
 class PartFile {
  public:
-  explicit PartFile(const std::string& path) : path_(path) {
-    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) fail("create the file", errno);
+  explicit PartFile(const std::string& path) : path_(path), descriptor_(open_to_append(path)) {
     if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       ::close(descriptor_);
       throw RunError(ExitCode::io, fmt::format("{}: another process is downloading this file; wait for it, or name "
@@ -41,7 +38,10 @@ class PartFile {
     ::fstat(descriptor_, &status);
     size_ = static_cast<std::uint64_t>(status.st_size);
   }
-  ~PartFile() { ::close(descriptor_); }
+  ~PartFile() {
+    if (size_ == 0 && !finished_) ::unlink(path_.c_str());  // nothing to go on from
+    ::close(descriptor_);
+  }
   PartFile(const PartFile&) = delete;
   PartFile& operator=(const PartFile&) = delete;
 
@@ -56,7 +56,7 @@ class PartFile {
     while (!bytes.empty()) {
       const ssize_t n = ::write(descriptor_, bytes.data(), bytes.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) fail(fmt::format("write after {} bytes", size_), n < 0 ? errno : ENOSPC);
+      if (n <= 0) fail("write after " + counted(size_, "byte"), n < 0 ? errno : ENOSPC);
       size_ += static_cast<std::uint64_t>(n);
       bytes = bytes.subspan(static_cast<std::size_t>(n));
     }
@@ -66,6 +66,7 @@ class PartFile {
   void finish(const std::string& path) {
     if (::fsync(descriptor_) != 0) fail("bring the file to the disk", errno);
     if (::rename(path_.c_str(), path.c_str()) != 0) fail("rename the file", errno);
+    finished_ = true;
   }
 
  private:
@@ -78,6 +79,7 @@ class PartFile {
   std::string path_;
   int descriptor_ = -1;
   std::uint64_t size_ = 0;
+  bool finished_ = false;
 };
 
 std::string host_of(const std::string& url) {
@@ -120,7 +122,7 @@ class Downloader {
  private:
   // Whether it was downloaded before. What is not the file that is meant makes way for it.
   bool kept() {
-    if (!std::filesystem::exists(path_)) return false;
+    if (!is_there(path_)) return false;
     if (file_.sha256.empty() || sha256_of_file(path_, reporter_) == file_.sha256) {
       reporter_.message(fmt::format("{} is there already", printable(path_, 4096)));
       return true;
@@ -197,7 +199,7 @@ class Downloader {
     request.begin = [&](std::uint64_t start, std::uint64_t size) {
       total = size;
       if (size > 0 && file_.bytes > 0 && size != file_.bytes)
-        why = fmt::format("it has {} bytes there, expected {}", size, file_.bytes);
+        why = fmt::format("it has {} there, expected {}", counted(size, "byte"), file_.bytes);
       else if (start == 0)
         part.clear();
       return why.empty();
@@ -215,10 +217,8 @@ class Downloader {
   }
 
   void show(std::uint64_t size, std::uint64_t total) {
-    const double megabytes = static_cast<double>(size) / 1e6;
-    reporter_.progress(
-        total > 0 ? fmt::format("{}: {:.1f} of {:.1f} MB", file_.name, megabytes, static_cast<double>(total) / 1e6)
-                  : fmt::format("{}: {:.1f} MB", file_.name, megabytes));
+    reporter_.progress(total > 0 ? fmt::format("{}: {} of {}", file_.name, byte_size(size), byte_size(total))
+                                 : fmt::format("{}: {}", file_.name, byte_size(size)));
   }
 
   // Checks what has arrived, and gives it its name.

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "core/error.h"
@@ -32,22 +31,9 @@ std::int64_t count_words(std::string_view line) {
 }
 
 // The text of a document and what ends it; empty where the text is.
-std::string document_text(std::string_view line, const std::string& label, std::int64_t number) {
-  const auto fail = [&](const std::string& why) -> std::string {
-    throw RunError(ExitCode::bad_data, fmt::format("{}: line {} {}; each line must be a JSON object with a string "
-                                                   "\"text\"",
-                                                   label, number, why));
-  };
-  nlohmann::json object;
-  try {
-    object = nlohmann::json::parse(line);
-  } catch (const nlohmann::json::exception& error) {
-    return fail(fmt::format("is not JSON ({})", printable(error.what())));
-  }
-  const auto text = object.is_object() ? object.find("text") : object.end();
-  if (!object.is_object() || text == object.end() || !text->is_string()) return fail("has no string \"text\"");
-  std::string& value = text->get_ref<std::string&>();
-  return value.empty() ? std::move(value) : std::move(value) + kDocumentEnd;
+std::string ended_document(std::string_view line, const std::string& label, std::int64_t number, DocumentLog& log) {
+  std::string text = document_text(line, label, number, log);
+  return text.empty() ? text : std::move(text) + kDocumentEnd;
 }
 
 std::string_view without_end(std::string_view line) {
@@ -69,9 +55,22 @@ struct Encoder::Batch {
 struct Encoder::Group {
   std::vector<std::int32_t> tokens;
   EncodeTotals totals;
+  DocumentLog log;
 };
 
-Encoder::Encoder(const Tokenizer& tokenizer, Cut cut, std::int64_t limit, SplitWriter& into, std::string label,
+std::string EncodeTotals::speed() const {
+  return seconds > 0 ? byte_size(static_cast<std::uint64_t>(static_cast<double>(bytes) / seconds)) + "/s" : "0 bytes/s";
+}
+
+double EncodeTotals::unknown_share() const {
+  return bytes > 0 ? static_cast<double>(unknown_bytes) / static_cast<double>(bytes) : 0;
+}
+
+Cut cut_for(const std::string& tokenizer_file) {
+  return tokenizer_file.ends_with(".json") ? Cut::whole_lines : Cut::lines;
+}
+
+Encoder::Encoder(const Tokenizer& tokenizer, Cut cut, std::int64_t limit, TokenSink& into, std::string label,
                  Reporter& reporter)
     : tokenizer_(tokenizer), cut_(cut), limit_(limit), into_(into), label_(std::move(label)), reporter_(reporter) {}
 
@@ -90,16 +89,21 @@ void Encoder::append(TextStream& text) {
     while (batch.text.size() < kBatchBytes && lines.append_line(batch.text)) batch.ends.push_back(batch.text.size());
     return batch;
   };
-  std::future<Batch> next = std::async(std::launch::async, read_batch);
+  DocumentLog log;
+  // On a thread of its own, or where none is granted, when it is asked for.
+  std::future<Batch> next = std::async(read_batch);
   while (!full()) {
     const Batch batch = next.get();
-    if (batch.ends.empty()) return;
-    next = std::async(std::launch::async, read_batch);
-    encode(batch, text.label());
+    if (batch.ends.empty()) break;
+    next = std::async(read_batch);
+    encode(batch, text.label(), log);
+    log.check(false);
   }
+  log.check(true);
+  totals_.mended.add(log.mended);
 }
 
-void Encoder::encode(const Batch& batch, const std::string& text_label) {
+void Encoder::encode(const Batch& batch, const std::string& text_label, DocumentLog& log) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::size_t> begins{0};  // pieces at which groups begin
   for (std::size_t piece = 0, begin = 0; piece < batch.ends.size(); ++piece)
@@ -123,33 +127,37 @@ void Encoder::encode(const Batch& batch, const std::string& text_label) {
     into_.append({group.tokens.data(), static_cast<std::size_t>(count)});
     totals_.bytes += group.totals.bytes;
     totals_.words += group.totals.words;
+    totals_.unknown_bytes += group.totals.unknown_bytes;
+    log.add(group.log);
   }
   totals_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const double megabytes = static_cast<double>(totals_.bytes) / 1e6;
-  reporter_.progress(fmt::format("{}: {:.1f} MB of text, {} tokens, {:.1f} MB/s", label_, megabytes,
-                                 format_si(static_cast<double>(into_.size())), megabytes / totals_.seconds));
+  reporter_.progress(fmt::format("{}: {} of text, {} tokens, {}", label_,
+                                 byte_size(static_cast<std::uint64_t>(totals_.bytes)),
+                                 format_si(static_cast<double>(into_.size())), totals_.speed()));
 }
 
 void Encoder::encode_piece(std::string_view piece, const std::string& text_label, std::int64_t line,
                            Group& group) const {
-  const std::string document = cut_ == Cut::documents ? document_text(piece, text_label, line) : "";
+  const std::string document = cut_ == Cut::documents ? ended_document(piece, text_label, line, group.log) : "";
   if (cut_ == Cut::documents) piece = document;
   group.totals.bytes += static_cast<std::int64_t>(piece.size());
   if (cut_ == Cut::lines || cut_ == Cut::whole_lines) group.totals.words += count_words(piece);
   if (cut_ == Cut::lines) piece = without_end(piece);
   if (piece.empty()) return;
-  const std::vector<std::int32_t> tokens = tokenizer_.encode(piece);
+  const std::vector<std::int32_t> tokens = tokenizer_.encode_counting(piece, group.totals.unknown_bytes);
   group.tokens.insert(group.tokens.end(), tokens.begin(), tokens.end());
 }
 
-bool next_piece(LineReader& lines, Cut cut, const std::string& label, std::string& piece) {
+bool PieceReader::next(std::string& piece) {
   piece.clear();
-  if (!lines.append_line(piece)) return false;
-  if (cut == Cut::documents)
-    piece = document_text(piece, label, lines.lines());
-  else if (cut == Cut::lines)
+  const bool found = lines_.append_line(piece);
+  if (cut_ == Cut::documents) {
+    if (found) piece = ended_document(piece, text_->label(), lines_.lines(), log_);
+    log_.check(!found);
+  } else if (cut_ == Cut::lines) {
     piece.resize(without_end(piece).size());
-  return true;
+  }
+  return found;
 }
 
 }  // namespace weir

@@ -3,13 +3,15 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace weir {
 
 class OutputFolder {
  public:
-  // Makes .NAME.tmp-PID beside `path`. Throws where `path` exists (ArgumentError), unless it is a prepared data set and
-  // `replace` is set, or where nothing can be written (RunError). What a killed process left there is removed.
+  // Makes .NAME.tmp-PID beside `path`. Throws where `path` exists (ArgumentError), unless it is a prepared data set
+  // with nothing else in its folder and `replace` is set, or where nothing can be written or another process is writing
+  // there (RunError). What a killed process left there is removed.
   OutputFolder(const std::string& path, bool replace);
   ~OutputFolder();  // without commit() nothing stays
   OutputFolder(const OutputFolder&) = delete;
@@ -17,10 +19,17 @@ class OutputFolder {
 
   const std::string& path() const { return temporary_; }  // to be filled
   std::uint64_t free_bytes() const;                       // on its file system
-  void commit();
+  void commit();  // throws RunError where another process has put something in that place meanwhile
 
  private:
+  void check_target() const;
+  void make_parent();
+  void put_in_place() const;
+
   std::string target_, parent_, temporary_;
+  bool replace_;
+  int lock_ = -1;                  // the folder that is filled, locked: nobody takes it for one that was left behind
+  std::vector<std::string> made_;  // folders above it that were not there, the innermost first
 };
 
 }  // namespace weir

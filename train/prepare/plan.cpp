@@ -9,12 +9,15 @@
 #include "core/error.h"
 #include "core/text.h"
 #include "train/prepare/digest.h"
+#include "train/prepare/expected_size.h"
 #include "train/prepare/sources.h"
 
 namespace weir {
 namespace {
 
 constexpr std::int64_t kSplitBytes[] = {90'000'000, 5'000'000, 5'000'000};  // of enwik8 and text8
+const TextOptions kJsonLines{TextContent::json_lines, ""};
+constexpr std::uint64_t kPackedText = 4;  // bytes of JSON lines that come out of one that is packed, about
 constexpr const char* kSplitNames[] = {"train", "valid", "test"};
 
 std::string base_name(const std::string& path) { return std::filesystem::path(path).filename().string(); }
@@ -69,7 +72,10 @@ class PartOfText final : public TextStream {
 // Files one after another, as `cat` would have them.
 class FilesText final : public TextStream {
  public:
-  explicit FilesText(std::vector<std::string> paths) : paths_(std::move(paths)) { open(); }
+  FilesText(std::vector<std::string> paths, TextOptions options)
+      : paths_(std::move(paths)), options_(std::move(options)) {
+    open();
+  }
   std::size_t read(std::span<char> into) override {
     for (;;) {
       if (const std::size_t n = text_->read(into); n > 0) return n;
@@ -80,12 +86,34 @@ class FilesText final : public TextStream {
   const std::string& label() const override { return text_->label(); }
 
  private:
-  void open() { text_ = open_text(paths_[next_++]); }
+  void open() { text_ = open_text(paths_[next_++], options_); }
 
   std::vector<std::string> paths_;
+  TextOptions options_;
   std::size_t next_ = 0;
   std::unique_ptr<TextStream> text_;
 };
+
+// Reads a text to its end; the number of its bytes.
+std::uint64_t read_through(TextStream& text, TextSample& sample, Reporter& reporter) {
+  std::string piece(TextSample::kPieceBytes, '\0');
+  std::uint64_t bytes = 0;
+  for (std::size_t n = piece.size(); n == piece.size(); bytes += n) {
+    reporter.check_stop();
+    n = 0;
+    for (std::size_t more; n < piece.size() && (more = text.read(std::span(piece).subspan(n))) > 0;) n += more;
+    sample.add(std::string_view(piece).substr(0, n));
+  }
+  return bytes;
+}
+
+// Pieces of the beginning of a text that is much the same everywhere.
+std::string sample_of(std::unique_ptr<TextStream> text, Reporter& reporter) {
+  TextSample sample;
+  PartOfText beginning(std::move(text), std::uint64_t{1} << 19, false);
+  read_through(beginning, sample, reporter);
+  return sample.text();
+}
 
 NextText once(std::function<std::unique_ptr<TextStream>()> open) {
   return [open = std::move(open), done = false]() mutable { return std::exchange(done, true) ? nullptr : open(); };
@@ -122,7 +150,7 @@ class Inputs {
 };
 
 std::string source_facts_error(const std::string& dataset, const std::string& expected, std::size_t count) {
-  return fmt::format("{}: --from takes {}, got {} file{}", dataset, expected, count, count == 1 ? "" : "s");
+  return fmt::format("{}: --from takes {}, got {}", dataset, expected, counted(count, "file"));
 }
 
 // The files whose names say that they belong to a split.
@@ -149,20 +177,21 @@ void plan_bytes(Plan& plan, const Source& source, const PrepareOptions& options,
   if (options.from.size() > 1) throw ArgumentError(source_facts_error(source.name, "one file", options.from.size()));
   const std::string path = options.from.empty() ? inputs->fetch(source.train[0]) : inputs->given(options.from[0]);
   plan.tokenizer = "bytes";
-  const auto open = [path, member = source.name] { return open_text(path, member); };
+  const auto open = [path, member = source.name] { return open_text(path, {}, member); };
   const auto text = std::make_shared<ObservedText>(open());
   for (int i = 0; i < 3; ++i)
     plan.splits.push_back(
         {kSplitNames[i], once([text, i] { return std::make_unique<PartOfText>(text, kSplitBytes[i], false); })});
   plan.tokenizer_texts = once([open] { return std::make_unique<PartOfText>(open(), kSplitBytes[0], false); });
+  plan.sample = sample_of(open(), reporter);
   plan.origin = [inputs, text, &source, &reporter] {
     char more = 0;
     const bool longer = text->read({&more, 1}) > 0;
     if (longer || text->bytes() != source.text_bytes)
       throw RunError(
           ExitCode::bad_data,
-          fmt::format("{}: it has {} bytes, but {} has {}; check that it is the right file", text->label(),
-                      longer ? fmt::format("more than {}", source.text_bytes) : fmt::to_string(text->bytes()),
+          fmt::format("{}: it has {}, but {} has {}; check that it is the right file", text->label(),
+                      longer ? "more than " + counted(source.text_bytes, "byte") : counted(text->bytes(), "byte"),
                       source.name, source.text_bytes));
     const std::string digest = text->finish();
     if (!digest.empty() && !source.text_sha256.empty() && digest != source.text_sha256) {
@@ -173,7 +202,8 @@ void plan_bytes(Plan& plan, const Source& source, const PrepareOptions& options,
   };
 }
 
-void plan_words(Plan& plan, const Source& source, const PrepareOptions& options, std::shared_ptr<Inputs> inputs) {
+void plan_words(Plan& plan, const Source& source, const PrepareOptions& options, std::shared_ptr<Inputs> inputs,
+                Reporter& reporter) {
   plan.tokenizer = "train";
   plan.counts_words = true;
   const std::vector<std::string>& from = options.from;
@@ -195,13 +225,14 @@ void plan_words(Plan& plan, const Source& source, const PrepareOptions& options,
     throw RunError(ExitCode::bad_data, fmt::format("{}: this is not a zip archive; give {}, or its three files",
                                                    printable(paths["train"], 4096), source.train[0].name));
   const auto open = [paths, alone](const std::string& split) {
-    return open_text(paths.at(split), alone ? fmt::format("wiki.{}.tokens", split) : "");
+    return open_text(paths.at(split), {}, alone ? fmt::format("wiki.{}.tokens", split) : "");
   };
   for (const char* split : kSplitNames) {
     open(split);  // a member that is missing is found now
     plan.splits.push_back({split, once([open, split] { return open(split); })});
   }
   plan.tokenizer_texts = once([open] { return open("train"); });
+  plan.sample = sample_of(open("train"), reporter);
 }
 
 // Training shards are downloaded when the tokens of those before are not enough.
@@ -211,7 +242,7 @@ NextText shard_supply(std::shared_ptr<Inputs> inputs, std::vector<std::string> p
     const std::size_t count = std::min(limit, paths.empty() ? remote.size() : paths.size());
     if (next == count) return nullptr;
     const std::size_t i = next++;
-    return open_text(paths.empty() ? inputs->fetch(remote[i]) : inputs->given(paths[i]));
+    return open_text(paths.empty() ? inputs->fetch(remote[i]) : inputs->given(paths[i]), kJsonLines);
   };
 }
 
@@ -225,7 +256,10 @@ void plan_documents(Plan& plan, const Source& source, const PrepareOptions& opti
     if (train.empty() || valid.empty())
       throw ArgumentError(
           source_facts_error(source.name, "training and validation shards, told by their names", options.from.size()));
-    for (const std::string& path : options.from) open_text(path);  // those that cannot be read are found now
+    for (const std::string& path : options.from) {
+      open_text(path, kJsonLines);  // those that cannot be read are found now
+      plan.text_bytes += (is_packed(path) ? kPackedText : 1) * std::filesystem::file_size(path);
+    }
   }
   const std::size_t shards =
       options.shards > 0 ? static_cast<std::size_t>(options.shards) : std::numeric_limits<std::size_t>::max();
@@ -237,12 +271,15 @@ void plan_documents(Plan& plan, const Source& source, const PrepareOptions& opti
   plan.tokenizer_texts = shard_supply(inputs, train, source.train, std::min(shards, source.tokenizer_shards));
 }
 
-std::uint64_t text_size(const std::vector<std::string>& paths, Reporter& reporter) {
-  FilesText text(paths);
-  std::string buffer(std::size_t{1} << 20, '\0');
-  std::uint64_t size = 0;
-  for (std::size_t n; (n = text.read(buffer)) > 0; size += n) reporter.check_stop();
-  return size;
+// They are text as well, but seldom meant to be trained on as they are.
+void note_json_lines(const std::string& path, const TextOptions& options, Reporter& reporter) {
+  std::string head(kHeadBytes, '\0');
+  head.resize(open_text(path, options)->read(head));
+  if (head.starts_with('{') && head.find("\"text\"") != std::string::npos)
+    reporter.message(fmt::format(
+        "note: {} seems to be JSON lines, which are taken as they are; the texts in them are taken by 'weir "
+        "prepare c4 --from FILE...', where the names of the files say train and valid",
+        printable(path, 4096)));
 }
 
 void plan_files(Plan& plan, const PrepareOptions& options, std::shared_ptr<Inputs> inputs, Reporter& reporter) {
@@ -252,24 +289,38 @@ void plan_files(Plan& plan, const PrepareOptions& options, std::shared_ptr<Input
   plan.tokenizer = "train";
   for (const auto* paths : {&options.train, &options.valid, &options.test})
     for (const std::string& path : *paths) inputs->given(path);
-  const std::uint64_t train_bytes = text_size(options.train, reporter);
-  plan.text_bytes = train_bytes;
-  const auto add = [&plan](const std::string& split, const std::vector<std::string>& paths) {
-    if (!paths.empty()) plan.splits.push_back({split, once([paths] { return std::make_unique<FilesText>(paths); })});
+  const TextOptions texts{text_content(options.encoding), "--encoding bytes"};
+  if (texts.content == TextContent::text)
+    for (const std::string& path : options.train) note_json_lines(path, texts, reporter);
+  const auto open = [texts](const std::vector<std::string>& paths) {
+    return std::make_unique<FilesText>(paths, texts);
+  };
+  TextSample sample;
+  std::uint64_t train_bytes = 0;
+  for (const auto* paths : {&options.train, &options.valid, &options.test}) {
+    if (paths->empty()) continue;
+    plan.text_bytes += read_through(*open(*paths), sample, reporter);  // what is no text is found now
+    if (paths == &options.train) train_bytes = plan.text_bytes;
+  }
+  plan.sample = sample.text();
+  const auto add = [&](const std::string& split, const std::vector<std::string>& paths) {
+    if (!paths.empty()) plan.splits.push_back({split, once([open, paths] { return open(paths); })});
   };
   if (options.valid_fraction == 0) {
     add("train", options.train);
     add("valid", options.valid);
-    plan.tokenizer_texts = once([paths = options.train] { return std::make_unique<FilesText>(paths); });
+    plan.tokenizer_texts = once([open, paths = options.train] { return open(paths); });
   } else {
     const auto kept = static_cast<std::uint64_t>((1 - options.valid_fraction) * static_cast<double>(train_bytes));
-    const auto text = std::make_shared<FilesText>(options.train);
+    const std::shared_ptr<TextStream> text = open(options.train);
     plan.splits.push_back({"train", once([text, kept] { return std::make_unique<PartOfText>(text, kept, true); })});
     plan.splits.push_back(
         {"valid", once([text, train_bytes] { return std::make_unique<PartOfText>(text, train_bytes, false); })});
-    plan.tokenizer_texts = once([paths = options.train, kept] {
-      return std::make_unique<PartOfText>(std::make_shared<FilesText>(paths), kept, true);
-    });
+    plan.splits.back().where_empty =
+        "the training text is cut at the end of a line, and its last one is too long; raise --valid-fraction, break "
+        "long lines ('fold -s'), or name a text with --valid";
+    plan.tokenizer_texts =
+        once([open, paths = options.train, kept] { return std::make_unique<PartOfText>(open(paths), kept, true); });
   }
   add("test", options.test);
 }
@@ -284,20 +335,48 @@ void refuse_strange_options(const PrepareOptions& options, bool documents) {
   refuse(!files && !options.valid.empty(), "--valid", "give the files of a known data set with --from");
   refuse(!files && !options.test.empty(), "--test", "give the files of a known data set with --from");
   refuse(!files && options.valid_fraction > 0, "--valid-fraction", "it has a validation text of its own");
+  refuse(!files && options.encoding != "utf-8", "--encoding", "it is for texts of yours");
   refuse(!documents && options.shards > 0, "--shards", "only c4 and peS2o come in shards");
   refuse(!documents && (options.train_tokens > 0 || options.big), "--tokens", "only c4 and peS2o are cut to a length");
 }
 
+[[noreturn]] void refuse_unknown(const std::string& dataset) {
+  const std::string path = printable(dataset, 4096);
+  std::error_code ignored;
+  if (std::filesystem::is_directory(dataset, ignored))
+    throw ArgumentError(
+        fmt::format("{}: this is a folder; name the texts that are meant: "
+                    "weir prepare files --tokenizer bytes --train FILE...",
+                    path));
+  if (std::filesystem::is_regular_file(dataset, ignored)) {
+    std::string name = "files";
+    for (const Source& source : sources())
+      if (source.kind != Source::Kind::documents && base_name(dataset).starts_with(source.name)) name = source.name;
+    throw ArgumentError(fmt::format("{}: this is a file; it is prepared with: {}", path, command_for(name, {dataset})));
+  }
+  std::vector<std::string> known{"files"};
+  for (const Source& each : sources()) known.push_back(each.name);
+  const std::string nearest = nearest_name(dataset, known);
+  throw ArgumentError(fmt::format(
+      "there is no data set and no file {}; {}", quote_short(dataset),
+      nearest.empty() ? fmt::format("known data sets are {}", join(known, ", ")) : "did you mean " + nearest + "?"));
+}
+
 }  // namespace
+
+std::string command_for(const std::string& dataset, const std::vector<std::string>& files) {
+  std::vector<std::string> words;
+  for (const std::string& file : files) words.push_back(shell_word(file));
+  const std::string list = join(words, " ");
+  if (dataset != "files") return fmt::format("weir prepare {} --from {}", dataset, list);
+  const std::string name = base_name(files.at(0));
+  return fmt::format("weir prepare files --train {} --tokenizer bytes --out {}", list,
+                     shell_word("data/" + name.substr(0, name.find('.', 1))));
+}
 
 Plan make_plan(const PrepareOptions& options, Reporter& reporter) {
   const Source* const source = find_source(options.dataset);
-  if (source == nullptr && options.dataset != "files") {
-    std::vector<std::string> known{"files"};
-    for (const Source& each : sources()) known.push_back(each.name);
-    throw ArgumentError(fmt::format("there is no data set {}{}; known are {}", quote_short(options.dataset),
-                                    did_you_mean(options.dataset, known), join(known, ", ")));
-  }
+  if (source == nullptr && options.dataset != "files") refuse_unknown(options.dataset);
   refuse_strange_options(options, source != nullptr && source->kind == Source::Kind::documents);
   const auto inputs = std::make_shared<Inputs>(options, reporter);
   inputs->origin["dataset"] = options.dataset;
@@ -316,7 +395,7 @@ Plan make_plan(const PrepareOptions& options, Reporter& reporter) {
       plan_bytes(plan, *source, options, inputs, reporter);
       break;
     case Source::Kind::words:
-      plan_words(plan, *source, options, inputs);
+      plan_words(plan, *source, options, inputs, reporter);
       break;
     case Source::Kind::documents:
       plan_documents(plan, *source, options, inputs);

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "train/prepare/prepare.h"
-#include "train/prepare/text_stream.h"
+#include "train/text/text_stream.h"
 
 namespace weir {
 
@@ -20,6 +20,7 @@ struct PlannedSplit {
   std::string name;
   NextText next;
   std::int64_t limit = std::numeric_limits<std::int64_t>::max();  // tokens
+  std::string where_empty = "check the files given";              // what to do where no token came
 };
 
 struct Plan {
@@ -29,10 +30,14 @@ struct Plan {
   bool counts_words = false;         // the corpus defines words
   std::vector<PlannedSplit> splits;  // encoded in this order
   NextText tokenizer_texts;          // what a tokenizer is trained on
-  std::uint64_t text_bytes = 0;      // about; 0 where only the limits of the splits are known
+  std::uint64_t text_bytes = 0;      // of all splits, about; 0 where only their limits are known
+  std::string sample;                // pieces of the text, as the tokenizer gets it; none of documents
   // Called when all texts were read: what they were, for dataset.json. May find that they are not what was meant.
   std::function<std::map<std::string, std::string>()> origin;
 };
+
+// The command that prepares a data set from files; with "files" one that takes texts of any size.
+std::string command_for(const std::string& dataset, const std::vector<std::string>& files);
 
 // Checks the options; downloads what is needed to know that the rest will work.
 Plan make_plan(const PrepareOptions& options, Reporter& reporter);

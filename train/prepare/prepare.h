@@ -19,6 +19,7 @@ struct PrepareOptions {
   std::vector<std::string> from;                // files in place of downloads
   std::vector<std::string> train, valid, test;  // of "files"
   double valid_fraction = 0;                    // of "files": the last part of `train`, where `valid` is empty
+  std::string encoding = "utf-8";               // of "files": "utf-8" or "bytes" (train/text/text_check.h)
 
   std::string tokenizer;           // "bytes", "train", or a file; empty: what the data set is published with
   std::int64_t vocabulary = 8000;  // of a tokenizer that is trained

@@ -1,4 +1,4 @@
-// What reads the tokenizer files. Each of the two needs libraries that a build can lack, so their sources put
+// What reads the tokenizer files, and trains them. This needs libraries that a build can lack, so the sources put
 // themselves in, and open_tokenizer finds out at run time what is there.
 #pragma once
 
@@ -10,17 +10,13 @@
 
 namespace weir {
 
-struct SentencePieceFormat {
-  std::unique_ptr<Tokenizer> (*open)(const std::string& path) = nullptr;
-  std::string (*train)(const SentencePieceTraining& settings, const NextLine& next_line) = nullptr;
-};
-
-struct TokenizerJsonFormat {
-  std::unique_ptr<Tokenizer> (*open)(const std::string& path) = nullptr;
+struct TokenizerFormats {
+  std::unique_ptr<Tokenizer> (*open_sentencepiece)(const std::string& path) = nullptr;
+  std::string (*train_sentencepiece)(const SentencePieceTraining& settings, const NextLine& next_line) = nullptr;
+  std::unique_ptr<Tokenizer> (*open_tokenizer_json)(const std::string& path) = nullptr;
 };
 
 // For initialisers of namespace-scope constants.
-bool set_sentencepiece_format(SentencePieceFormat format);
-bool set_tokenizer_json_format(TokenizerJsonFormat format);
+TokenizerFormats& tokenizer_formats();
 
 }  // namespace weir

@@ -1,12 +1,15 @@
 // Training a SentencePiece model. Models are opened with open_tokenizer.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
 
 namespace weir {
+
+constexpr std::size_t kLongestTrainingLine = 4192;  // bytes: the library's trainer leaves longer ones out
 
 // As in the WikiText-103 experiments of the paper: everything that is not named here is the library's default.
 struct SentencePieceTraining {
@@ -18,8 +21,8 @@ struct SentencePieceTraining {
 // Puts the next line, without its end, into `line`; false after the last.
 using NextLine = std::function<bool(std::string& line)>;
 
-// The contents of the .model file. The same lines give the same bytes. Keeps all lines in memory; lines of more than
-// 4192 bytes take no part (the library's default).
+// The contents of the .model file. The same lines give the same bytes. Keeps all lines in memory; longer lines than
+// kLongestTrainingLine take no part.
 std::string train_sentencepiece(const SentencePieceTraining& settings, const NextLine& next_line);
 std::string train_sentencepiece(const SentencePieceTraining& settings, std::span<const std::string> files);
 

@@ -111,7 +111,9 @@ class Message {
   }
 
   std::string_view take(std::uint64_t count) {
-    if (count > rest_.size()) damaged(fmt::format("{} bytes are announced where {} are left", count, rest_.size()));
+    if (count > rest_.size())
+      damaged(fmt::format("a length of {} where {} left", counted(count, "byte"),
+                          rest_.size() == 1 ? "1 is" : std::to_string(rest_.size()) + " are"));
     const std::string_view taken = rest_.substr(0, count);
     rest_.remove_prefix(taken.size());
     offset_ += taken.size();
@@ -199,7 +201,7 @@ class Checker {
       unknown += piece.type == PieceType::unknown;
       if (piece.type == PieceType::byte) bytes.insert(piece.text);
     }
-    if (unknown != 1) refuse(path_, fmt::format("{} pieces stand for what is unknown, expected 1", unknown));
+    if (unknown != 1) refuse(path_, fmt::format("{} for what is unknown, expected 1", counted(unknown, "piece")));
     if (!model_.byte_fallback && !bytes.empty())
       refuse(path_, fmt::format("piece '{}' is a byte, but byte_fallback is off", printable(*bytes.begin(), 40)));
     if (!model_.byte_fallback) return;

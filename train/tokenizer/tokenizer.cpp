@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -12,18 +13,21 @@
 namespace weir {
 namespace {
 
-SentencePieceFormat& sentencepiece_format() {
-  static SentencePieceFormat format;
-  return format;
-}
-
-TokenizerJsonFormat& tokenizer_json_format() {
-  static TokenizerJsonFormat format;
-  return format;
-}
-
 void check_built(bool there, const std::string& what, const std::string& packages) {
   if (!there) throw ArgumentError(fmt::format("{}: this build cannot; install {} and build again", what, packages));
+}
+
+// A run or prepared data, of which the tokenizer was meant.
+[[noreturn]] void refuse_folder(const std::string& path) {
+  const auto holds = [&](const char* name) {
+    std::error_code ignored;
+    return std::filesystem::is_regular_file(std::filesystem::path(path) / name, ignored);
+  };
+  std::string advice = "there is no tokenizer in it; name a file that ends in .model or .json, or 'bytes'";
+  if (holds("config.toml") || holds("dataset.json")) advice = "its tokens are bytes: name 'bytes' instead";
+  for (const char* name : {"tokenizer.model", "tokenizer.json"})
+    if (holds(name)) advice = "name the tokenizer in it: " + shell_word((std::filesystem::path(path) / name).string());
+  throw ArgumentError(fmt::format("tokenizer '{}': this is a folder; {}", printable(path), advice));
 }
 
 }  // namespace
@@ -33,6 +37,12 @@ void Tokenizer::check_token(std::int32_t token) const {
     throw ArgumentError(fmt::format("token {} is outside the vocabulary of {}; the tokens belong to another tokenizer",
                                     token, vocabulary()));
 }
+
+std::vector<std::int32_t> Tokenizer::encode_counting(std::string_view text, std::int64_t&) const {
+  return encode(text);
+}
+
+std::vector<std::string> Tokenizer::unknown(std::string_view) const { return {}; }
 
 std::vector<std::int32_t> ByteTokenizer::encode(std::string_view text) const {
   std::vector<std::int32_t> tokens;
@@ -53,26 +63,24 @@ std::string ByteTokenizer::piece(std::int32_t token) const {
   return std::string(1, static_cast<char>(token));
 }
 
-bool set_sentencepiece_format(SentencePieceFormat format) {
-  sentencepiece_format() = format;
-  return true;
-}
-
-bool set_tokenizer_json_format(TokenizerJsonFormat format) {
-  tokenizer_json_format() = format;
-  return true;
+TokenizerFormats& tokenizer_formats() {
+  static TokenizerFormats formats;
+  return formats;
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
   if (path == "bytes") return std::make_unique<ByteTokenizer>();
   if (path.ends_with(".model")) {
-    check_built(sentencepiece_format().open != nullptr, "reading SentencePiece models", "libsentencepiece-dev");
-    return sentencepiece_format().open(path);
+    const auto open = tokenizer_formats().open_sentencepiece;
+    check_built(open != nullptr, "reading SentencePiece models", "libsentencepiece-dev");
+    return open(path);
   }
   if (path.ends_with(".json")) {
-    check_built(tokenizer_json_format().open != nullptr, "reading tokenizer.json", "libpcre2-dev and libutf8proc-dev");
-    return tokenizer_json_format().open(path);
+    const auto open = tokenizer_formats().open_tokenizer_json;
+    check_built(open != nullptr, "reading tokenizer.json", "libonig-dev and libutf8proc-dev");
+    return open(path);
   }
+  if (std::error_code ignored; std::filesystem::is_directory(path, ignored)) refuse_folder(path);
   throw ArgumentError(
       fmt::format("tokenizer '{}': expected 'bytes', a SentencePiece model (a file that ends in .model) "
                   "or a tokenizer.json (one that ends in .json)",
@@ -80,8 +88,9 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
 }
 
 std::string train_sentencepiece(const SentencePieceTraining& settings, const NextLine& next_line) {
-  check_built(sentencepiece_format().train != nullptr, "training a SentencePiece model", "libsentencepiece-dev");
-  return sentencepiece_format().train(settings, next_line);
+  const auto train = tokenizer_formats().train_sentencepiece;
+  check_built(train != nullptr, "training a SentencePiece model", "libsentencepiece-dev");
+  return train(settings, next_line);
 }
 
 std::string train_sentencepiece(const SentencePieceTraining& settings, std::span<const std::string> files) {

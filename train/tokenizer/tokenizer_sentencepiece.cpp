@@ -1,10 +1,9 @@
-// SentencePiece through its library. Left out of builds that lack it.
+// Reads SentencePiece models through their library. Left out of builds that lack it.
 #include <fmt/format.h>
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 
 #include <array>
-#include <exception>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -19,13 +18,12 @@ namespace library = sentencepiece;
 
 constexpr std::uint64_t kMaxFileBytes = std::uint64_t{64} << 20;
 constexpr std::size_t kMaxTextBytes = std::size_t{64} << 20;  // the library counts in int, after up to 1024-fold growth
-constexpr const char* kSilent = "3";                          // nothing but what ends the process is logged
 
 // The library logs to stderr until told otherwise, and only its trainer can be told. Without input it does nothing
-// else.
+// else. Level 3 is what ends the process.
 void silence_library() {
   static const bool done = [] {
-    library::SentencePieceTrainer::Train({{"minloglevel", kSilent}}).IgnoreError();
+    library::SentencePieceTrainer::Train({{"minloglevel", "3"}}).IgnoreError();
     return true;
   }();
   static_cast<void>(done);
@@ -43,14 +41,25 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::int64_t vocabulary() const override { return processor_.GetPieceSize(); }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
-    if (text.size() > kMaxTextBytes)
-      throw ArgumentError(
-          fmt::format("{}: a text of {} bytes cannot be encoded at once, at most {} can; "
-                      "encode it line by line",
-                      path_, text.size(), kMaxTextBytes));
-    std::vector<int> tokens;
-    check(processor_.Encode(text, &tokens), "encode a text");
+    std::int64_t ignored = 0;
+    return encode_counting(text, ignored);
+  }
+
+  std::vector<std::int32_t> encode_counting(std::string_view text, std::int64_t& unknown_bytes) const override {
+    std::vector<std::int32_t> tokens;
+    for_each_piece(text, [&](const Piece& piece) {
+      tokens.push_back(static_cast<std::int32_t>(piece.id()));
+      if (is_unknown(piece)) unknown_bytes += std::int64_t{piece.end()} - std::int64_t{piece.begin()};
+    });
     return tokens;
+  }
+
+  std::vector<std::string> unknown(std::string_view text) const override {
+    std::vector<std::string> found;
+    for_each_piece(text, [&](const Piece& piece) {
+      if (is_unknown(piece)) found.push_back(piece.piece());
+    });
+    return found;
   }
 
   std::string decode(std::span<const std::int32_t> tokens) const override {
@@ -71,6 +80,22 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
  private:
+  using Piece = library::ImmutableSentencePieceText_ImmutableSentencePiece;
+
+  bool is_unknown(const Piece& piece) const { return static_cast<int>(piece.id()) == processor_.unk_id(); }
+
+  template <class Visit>
+  void for_each_piece(std::string_view text, Visit visit) const {
+    if (text.size() > kMaxTextBytes)
+      throw ArgumentError(
+          fmt::format("{}: a text of {} bytes cannot be encoded at once, at most {} can; "
+                      "encode it line by line",
+                      path_, text.size(), kMaxTextBytes));
+    library::ImmutableSentencePieceText encoded;
+    check(processor_.Encode(text, encoded.mutable_proto()), "encode a text");
+    for (std::size_t i = 0; i < encoded.pieces_size(); ++i) visit(encoded.pieces(static_cast<int>(i)));
+  }
+
   void check(const library::util::Status& status, const char* what) const {
     if (status.ok()) return;
     throw RunError(ExitCode::bad_data, fmt::format("{}: SentencePiece cannot {}: {}; fetch or train the model again",
@@ -82,60 +107,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   library::SentencePieceProcessor processor_;
 };
 
-// Lines for the library's trainer. An exception of the caller waits until the library has returned.
-class Lines final : public library::SentenceIterator {
- public:
-  explicit Lines(const NextLine& next_line) : next_line_(next_line) { Next(); }
-
-  bool done() const override { return done_; }
-  const std::string& value() const override { return line_; }
-  library::util::Status status() const override { return {}; }
-  void Next() override {
-    try {
-      done_ = !next_line_(line_);
-    } catch (...) {
-      error_ = std::current_exception();
-      done_ = true;
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  const NextLine& next_line_;
-  std::string line_;
-  bool done_ = false;
-  std::exception_ptr error_;
-};
-
-std::string train(const SentencePieceTraining& settings, const NextLine& next_line) {
-  if (settings.model_type != "bpe" && settings.model_type != "unigram")
-    throw ArgumentError(
-        fmt::format("a SentencePiece model of type '{}' cannot be trained; the types are bpe and unigram",
-                    printable(settings.model_type)));
-  if (settings.vocabulary < 4 || settings.vocabulary > 1'000'000)
-    throw ArgumentError(
-        fmt::format("a vocabulary of {} pieces cannot be trained; give 4 to 1000000", settings.vocabulary));
-  Lines lines(next_line);
-  std::string model;
-  const library::util::Status status =
-      library::SentencePieceTrainer::Train({{"model_type", settings.model_type},
-                                            {"vocab_size", std::to_string(settings.vocabulary)},
-                                            {"split_digits", settings.split_digits ? "true" : "false"},
-                                            {"minloglevel", kSilent}},
-                                           &lines, &model);
-  lines.rethrow();
-  if (!status.ok())
-    throw RunError(ExitCode::bad_data,
-                   fmt::format("SentencePiece cannot train on this text: {}; use more text or a smaller vocabulary",
-                               printable(status.error_message(), 400)));
-  return model;
-}
-
 std::unique_ptr<Tokenizer> open(const std::string& path) { return std::make_unique<SentencePieceTokenizer>(path); }
 
-const bool registered = set_sentencepiece_format({open, train});
+const bool registered = (tokenizer_formats().open_sentencepiece = open) != nullptr;
 
 }  // namespace
 }  // namespace weir

@@ -42,7 +42,7 @@ std::string draw(const BarChart& chart) {
           bar(chart.bars[i][run], run, left + 0.12 * group_width + static_cast<double>(run) * width, 0.92 * width, y);
   }
   return frame.figure(
-      chart.title, chart.note, "",
+      {.title = chart.title, .note = chart.note},
       frame.grid(y.ticks(6)) + frame.scale_below(names) + frame.label_below(chart.x_label) + frame.plot(bars));
 }
 

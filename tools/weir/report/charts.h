@@ -14,8 +14,10 @@ struct Point {
 };
 
 struct Line {
-  std::string label;
-  std::size_t colour = 0;  // number of the run
+  std::string label;    // under the mouse
+  std::string curve;    // in the legend: what lines of this style are
+  std::size_t run = 0;  // its number, which chooses the clock of the script
+  std::size_t colour = 0;
   enum class Style { plain, faint, marked, dashed } style = Style::plain;
   std::vector<Point> points{};  // x ascending
 };
@@ -23,9 +25,12 @@ struct Line {
 struct LineChart {
   std::string title, note{};  // the note stands behind the title
   std::string x_label{};
-  Scale scale = Scale::linear;  // of y
+  double x_low = 0, x_high = 0;    // the range of x where x_high > x_low; else from the data
+  bool switched = false;           // the page's switch changes its x
+  Scale scale = Scale::linear;     // of y
+  Numbers numbers = Numbers::any;  // of y
   std::vector<Line> lines{};
-  bool small = false;
+  bool small = false;  // neither legend nor marks
   // The first 5 % of x do not count for the range of y where 10 points are left: a loss falls from a height that would
   // flatten the rest.
   bool cut_start = false;
@@ -34,8 +39,12 @@ struct LineChart {
 };
 
 // A <figure>, or nothing where no line has a point. Of many points the mean per bucket of x is drawn, within a band
-// from the lowest to the highest: the size of a page does not grow with the length of a run.
+// from the lowest to the highest: the size of a page does not grow with the length of a run. What lies outside the
+// range of y has a mark at the edge, and what is not finite a cross.
 std::string draw(const LineChart& chart);
+
+// A short piece of a line, for a legend within text.
+std::string line_sample(Line::Style style, const std::string& colour_class);
 
 struct Bar {
   double mean, deviation;

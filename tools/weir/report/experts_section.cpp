@@ -108,8 +108,19 @@ LineChart popularity_chart(std::span<const ReportRun> runs, std::size_t layer) {
     if (layer >= layer_count(runs[i]) || runs[i].analysis->layers[layer].expert_counts.empty()) continue;
     const FeedforwardStatistics& s = runs[i].analysis->layers[layer];
     const std::string prefix = runs.size() == 1 ? "" : runs[i].name + " ";
-    chart.lines.push_back({prefix + "by gate", i, Line::Style::marked, sorted_shares(s.gate_sums)});
-    if (runs.size() == 1) chart.lines.push_back({"by count", i, Line::Style::dashed, sorted_shares(s.expert_counts)});
+    chart.lines.push_back({.label = prefix + "by gate",
+                           .curve = "by gate",
+                           .run = i,
+                           .colour = i,
+                           .style = Line::Style::marked,
+                           .points = sorted_shares(s.gate_sums)});
+    if (runs.size() == 1)
+      chart.lines.push_back({.label = "by count",
+                             .curve = "by count",
+                             .run = i,
+                             .colour = i,
+                             .style = Line::Style::dashed,
+                             .points = sorted_shares(s.expert_counts)});
     dead += expert_usage(s.expert_counts).dead;
   }
   if (dead > 0) chart.note = fmt::format("{} never chosen", dead);
@@ -128,10 +139,17 @@ std::string popularity(std::span<const ReportRun> runs) {
     html += draw(chart);
   }
   if (html.empty()) return "";
+  const std::string legend =
+      runs.size() == 1 ? fmt::format(
+                             "<div class=\"legend\"><span>{}by the sum of its gates</span><span>{}by how often it was "
+                             "chosen</span></div>\n",
+                             line_sample(Line::Style::marked, "c0"), line_sample(Line::Style::dashed, "c0"))
+                       : "";
   return fmt::format(
-      "<h3>Expert popularity</h3>\n<p class=\"quiet\">Each expert's share of the layer's selections by the sum of its "
-      "gates{}, the largest first. Flat is even use.</p>\n<div class=\"many\">\n{}</div>\n",
-      runs.size() == 1 ? " (solid) and by how often it was chosen (dotted)" : "", html);
+      "<h3>Expert popularity</h3>\n<p class=\"quiet\">Each expert's share of the layer's selections{}, the largest "
+      "first, on "
+      "a logarithmic scale. Flat is even use.</p>\n{}<div class=\"many\">\n{}</div>\n",
+      runs.size() == 1 ? "" : " by the sum of its gates", legend, html);
 }
 
 // --- pairs -------------------------------------------------------------------------------------------------------
@@ -246,16 +264,34 @@ std::string figures(std::span<const ReportRun> runs) {
   return html;
 }
 
+// Why a run, or a part of this section, is not there.
+std::string absences(std::span<const ReportRun> runs) {
+  std::string html;
+  for (const ReportRun& run : runs) {
+    const std::string name = runs.size() == 1 ? "This run" : html_text(run.name);
+    if (!run.analysis)
+      html += fmt::format(
+          "<p class=\"note\">{} is not shown here, because its feedforwards could not be measured: {}</p>\n", name,
+          html_text(run.missing, 500));
+    else if (run.config.feedforward.kind != "moe")
+      html += fmt::format(
+          "<p class=\"quiet\">{} has no experts in its feedforwards ({}), hence no popularity and no pairs."
+          "</p>\n",
+          name, html_text(run.config.feedforward.kind));
+  }
+  return html;
+}
+
 }  // namespace
 
 std::string experts_section(std::span<const ReportRun> runs) {
   const std::size_t layers = most_layers(runs);
-  if (layers == 0) return "";
-  std::string html = "<section>\n<h2>What the feedforwards do</h2>\n" + measured_on(runs);
+  std::string html = "<section>\n<h2>What the feedforwards do</h2>\n" + measured_on(runs) + absences(runs);
+  if (layers == 0) return html + "</section>\n";
   if (layers > kMostLayers)
     html += fmt::format("<p class=\"quiet\">{} of {} layers are drawn.</p>\n", kMostLayers, layers);
-  return html + "<div class=\"beside\">\n" + active_chart(runs) + "<div>\n" + figures(runs) + "</div>\n</div>\n" +
-         popularity(runs) + pairs(runs) + "</section>\n";
+  return html + run_keys(runs) + "<div class=\"beside\">\n" + active_chart(runs) + "<div>\n" + figures(runs) +
+         "</div>\n</div>\n" + popularity(runs) + pairs(runs) + "</section>\n";
 }
 
 }  // namespace weir

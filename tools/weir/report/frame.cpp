@@ -26,11 +26,11 @@ std::string Frame::scale_below(const std::vector<Axis::Tick>& ticks) const {
   for (const Axis::Tick& tick : ticks)
     svg += fmt::format("<text class=\"middle\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", kLeft + tick.at,
                        kTop + height() + 17, html_text(tick.label));
-  return svg;
+  return fmt::format("<g class=\"scale\">{}</g>", svg);
 }
 
 std::string Frame::label_below(const std::string& label) const {
-  return fmt::format("<text class=\"middle quiet\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", kLeft + width() / 2,
+  return fmt::format("<text class=\"middle axis\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", kLeft + width() / 2,
                      kTop + height() + 36, html_text(label));
 }
 
@@ -39,13 +39,14 @@ std::string Frame::plot(const std::string& content) const {
                      height(), content);
 }
 
-std::string Frame::figure(const std::string& title, const std::string& note, const std::string& data,
-                          const std::string& content) const {
+std::string Frame::figure(const Caption& caption, const std::string& content) const {
+  const std::string title = html_text(caption.title);
   return fmt::format(
-      "<figure><figcaption>{}{}</figcaption><svg class=\"chart{}\" viewBox=\"0 0 {} {}\" role=\"img\" "
+      "<figure><figcaption>{}{}</figcaption>{}<svg class=\"chart{}\" viewBox=\"0 0 {} {}\" role=\"img\" "
       "aria-label=\"{}\"{}>{}</svg></figure>\n",
-      html_text(title), note.empty() ? "" : " <small>" + html_text(note) + "</small>", small_ ? " small" : "",
-      kLeft + width() + kRight, kTop + height() + kBottom, html_text(title), data, content);
+      title, caption.note.empty() ? "" : " <small>" + html_text(caption.note) + "</small>",
+      caption.legend.empty() ? "" : "<div class=\"legend\">" + caption.legend + "</div>", small_ ? " small" : "",
+      kLeft + width() + kRight, kTop + height() + kBottom, title, caption.attributes, content);
 }
 
 }  // namespace weir

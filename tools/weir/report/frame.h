@@ -20,9 +20,13 @@ class Frame {
   std::string scale_below(const std::vector<Axis::Tick>& ticks) const;
   std::string label_below(const std::string& label) const;
   std::string plot(const std::string& content) const;  // clipped to the box
-  // `data` are further attributes of the picture, each with a space before it.
-  std::string figure(const std::string& title, const std::string& note, const std::string& data,
-                     const std::string& content) const;
+
+  struct Caption {
+    std::string title, note{};
+    std::string legend{};      // HTML
+    std::string attributes{};  // of the picture, each with a space before it
+  };
+  std::string figure(const Caption& caption, const std::string& content) const;
 
  private:
   bool small_;

@@ -1,25 +1,22 @@
 #include "tools/weir/report/report_json.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
-#include "tools/weir/report/feedforward_text.h"
+#include "core/json_writer.h"
 #include "train/expert_metrics.h"
 
 namespace weir {
 namespace {
 
-using nlohmann::json;
-
-json matrix(const std::vector<std::int64_t>& values, std::size_t cols) {
-  json rows = json::array();
+JsonList matrix(const std::vector<std::int64_t>& values, std::size_t cols) {
+  JsonList rows;
   for (std::size_t i = 0; i < values.size(); i += cols)
     rows.push_back(std::vector<std::int64_t>(&values[i], &values[i] + cols));
   return rows;
 }
 
-json layer_json(const FeedforwardStatistics& s) {
-  json layer = {
+JsonObject layer_json(const FeedforwardStatistics& s) {
+  JsonObject layer = {
       {"channels", s.active.channels}, {"active_mean", s.active.mean()}, {"active_deviation", s.active.deviation()}};
   if (s.expert_counts.empty()) return layer;
   const ExpertUsage usage = expert_usage(s.expert_counts);
@@ -35,39 +32,42 @@ json layer_json(const FeedforwardStatistics& s) {
   return layer;
 }
 
-json analysis_json(const ReportRun& run) {
+Json analysis_json(const ReportRun& run) {
   if (!run.analysis) return nullptr;
   const Analysis& a = *run.analysis;
-  json layers = json::array();
+  JsonList layers;
   for (const FeedforwardStatistics& layer : a.layers) layers.push_back(layer_json(layer));
-  return {{"checkpoint", a.checkpoint},
-          {"data", a.data},
-          {"tokens", a.evaluation.tokens},
-          {"nats_per_token", a.evaluation.nats_per_token},
-          {"memory", a.evaluation.memory},
-          {"batch_size", a.evaluation.batch_size},
-          {"precision", run.config.model.precision},
-          {"layers", layers}};
+  return JsonObject{{"checkpoint", a.checkpoint},
+                    {"data", a.data},
+                    {"tokens", a.evaluation.tokens},
+                    {"nats_per_token", a.evaluation.nats_per_token},
+                    {"memory", a.evaluation.memory},
+                    {"batch_size", a.evaluation.batch_size},
+                    {"precision", run.config.model.precision},
+                    {"layers", layers}};
 }
 
-json result_json(const ReportRun& run) {
+Json result_json(const ReportRun& run, ResultUnit unit) {
   const RunResult result = run_result(run.metrics);
   if (!result.last) return nullptr;
-  return {{"unit", result.last->unit_name()},
-          {"last", result.last->value()},
-          {"best", result.best->value()},
-          {"best_step", result.best->step}};
+  JsonObject object = {
+      {"unit", unit_name(unit)}, {"last", nullptr}, {"best", nullptr}, {"best_step", result.best->step}};
+  if (const auto last = result.last->in(unit)) object["last"] = *last;
+  if (const auto best = result.best->in(unit)) object["best"] = *best;
+  if (result.last->tokens) object["tokens"] = *result.last->tokens;
+  return object;
 }
 
-json run_json(const ReportRun& run) {
-  json object = {{"run", run.path},
-                 {"name", run.config.name},
-                 {"feedforward", run.config.feedforward.kind},
-                 {"parameters", run.cost.parameters},
-                 {"active_parameters", run.cost.active_parameters},
-                 {"damaged_lines", run.metrics.damaged_lines},
-                 {"result", result_json(run)},
-                 {"analysis", analysis_json(run)}};
+JsonObject run_json(const ReportRun& run, ResultUnit unit) {
+  JsonObject object = {{"run", run.path},
+                       {"name", run.config.name},
+                       {"feedforward", run.config.feedforward.kind},
+                       {"attention", run.config.model.attention},
+                       {"parameters", run.cost.parameters},
+                       {"active_parameters", run.cost.active_parameters},
+                       {"damaged_lines", run.metrics.damaged_lines},
+                       {"result", result_json(run, unit)},
+                       {"analysis", analysis_json(run)}};
   if (const MetricSeries& tokens = run.metrics.of("train/tokens"); !tokens.empty()) {
     object["steps"] = tokens.back().step;
     object["tokens"] = tokens.back().value;
@@ -78,10 +78,10 @@ json run_json(const ReportRun& run) {
 
 }  // namespace
 
-std::string report_json(std::span<const ReportRun> runs, const std::string& page) {
-  json list = json::array();
-  for (const ReportRun& run : runs) list.push_back(run_json(run));
-  return json{{"page", page}, {"runs", list}}.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string report_json(const Report& report, const std::string& page) {
+  JsonList list;
+  for (const ReportRun& run : report.runs) list.push_back(run_json(run, report.comparison.unit));
+  return Json(JsonObject{{"page", page}, {"notes", report.comparison.notes}, {"runs", list}}).text();
 }
 
 }  // namespace weir

@@ -1,14 +1,14 @@
 // The figures of a report for other programs.
 #pragma once
 
-#include <span>
 #include <string>
 
 #include "tools/weir/report/report_run.h"
 
 namespace weir {
 
-// One JSON object in one line: the path of the page, and per run its result and what the paper's figures show.
-std::string report_json(std::span<const ReportRun> runs, const std::string& page);
+// One JSON object in one line: the path of the page, what keeps results from being compared, and per run its result and
+// what the paper's figures show.
+std::string report_json(const Report& report, const std::string& page);
 
 }  // namespace weir

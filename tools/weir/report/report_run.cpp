@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
 #include "core/error.h"
+#include "core/file.h"
+#include "core/text.h"
 #include "train/append_file.h"
 #include "train/checkpoint.h"
+#include "train/run_lookup.h"
+#include "train/run_names.h"
+#include "train/samples_log.h"
 
 namespace weir {
 namespace {
@@ -17,27 +21,17 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kSamples = 3, kSampleBytes = 3000, kTailBytes = 1 << 16;
 
-// The name of the folder itself, also of "." and "runs/x/".
-std::string folder_name(const std::string& path) {
-  fs::path folder = fs::absolute(path).lexically_normal();
-  if (!folder.has_filename()) folder = folder.parent_path();
-  return folder.filename().string();
-}
-
 std::string tail(const std::string& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return "";
-  const std::streamoff size = file.tellg(), kept = std::min<std::streamoff>(size, kTailBytes);
-  std::string text(static_cast<std::size_t>(std::max<std::streamoff>(kept, 0)), '\0');
-  file.seekg(size - kept);
-  file.read(text.data(), kept);
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+  if (!is_there(path, Links::themselves)) return "";
+  const RandomAccessFile file(path, Empty::allowed);
+  std::string text(std::min<std::uint64_t>(file.size(), kTailBytes), '\0');
+  file.read(file.size() - text.size(), std::as_writable_bytes(std::span(text)));
   return text;
 }
 
 // samples.txt: texts, each after a line "--- step N".
 std::vector<TextSample> last_samples(const std::string& path) {
-  constexpr std::string_view kMark = "--- step ";
+  constexpr std::string_view kMark = kSampleMark;
   const std::string text = "\n" + tail(path);
   std::vector<TextSample> samples;
   for (std::size_t at = text.find("\n" + std::string(kMark)); at != std::string::npos;) {
@@ -52,30 +46,20 @@ std::vector<TextSample> last_samples(const std::string& path) {
   return samples;
 }
 
-void check_is_run(const std::string& path) {
-  if (!fs::is_directory(path)) throw RunError(ExitCode::io, fmt::format("{}: no such run folder; see 'ls runs'", path));
-  if (!fs::exists(path + "/config.toml"))
-    throw RunError(ExitCode::bad_data,
-                   fmt::format("{}: not the folder of a run: there is no config.toml; name a folder "
-                               "that 'weir train' made",
-                               path));
-  if (!fs::exists(path + "/metrics.jsonl") && list_checkpoints(path + "/checkpoints").empty())
+ReportRun load_run(const std::string& path, std::int64_t max_tokens) {
+  const std::string metrics = run_file(path, "metrics.jsonl");
+  const bool has_metrics = is_there(metrics);
+  if (!has_metrics && list_checkpoints(path + "/checkpoints").empty())
     throw RunError(ExitCode::bad_data, fmt::format("{}: there are neither metrics nor checkpoints to report; train it "
-                                                   "with 'weir train --resume --run {}'",
-                                                   path, path));
-}
-
-}  // namespace
-
-ReportRun load_report_run(const std::string& path, std::int64_t max_tokens) {
-  check_is_run(path);
+                                                   "with: {}",
+                                                   printable(path, 4096), resume_command(path)));
   ReportRun run;
   run.path = path;
-  run.name = folder_name(path);
-  run.config = load_config(path + "/config.toml");
+  run.config = load_config(run_file(path, "config.toml"));
   run.cost = model_cost(run.config.model, run.config.feedforward, run.config.train.batch_size);
-  if (fs::exists(path + "/metrics.jsonl")) run.metrics = read_metrics(path + "/metrics.jsonl");
-  run.samples = last_samples(path + "/samples.txt");
+  if (has_metrics) run.metrics = read_metrics(metrics);
+  if (!run.metrics.first_wrong.empty()) warn_on_stderr(passed_over(run.metrics));
+  run.samples = last_samples(run_file(path, "samples.txt"));
   try {
     run.analysis = analyse_run(path, max_tokens);
   } catch (const Error& error) {
@@ -84,6 +68,22 @@ ReportRun load_report_run(const std::string& path, std::int64_t max_tokens) {
     warn_on_stderr(fmt::format("reported without the analysis of its experts: {}", error.what()));
   }
   return run;
+}
+
+}  // namespace
+
+Report load_report(std::span<const std::string> paths, std::int64_t max_tokens) {
+  Report report;
+  const std::vector<std::string> names = folder_names(paths);
+  std::vector<ComparedRun> compared;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    report.runs.push_back(load_run(paths[i], max_tokens));
+    ReportRun& run = report.runs.back();
+    run.name = names[i];
+    compared.push_back({run.name, run.path, run.config, run_result(run.metrics)});
+  }
+  report.comparison = compare_results(compared);
+  return report;
 }
 
 }  // namespace weir

@@ -44,8 +44,7 @@ std::string differences(std::span<const ReportRun> runs, const std::vector<Setti
     if (setting.differs() && setting.key != "name") rows += row(setting);
   if (rows.empty()) return "<p class=\"quiet\">The runs have the same settings.</p>\n";
   std::string head;
-  for (const ReportRun& run : runs)
-    head += fmt::format("<th style=\"text-align:left\">{}</th>", html_text(run.name, 60));
+  for (const ReportRun& run : runs) head += fmt::format("<th class=\"left\">{}</th>", html_text(run.name, 60));
   return "<p class=\"quiet\">Those in which the runs differ:</p>\n<div class=\"wide\"><table>\n<tr><th>setting</th>" +
          head + "</tr>\n" + rows + "</table></div>\n";
 }

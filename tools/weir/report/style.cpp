@@ -1,4 +1,4 @@
-// How the page looks, and the values that appear under the mouse.
+// How the page looks.
 #include "tools/weir/report/page.h"
 
 namespace weir {
@@ -41,13 +41,24 @@ svg.plot { overflow: hidden; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--quiet);
   font-variant-numeric: tabular-nums; }
 .middle { text-anchor: middle; } .end { text-anchor: end; }
+.legend { display: flex; flex-wrap: wrap; gap: 0 16px; margin: 0 2px 6px; font-size: 12.5px; color: var(--quiet); }
+.legend span { display: inline-flex; align-items: center; } .ink { --c: var(--quiet); }
+svg.sample { display: inline-block; width: auto; height: 10px; margin-right: 6px; flex: none; overflow: visible; }
+.switch { display: inline-flex; margin: 12px 0 2px; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+.switch[hidden] { display: none; }
+.switch button { font: inherit; font-size: 13px; padding: 5px 14px; border: 0; background: var(--card); color: var(--quiet);
+  cursor: pointer; }
+.switch button + button { border-left: 1px solid var(--line); }
+.switch button[aria-pressed=true] { color: var(--ink); font-weight: 600; background: var(--line); }
+.switch button:focus-visible { outline: 2px solid var(--r0); outline-offset: -2px; }
 .grid { stroke: var(--line); stroke-width: 1; fill: none; }
 .c0 { --c: var(--r0); } .c1 { --c: var(--r1); } .c2 { --c: var(--r2); } .c3 { --c: var(--r3); }
 .c4 { --c: var(--r4); } .c5 { --c: var(--r5); } .c6 { --c: var(--r6); } .c7 { --c: var(--r7); }
 .line { fill: none; stroke: var(--c); stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; }
 .line.faint { stroke-width: 1; opacity: .6; } .line.dashed { stroke-dasharray: 2 4; }
 .line.second { stroke-dasharray: 7 4; }
-.band { fill: var(--c); opacity: .18; } circle { fill: var(--c); }
+.band { fill: var(--c); opacity: .18; } circle, .out { fill: var(--c); }
+.cross { stroke: var(--c); stroke-width: 1.6; fill: none; }
 .bar rect { fill: var(--c); opacity: .82; } .bar path { stroke: var(--ink); stroke-width: 1.2; fill: none; }
 .bar:hover rect { opacity: 1; }
 .heat { border: 1px solid var(--line); shape-rendering: crispEdges; }
@@ -61,6 +72,8 @@ table { border-collapse: collapse; font-size: 14px; min-width: 50%; }
 th, td { text-align: right; padding: 5px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; color: var(--quiet); font-size: 13px; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 2px; }
+th.left { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 7em; max-width: 20em; }
+td.name { white-space: normal; overflow-wrap: anywhere; min-width: 8em; max-width: 24em; } td b { font-weight: 600; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9em; }
 .key { display: inline-block; width: 11px; height: 11px; border-radius: 3px; background: var(--c); margin-right: 7px; }
 .keys { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 10px 0; overflow-wrap: anywhere; }
@@ -77,64 +90,10 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px
 @media (max-width: 620px) {
   main { padding: 20px 12px 48px; } h1 { font-size: 23px; } figure { padding: 9px 8px 4px; }
   .tiles { grid-template-columns: 1fr 1fr; } .tile b { font-size: 20px; }
+  td.name { min-width: 34vw; max-width: 38vw; } td.text { min-width: 15em; } th, td { padding: 5px 6px; }
   .chart:not(.small) text { font-size: 16px; } }
-@media print { :root { --page: #fff; } main { max-width: none; padding: 0; } .wide { overflow: visible; }
+@media print { :root { --page: #fff; } .switch { display: none; } main { max-width: none; padding: 0; } .wide { overflow: visible; }
   pre { max-height: none; } }
-)";
-
-// Everything is read back from the pictures: the axes from their attributes, the values from the points of the lines.
-const char* const kReportScript = R"(
-'use strict';
-{
-  const box = document.createElement('div');
-  box.id = 'values';
-  box.hidden = true;
-  document.body.append(box);
-  const inset = 4;  // Frame::kInset
-  let cursor = null;
-  const leave = () => { box.hidden = true; if (cursor) cursor.remove(); cursor = null; };
-  const numbers = text => text.split(' ').map(Number);
-  const shown = value => Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3)
-    ? value.toExponential(2) : String(Number(value.toPrecision(4)));
-  const value = ([low, high, log], place) => log ? low * Math.pow(high / low, place) : low + (high - low) * place;
-  for (const chart of document.querySelectorAll('svg.chart[data-x]')) {
-    const plot = chart.querySelector('.plot'), x = numbers(chart.dataset.x), y = numbers(chart.dataset.y);
-    const width = plot.width.baseVal.value, height = plot.height.baseVal.value;
-    const lines = [...plot.querySelectorAll('polyline')];
-    chart.addEventListener('pointerleave', leave);
-    chart.addEventListener('pointermove', event => {
-      const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(plot.getScreenCTM().inverse()).x;
-      const nearest = new Map();
-      for (const line of lines)
-        for (const point of line.points) {
-          const best = nearest.get(line.dataset.label);
-          if (!best || Math.abs(point.x - at) < Math.abs(best.x - at))
-            nearest.set(line.dataset.label, {x: point.x, y: point.y, line});
-        }
-      if (at < -10 || at > width + 10 || nearest.size === 0) return leave();
-      const closest = [...nearest.values()].reduce((a, b) => Math.abs(b.x - at) < Math.abs(a.x - at) ? b : a);
-      if (!cursor) cursor = document.createElementNS(plot.namespaceURI, 'line');
-      plot.prepend(cursor);
-      cursor.setAttribute('class', 'cursor');
-      for (const [name, to] of [['x1', closest.x], ['x2', closest.x], ['y1', 0], ['y2', height]])
-        cursor.setAttribute(name, to);
-      const head = document.createElement('div');
-      head.textContent = chart.dataset.name + ' ' + Math.round(value(x, (closest.x - inset) / (width - 2 * inset))).toLocaleString('en');
-      box.replaceChildren(head);
-      for (const [label, point] of nearest) {
-        const row = document.createElement('div'), key = document.createElement('span');
-        key.className = 'key ' + point.line.getAttribute('class').split(' ')[1];
-        const place = (height - inset - point.y) / (height - 2 * inset);
-        row.append(key, label + ' ' + (place > 1.1 || place < -0.1 ? 'off the chart' : shown(value(y, place))));
-        box.append(row);
-      }
-      box.hidden = false;
-      const right = event.clientX + 16 + box.offsetWidth > innerWidth;
-      box.style.left = Math.max(0, right ? event.clientX - 16 - box.offsetWidth : event.clientX + 16) + 'px';
-      box.style.top = Math.min(event.clientY + 12, innerHeight - box.offsetHeight - 4) + 'px';
-    });
-  }
-}
 )";
 
 }  // namespace weir

@@ -58,8 +58,9 @@ AddedTokens::AddedTokens(const std::optional<JsonPlace>& place, const WordModel&
   for (std::size_t i = 0; i < place->list().size(); ++i) {
     const JsonPlace entry = place->at(i);
     const std::string& content = entry.at("content").text();
-    if (content.empty() || content.size() > kMaxContent)
-      entry.refuse(fmt::format("content has {} bytes, expected 1 to {}", content.size(), kMaxContent));
+    if (content.empty()) continue;  // found nowhere; the package ignores it
+    if (content.size() > kMaxContent)
+      entry.refuse(fmt::format("content has {} bytes, at most {} are allowed", content.size(), kMaxContent));
     if (!contents.insert(content).second) entry.refuse(fmt::format("'{}' is there twice", printable(content, 40)));
     const std::int64_t token = entry.at("id").integer(0, kMaxToken);
     const std::int32_t known = model.find(content);

@@ -107,23 +107,36 @@ class Bpe final : public WordModel {
     if (dropout && dropout->number() != 0) dropout->unsupported(fmt::format("dropout {}", dropout->number()), "0");
     if (const auto unknown = place.find("unk_token")) {
       unknown_ = vocabulary_.find(unknown->text());
-      if (unknown_ < 0) unknown->refuse(fmt::format("'{}' is not in the vocabulary", printable(unknown->text(), 40)));
+      if (unknown_ < 0) missing_unknown_ = fmt::format("{}, '{}'", unknown->where(), printable(unknown->text(), 40));
     }
     if (place.boolean_or("byte_fallback", false)) find_bytes();
     read_merges(place.at("merges"));
   }
 
-  void encode(std::string_view word, std::vector<std::int32_t>& tokens) const override {
+  std::int64_t encode(std::string_view word, std::vector<std::int32_t>& tokens) const override {
     if (ignore_merges_) {
-      if (const std::int32_t whole = vocabulary_.find(word); whole >= 0) return tokens.push_back(whole);
+      if (const std::int32_t whole = vocabulary_.find(word); whole >= 0) {
+        tokens.push_back(whole);
+        return 0;
+      }
     }
-    const std::vector<std::int32_t> symbols = symbols_of(word);
+    std::int64_t unknown_bytes = 0;
+    const std::vector<std::int32_t> symbols = symbols_of(word, unknown_bytes);
     if (!symbols.empty()) Merging(symbols, merges_).run(tokens);
+    return unknown_bytes;
+  }
+
+  void find_unknown(std::string_view word, std::vector<std::string>& unknown) const override {
+    if (ignore_merges_ && vocabulary_.find(word) >= 0) return;
+    std::vector<std::int32_t> bytes;
+    for_each_symbol(word, [&](std::string_view own, const std::string& symbol) {
+      if (vocabulary_.find(symbol) < 0 && !add_bytes(symbol, bytes)) unknown.emplace_back(own);
+    });
   }
 
   std::int32_t find(std::string_view piece) const override { return vocabulary_.find(piece); }
   std::size_t entries() const override { return vocabulary_.entries(); }
-  const std::vector<std::string>& pieces() const override { return vocabulary_.pieces(); }
+  const Pieces& pieces() const override { return vocabulary_.pieces(); }
   std::string name() const override { return "BPE"; }
 
  private:
@@ -132,7 +145,7 @@ class Bpe final : public WordModel {
   }
 
   void read_merges(const JsonPlace& place) {
-    const JsonList& list = place.list();
+    const JsonValue::List& list = place.list();
     merges_.reserve(list.size());
     for (std::size_t rank = 0; rank < list.size(); ++rank) {
       const auto [left, right] = merge_parts(place, rank);
@@ -165,29 +178,47 @@ class Bpe final : public WordModel {
 
   // The characters as tokens. What is unknown becomes its bytes where all of them have tokens, else the unknown token,
   // else nothing.
-  std::vector<std::int32_t> symbols_of(std::string_view word) const {
+  std::vector<std::int32_t> symbols_of(std::string_view word, std::int64_t& unknown_bytes) const {
     std::vector<std::int32_t> symbols;
     symbols.reserve(word.size());
     bool unknown_waits = false;  // it comes before the next known character: neighbours may be fused
-    std::string character;
-    for (std::size_t at = 0; at < word.size();) {
-      const std::size_t begin = at;
-      next_code_point(word, at);
-      character.assign(begin == 0 ? "" : prefix_);
-      character += word.substr(begin, at - begin);
-      if (at == word.size()) character += suffix_;
-      const std::int32_t token = vocabulary_.find(character);
+    for_each_symbol(word, [&](std::string_view own, const std::string& symbol) {
+      const std::int32_t token = vocabulary_.find(symbol);
       if (token >= 0) {
         if (unknown_waits) symbols.push_back(unknown_);
         unknown_waits = false;
         symbols.push_back(token);
-      } else if (!add_bytes(character, symbols) && unknown_ >= 0) {
+      } else if (!add_bytes(symbol, symbols)) {
+        if (!missing_unknown_.empty()) refuse_unknown(own);
+        unknown_bytes += std::ssize(own);
         if (unknown_waits && !fuse_unknown_) symbols.push_back(unknown_);
-        unknown_waits = true;
+        unknown_waits = unknown_ >= 0;
       }
-    }
+    });
     if (unknown_waits) symbols.push_back(unknown_);
     return symbols;
+  }
+
+  // Calls found(character, as it would stand in the vocabulary) for each character.
+  template <class Found>
+  void for_each_symbol(std::string_view word, Found found) const {
+    std::string symbol;
+    for (std::size_t at = 0; at < word.size();) {
+      const std::size_t begin = at;
+      next_code_point(word, at);
+      const std::string_view character = word.substr(begin, at - begin);
+      symbol.assign(begin == 0 ? "" : prefix_);
+      symbol += character;
+      if (at == word.size()) symbol += suffix_;
+      found(character, symbol);
+    }
+  }
+
+  [[noreturn]] void refuse_unknown(std::string_view character) const {
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}: not in the vocabulary, nor is the character '{}'; use a tokenizer "
+                               "made for such text",
+                               missing_unknown_, printable(character)));
   }
 
   bool add_bytes(std::string_view character, std::vector<std::int32_t>& symbols) const {
@@ -202,6 +233,7 @@ class Bpe final : public WordModel {
   std::string prefix_, suffix_;
   bool fuse_unknown_, ignore_merges_;
   std::int32_t unknown_ = -1;
+  std::string missing_unknown_;      // the unknown token where it is named but not there, and its place
   std::vector<std::int32_t> bytes_;  // of <0x00> to <0xFF>; empty without byte_fallback
   Merges merges_;
 };

@@ -14,7 +14,7 @@ constexpr bool is_printable(unsigned byte) {
 }
 
 struct Alphabet {
-  std::array<std::string, 256> characters;  // of each byte
+  std::array<std::string, 256> characters;  // of each byte: one or two bytes
   std::array<int, kAlphabetEnd> bytes{};    // of each character; -1: none
 
   Alphabet() {
@@ -37,9 +37,14 @@ const Alphabet& alphabet() {
 
 std::string to_byte_level(std::string_view bytes) {
   const Alphabet& letters = alphabet();
-  std::string text;
-  text.reserve(bytes.size() + bytes.size() / 4);
-  for (const char byte : bytes) text += letters.characters[static_cast<unsigned char>(byte)];
+  std::string text(2 * bytes.size(), '\0');
+  char* end = text.data();
+  for (const char byte : bytes) {
+    const std::string& character = letters.characters[static_cast<unsigned char>(byte)];
+    *end++ = character[0];
+    if (character.size() == 2) *end++ = character[1];
+  }
+  text.resize(static_cast<std::size_t>(end - text.data()));
   return text;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <optional>
 
@@ -18,7 +19,8 @@ namespace {
 
 constexpr std::size_t kMaxText = 4096;  // bytes of a text to insert
 constexpr std::size_t kMaxParts = 64;   // of a sequence
-constexpr const char* kSupported = "ByteLevel, Metaspace, ByteFallback, Fuse, Replace, Strip, BPEDecoder, Sequence";
+constexpr const char* kSupported =
+    "ByteLevel, Metaspace, ByteFallback, Fuse, Replace, Strip, BPEDecoder, WordPiece, CTC, Sequence";
 
 std::string joined(const std::vector<std::string>& pieces) {
   std::string text;
@@ -131,13 +133,9 @@ class Replace final : public Decoder {
 class Strip final : public Decoder {
  public:
   explicit Strip(const JsonPlace& place)
-      : content_(place.at("content").text()),
+      : content_(place.at("content").character()),
         start_(place.at("start").integer(0, std::numeric_limits<std::int32_t>::max())),
-        stop_(place.at("stop").integer(0, std::numeric_limits<std::int32_t>::max())) {
-    std::size_t one = 0;
-    if (!content_.empty()) next_code_point(content_, one);
-    if (one == 0 || one != content_.size()) place.at("content").refuse("expected one character");
-  }
+        stop_(place.at("stop").integer(0, std::numeric_limits<std::int32_t>::max())) {}
 
   void apply(std::vector<std::string>& pieces) const override {
     for (std::string& piece : pieces) {
@@ -169,6 +167,56 @@ class BpeSuffix final : public Decoder {
   std::string suffix_;
 };
 
+// English as it is printed: no space before a sign, none within a contraction.
+std::string cleaned(std::string text) {
+  using Pair = std::pair<std::string_view, std::string_view>;
+  constexpr std::array<Pair, 11> kReplacements{Pair{" .", "."}, {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                               {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                               {" 's", "'s"},   {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& [from, to] : kReplacements) text = replaced(text, from, to);
+  return text;
+}
+
+// Pieces are words, but for those with the prefix.
+class WordPiece final : public Decoder {
+ public:
+  explicit WordPiece(const JsonPlace& place)
+      : prefix_(place.at("prefix").text()), cleanup_(place.at("cleanup").boolean()) {}
+
+  void apply(std::vector<std::string>& pieces) const override {
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (i > 0) pieces[i] = pieces[i].starts_with(prefix_) ? pieces[i].substr(prefix_.size()) : " " + pieces[i];
+      if (cleanup_) pieces[i] = cleaned(std::move(pieces[i]));
+    }
+  }
+
+ private:
+  std::string prefix_;
+  bool cleanup_;
+};
+
+// Of a recogniser that says its piece again for as long as it is heard, and another piece between two equal ones.
+class Ctc final : public Decoder {
+ public:
+  explicit Ctc(const JsonPlace& place)
+      : pad_(place.at("pad_token").text()),
+        space_(place.at("word_delimiter_token").text()),
+        cleanup_(place.at("cleanup").boolean()) {}
+
+  void apply(std::vector<std::string>& pieces) const override {
+    pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
+    for (std::string& piece : pieces) {
+      piece = replaced(piece, pad_, "");
+      if (cleanup_) piece = replaced(cleaned(std::move(piece)), space_, " ");
+    }
+    std::erase(pieces, "");
+  }
+
+ private:
+  std::string pad_, space_;
+  bool cleanup_;
+};
+
 class Sequence final : public Decoder {
  public:
   explicit Sequence(const JsonPlace& place) {
@@ -196,6 +244,8 @@ std::unique_ptr<Decoder> make_decoder(const JsonPlace& place) {
   if (type == "Replace") return std::make_unique<Replace>(place);
   if (type == "Strip") return std::make_unique<Strip>(place);
   if (type == "BPEDecoder") return std::make_unique<BpeSuffix>(place);
+  if (type == "WordPiece") return std::make_unique<WordPiece>(place);
+  if (type == "CTC") return std::make_unique<Ctc>(place);
   if (type == "Sequence") return std::make_unique<Sequence>(place);
   place.unsupported(type, kSupported);
 }

@@ -1,27 +1,17 @@
-// JSON from a file that nobody vouches for: bounded in size and depth, without duplicate keys, and every complaint
-// about it names the place.
+// The values of a tokenizer.json, where every complaint names the place.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <variant>
-#include <vector>
+
+#include "core/json_reader.h"
 
 namespace weir {
 
-struct JsonValue;
-using JsonList = std::vector<JsonValue>;
-using JsonObject = std::vector<std::pair<std::string, JsonValue>>;  // in the order of the file
-
-struct JsonValue {
-  std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, JsonList, JsonObject> data = nullptr;
-};
-
-// At most 64 MiB, 32 levels and 2^23 values. `path` is for messages.
-JsonValue parse_json(const std::string& path, std::string_view text);
+// `path` is for messages.
+JsonValue parse_document(const std::string& path, std::string_view text);
 
 // A value and where it stands: "model.merges[3]". The document must outlive it.
 class JsonPlace {
@@ -38,11 +28,12 @@ class JsonPlace {
   JsonPlace at(std::size_t index) const;
 
   const std::string& text() const;
+  const std::string& character() const;  // a text of one character
   bool boolean() const;
   std::int64_t integer(std::int64_t min, std::int64_t max) const;
   double number() const;
-  const JsonList& list() const;
-  const JsonObject& object() const;
+  const JsonValue::List& list() const;
+  const JsonValue::Object& object() const;
 
   // Members with a default, where they are absent.
   std::string text_or(std::string_view key, std::string_view otherwise) const;

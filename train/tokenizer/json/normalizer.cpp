@@ -18,7 +18,9 @@ namespace {
 constexpr std::size_t kMaxText = 4096;  // bytes of a text to insert
 constexpr std::size_t kMaxParts = 64;   // of a sequence
 constexpr const char* kSupported =
-    "NFC, NFD, NFKC, NFKD, Nmt, Lowercase, StripAccents, Strip, Replace, Prepend, Precompiled, ByteLevel, Sequence";
+    "NFC, NFD, NFKC, NFKD, Nmt, BertNormalizer, Lowercase, StripAccents, Strip, Replace, Prepend, Precompiled, "
+    "ByteLevel, "
+    "Sequence";
 
 // The text changed; what became of its first character has `head` bytes, or more where others joined it.
 void put(Segment& segment, std::string text, std::size_t head) {
@@ -224,6 +226,68 @@ std::unique_ptr<Normalizer> normal_form(NormalForm form) {
   return std::make_unique<Mapping>([form](std::string_view text) { return normalize(text, form); });
 }
 
+bool survives_bert(std::uint32_t c) {
+  return c == '\t' || c == '\n' || c == '\r' || !(c == 0 || c == 0xfffd || is_control(c));
+}
+
+std::string bert_spaces(std::string_view text) {
+  std::string spaced;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::uint32_t c = next_code_point(text, at);
+    append_code_point(spaced, is_white_space(c) ? ' ' : c);
+  }
+  return spaced;
+}
+
+// As BERT has it: some blocks of ideographs, with a gap.
+bool is_chinese(std::uint32_t c) {
+  constexpr std::array<std::pair<std::uint32_t, std::uint32_t>, 7> kBlocks{{{0x3400, 0x4dbf},
+                                                                            {0x4e00, 0x9fff},
+                                                                            {0xf900, 0xfaff},
+                                                                            {0x20000, 0x2a6df},
+                                                                            {0x2a700, 0x2b81f},
+                                                                            {0x2b920, 0x2ceaf},
+                                                                            {0x2f800, 0x2fa1f}}};
+  return std::any_of(kBlocks.begin(), kBlocks.end(),
+                     [c](const auto& block) { return c >= block.first && c <= block.second; });
+}
+
+std::string space_chinese(std::string_view text) {
+  std::string spaced;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::uint32_t c = next_code_point(text, at);
+    const char* const space = is_chinese(c) ? " " : "";
+    spaced += space;
+    append_code_point(spaced, c);
+    spaced += space;
+  }
+  return spaced;
+}
+
+class BertNormalizer final : public Normalizer {
+ public:
+  explicit BertNormalizer(const JsonPlace& place) {
+    const bool lower = place.at("lowercase").boolean();
+    if (place.at("clean_text").boolean()) {
+      parts_.push_back(std::make_unique<Filter>(survives_bert));
+      parts_.push_back(std::make_unique<Mapping>(bert_spaces));
+    }
+    if (place.at("handle_chinese_chars").boolean()) parts_.push_back(std::make_unique<Mapping>(space_chinese));
+    if (place.boolean_or("strip_accents", lower)) {
+      parts_.push_back(normal_form(NormalForm::nfd));
+      parts_.push_back(std::make_unique<Filter>([](std::uint32_t c) { return !is_nonspacing_mark(c); }));
+    }
+    if (lower) parts_.push_back(std::make_unique<Mapping>(lowercase));
+  }
+
+  void apply(Segment& segment) const override {
+    for (const auto& part : parts_) part->apply(segment);
+  }
+
+ private:
+  std::vector<std::unique_ptr<Normalizer>> parts_;
+};
+
 }  // namespace
 
 std::unique_ptr<Normalizer> make_normalizer(const JsonPlace& place) {
@@ -233,6 +297,7 @@ std::unique_ptr<Normalizer> make_normalizer(const JsonPlace& place) {
   if (type == "NFKC") return normal_form(NormalForm::nfkc);
   if (type == "NFKD") return normal_form(NormalForm::nfkd);
   if (type == "Nmt") return std::make_unique<Nmt>();
+  if (type == "BertNormalizer") return std::make_unique<BertNormalizer>(place);
   if (type == "Lowercase") return std::make_unique<Mapping>(lowercase);
   if (type == "StripAccents") return std::make_unique<Filter>([](std::uint32_t c) { return !is_combining_mark(c); });
   if (type == "Strip") return std::make_unique<Strip>(place);

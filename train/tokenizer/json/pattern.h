@@ -1,5 +1,4 @@
-// Patterns that cut texts: a literal, or a regular expression. tokenizer.json means expressions of Oniguruma's Ruby
-// dialect; PCRE2 runs them, after a few letters are translated and what would mean something else there is refused.
+// Patterns that cut texts: a literal, or a regular expression (regex.h).
 #pragma once
 
 #include <functional>
@@ -21,13 +20,13 @@ struct Span {
 class Pattern {
  public:
   virtual ~Pattern() = default;
-  // Covers the text from beginning to end. Matching takes a bounded number of steps; beyond it RunError(bad_data) names
-  // the pattern.
+  // Covers the text from beginning to end. An expression that takes too long on it ends in RunError(bad_data).
   virtual std::vector<Span> find(std::string_view text) const = 0;
 };
 
 // {"String": ...} or {"Regex": ...}.
 std::unique_ptr<Pattern> make_pattern(const JsonPlace& place);
+std::unique_ptr<Pattern> make_literal(std::string text);
 // An expression of our own.
 std::unique_ptr<Pattern> make_regex(const std::string& where, const std::string& expression);
 
@@ -38,6 +37,6 @@ std::vector<Span> find_characters(std::string_view text, const std::function<boo
 enum class Delimiter { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 Delimiter delimiter_from(const JsonPlace& place);
 // The parts that remain, in order.
-std::vector<Span> cut(const std::vector<Span>& spans, Delimiter delimiter);
+std::vector<Span> cut(std::vector<Span> spans, Delimiter delimiter);
 
 }  // namespace weir

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "train/tokenizer/json/byte_level.h"
 #include "train/tokenizer/json/pattern.h"
+#include "train/tokenizer/json/scripts.h"
 #include "train/tokenizer/json/unicode.h"
 
 namespace weir {
@@ -16,12 +18,21 @@ using Find = std::function<std::vector<Span>(std::string_view)>;
 
 constexpr std::size_t kMaxParts = 64;  // of a sequence
 constexpr const char* kSupported =
-    "ByteLevel, Metaspace, Whitespace, WhitespaceSplit, Digits, Punctuation, Split, Sequence";
+    "ByteLevel, Metaspace, Whitespace, WhitespaceSplit, Digits, Punctuation, Split, CharDelimiterSplit, FixedLength, "
+    "UnicodeScripts, BertPreTokenizer, Sequence";
+
+std::size_t head_of(const Segment& segment, const Span& span) {
+  return std::min(segment.head - std::min(span.begin, segment.head), span.end - span.begin);
+}
 
 void add_part(std::vector<Segment>& parts, const Segment& segment, const Span& span) {
   if (span.begin == span.end) return;
-  const std::size_t head = segment.head - std::min(span.begin, segment.head);
-  parts.push_back({segment.text.substr(span.begin, span.end - span.begin), std::min(head, span.end - span.begin)});
+  parts.push_back({segment.text.substr(span.begin, span.end - span.begin), head_of(segment, span)});
+}
+
+// Moving segments takes long, so their place is made beforehand.
+void make_room(std::vector<Segment>& parts, std::size_t more) {
+  if (parts.size() + more > parts.capacity()) parts.reserve(std::max(parts.size() + more, 2 * parts.capacity()));
 }
 
 // Puts in place of each segment what `work` makes of it.
@@ -53,7 +64,9 @@ class Splitter final : public PreTokenizer {
       std::vector<Span> spans = find_(segment.text);
       if (inverted_)
         for (Span& span : spans) span.match = !span.match;
-      for (const Span& span : cut(spans, delimiter_)) add_part(parts, segment, span);
+      spans = cut(std::move(spans), delimiter_);
+      make_room(parts, spans.size());
+      for (const Span& span : spans) add_part(parts, segment, span);
     });
   }
 
@@ -84,32 +97,83 @@ std::vector<Span> find_words(std::string_view text) {
   return spans;
 }
 
-class ByteLevel final : public PreTokenizer {
+// White space vanishes; each sign of punctuation is a word.
+class BertPreTokenizer final : public PreTokenizer {
  public:
-  explicit ByteLevel(const JsonPlace& place) : add_prefix_space_(place.at("add_prefix_space").boolean()) {
-    // The words of GPT-2: contractions, letters, numbers, other signs, each with a space before it; white space.
-    if (place.boolean_or("use_regex", true))
-      words_ =
-          make_regex(place.where(), R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)");
-  }
-
   void apply(std::vector<Segment>& segments) const override {
-    replace_each(segments, [&](Segment& segment, std::vector<Segment>& parts) {
-      if (add_prefix_space_ && !segment.text.starts_with(' ')) prepend(segment, " ");
-      const std::size_t first = parts.size();
-      if (words_ == nullptr)
-        parts.push_back(std::move(segment));
-      else
-        for (const Span& span : words_->find(segment.text)) add_part(parts, segment, span);
-      for (std::size_t i = first; i < parts.size(); ++i) {
-        Segment& part = parts[i];
-        if (part.head > 0) part.head = to_byte_level(std::string_view(part.text).substr(0, part.head)).size();
-        part.text = to_byte_level(part.text);
-      }
-    });
+    spaces_.apply(segments);
+    signs_.apply(segments);
   }
 
  private:
+  Splitter spaces_{characters(is_white_space), Delimiter::removed};
+  Splitter signs_{characters(is_punctuation), Delimiter::isolated};
+};
+
+// Spans of so many characters.
+std::vector<Span> find_lengths(std::string_view text, std::int64_t length) {
+  std::vector<Span> spans;
+  for (std::size_t begin = 0, end = 0; begin < text.size(); begin = end) {
+    for (std::int64_t i = 0; i < length && end < text.size(); ++i) next_code_point(text, end);
+    spans.push_back({begin, end, false});
+  }
+  return spans;
+}
+
+// A span for each script, in which Japanese is one with Chinese. Spaces and what is of no script join what is before
+// them; before the first they vanish.
+std::vector<Span> find_scripts(std::string_view text) {
+  std::vector<Span> spans;
+  int last = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t begin = at;
+    const int script = script_of(next_code_point(text, at));
+    if (script == 0) {
+      if (!spans.empty()) spans.back().end = at;
+      continue;
+    }
+    if (script == last)
+      spans.back().end = at;
+    else
+      spans.push_back({begin, at, false});
+    last = script;
+  }
+  return spans;
+}
+
+class ByteLevel final : public PreTokenizer {
+ public:
+  explicit ByteLevel(const JsonPlace& place) : add_prefix_space_(place.at("add_prefix_space").boolean()) {
+    // The words of GPT-2: contractions, letters, numbers, other signs, each with a space before it; white space. It is
+    // written there with each contraction by itself and without possessive quantifiers, which takes longer.
+    if (place.boolean_or("use_regex", true))
+      words_ =
+          make_regex(place.where(), R"('(?:[stmd]|re|ve|ll)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s+(?!\S)|\s+)");
+  }
+
+  void apply(std::vector<Segment>& segments) const override {
+    for (Segment& segment : segments)
+      if (segment.token < 0 && !segment.text.empty() && add_prefix_space_ && !segment.text.starts_with(' '))
+        prepend(segment, " ");
+    if (words_ != nullptr)
+      replace_each(segments, [&](const Segment& segment, std::vector<Segment>& parts) {
+        const std::vector<Span> spans = words_->find(segment.text);
+        make_room(parts, spans.size());
+        for (const Span& span : spans)
+          if (span.begin != span.end) parts.push_back(in_bytes(segment, span));
+      });
+    else
+      for (Segment& segment : segments)
+        if (segment.token < 0) segment = in_bytes(segment, {0, segment.text.size(), false});
+  }
+
+ private:
+  static Segment in_bytes(const Segment& segment, const Span& span) {
+    const std::string_view text = std::string_view(segment.text).substr(span.begin, span.end - span.begin);
+    const std::size_t head = head_of(segment, span);
+    return {to_byte_level(text), head == 0 ? 0 : to_byte_level(text.substr(0, head)).size()};
+  }
+
   bool add_prefix_space_;
   std::unique_ptr<Pattern> words_;
 };
@@ -171,6 +235,13 @@ class Sequence final : public PreTokenizer {
   std::vector<std::unique_ptr<PreTokenizer>> parts_;
 };
 
+std::unique_ptr<PreTokenizer> make_fixed_length(const JsonPlace& place) {
+  const auto given = place.find("length");
+  const std::int64_t length = given ? given->integer(1, std::numeric_limits<std::int64_t>::max()) : 5;
+  return std::make_unique<Splitter>([length](std::string_view text) { return find_lengths(text, length); },
+                                    Delimiter::isolated);
+}
+
 std::unique_ptr<PreTokenizer> make_split(const JsonPlace& place) {
   const std::shared_ptr<Pattern> pattern = make_pattern(place.at("pattern"));
   return std::make_unique<Splitter>([pattern](std::string_view text) { return pattern->find(text); },
@@ -182,10 +253,7 @@ std::unique_ptr<PreTokenizer> make_split(const JsonPlace& place) {
 MetaspaceSettings metaspace_settings(const JsonPlace& place) {
   using Prepend = MetaspaceSettings::Prepend;
   MetaspaceSettings settings;
-  settings.replacement = place.at("replacement").text();
-  std::size_t one = 0;
-  if (!settings.replacement.empty()) next_code_point(settings.replacement, one);
-  if (one == 0 || one != settings.replacement.size()) place.at("replacement").refuse("expected one character");
+  settings.replacement = place.at("replacement").character();
   const std::string scheme = place.text_or("prepend_scheme", "always");
   if (scheme != "always" && scheme != "first" && scheme != "never")
     place.at("prepend_scheme").unsupported(scheme, "always, first, never");
@@ -211,6 +279,14 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonPlace& place) {
     return std::make_unique<Splitter>(characters(is_punctuation),
                                       behavior ? delimiter_from(*behavior) : Delimiter::isolated);
   }
+  if (type == "CharDelimiterSplit") {
+    const std::shared_ptr<Pattern> delimiter = make_literal(place.at("delimiter").character());
+    return std::make_unique<Splitter>([delimiter](std::string_view text) { return delimiter->find(text); },
+                                      Delimiter::removed);
+  }
+  if (type == "FixedLength") return make_fixed_length(place);
+  if (type == "UnicodeScripts") return std::make_unique<Splitter>(find_scripts, Delimiter::isolated);
+  if (type == "BertPreTokenizer") return std::make_unique<BertPreTokenizer>();
   if (type == "Split") return make_split(place);
   if (type == "Sequence") return std::make_unique<Sequence>(place);
   place.unsupported(type, kSupported);

@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
 #include "train/tokenizer/formats.h"
 #include "train/tokenizer/json/added_tokens.h"
+#include "train/tokenizer/json/byte_level.h"
 #include "train/tokenizer/json/decoder.h"
 #include "train/tokenizer/json/document.h"
 #include "train/tokenizer/json/normalizer.h"
@@ -39,8 +41,20 @@ void check_post_processor(const JsonPlace& place) {
 }
 
 void check_version(const JsonPlace& root) {
-  const JsonPlace version = root.at("version");
-  if (version.text() != "1.0") version.refuse(fmt::format("expected '1.0', found '{}'", printable(version.text(), 40)));
+  const auto version = root.find("version");
+  if (version && version->text() != "1.0")
+    version->refuse(fmt::format("expected '1.0', found '{}'", printable(version->text(), 40)));
+}
+
+// Whether a normalizer or pre_tokenizer, or one of a sequence, is ByteLevel.
+bool is_byte_level(const std::optional<JsonPlace>& place) {
+  if (!place) return false;
+  if (place->at("type").text() == "ByteLevel") return true;
+  for (const char* key : {"normalizers", "pretokenizers"})
+    if (const auto parts = place->find(key))
+      for (std::size_t i = 0; i < parts->list().size(); ++i)
+        if (is_byte_level(parts->at(i))) return true;
+  return false;
 }
 
 template <class Part>
@@ -57,7 +71,8 @@ class JsonTokenizer final : public Tokenizer {
         pre_tokenizer_(make_if_there(root, "pre_tokenizer", make_pre_tokenizer)),
         model_(make_word_model(root.at("model"))),
         added_(root.find("added_tokens"), *model_, normalizer_.get()),
-        decoder_(make_if_there(root, "decoder", make_decoder)) {
+        decoder_(make_if_there(root, "decoder", make_decoder)),
+        byte_level_(is_byte_level(root.find("normalizer")) || is_byte_level(root.find("pre_tokenizer"))) {
     if (const auto post_processor = root.find("post_processor")) check_post_processor(*post_processor);
     collect_pieces(root);
   }
@@ -65,34 +80,42 @@ class JsonTokenizer final : public Tokenizer {
   std::int64_t vocabulary() const override { return static_cast<std::int64_t>(pieces_.size()); }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
-    if (text.size() > kMaxTextBytes)
-      throw ArgumentError(
-          fmt::format("a text of {} bytes cannot be encoded at once, at most {} can; "
-                      "encode it line by line",
-                      text.size(), kMaxTextBytes));
-    Segment whole{to_valid_utf8(text)};
-    if (!whole.text.empty()) next_code_point(whole.text, whole.head);
-    std::vector<Segment> words = added_.extract(std::move(whole), normalizer_.get());
-    if (pre_tokenizer_) pre_tokenizer_->apply(words);
+    std::int64_t ignored = 0;
+    return encode_counting(text, ignored);
+  }
+
+  std::vector<std::int32_t> encode_counting(std::string_view text, std::int64_t& unknown_bytes) const override {
     std::vector<std::int32_t> tokens;
+    std::int64_t unknown = 0;
     const auto encode_word = [this](std::string_view word, std::vector<std::int32_t>& out) {
-      model_->encode(word, out);
+      const std::int64_t bytes = model_->encode(word, out);
+      return bytes > 0 && byte_level_ ? unknown_of_byte_level(word) : bytes;
     };
+    const std::vector<Segment> words = words_of(text);
+    tokens.reserve(words.size() + words.size() / 4);
     for (const Segment& word : words) {
       if (word.token >= 0)
         tokens.push_back(word.token);
       else if (!word.text.empty())
-        cache_.encode(word.text, tokens, encode_word);
+        unknown += cache_.encode(word.text, tokens, encode_word);
     }
+    unknown_bytes += std::min(unknown, std::ssize(text));  // what is normalised may have more bytes
     return tokens;
+  }
+
+  std::vector<std::string> unknown(std::string_view text) const override {
+    std::vector<std::string> found;
+    for (const Segment& word : words_of(text))
+      if (word.token < 0 && !word.text.empty()) model_->find_unknown(word.text, found);
+    return found;
   }
 
   std::string decode(std::span<const std::int32_t> tokens) const override {
     std::vector<std::string> pieces;
     for (const std::int32_t token : tokens) {
       check_token(token);
-      const std::string& piece = pieces_[static_cast<std::size_t>(token)];
-      if (!added_.is_special(piece)) pieces.push_back(piece);
+      const auto& piece = pieces_[static_cast<std::size_t>(token)];
+      if (piece && !added_.is_special(*piece)) pieces.push_back(*piece);
     }
     if (!decoder_) return join(pieces, " ");
     decoder_->apply(pieces);
@@ -101,7 +124,7 @@ class JsonTokenizer final : public Tokenizer {
 
   std::string piece(std::int32_t token) const override {
     check_token(token);
-    return pieces_[static_cast<std::size_t>(token)];
+    return pieces_[static_cast<std::size_t>(token)].value_or("");
   }
 
   std::string describe() const override {
@@ -116,10 +139,27 @@ class JsonTokenizer final : public Tokenizer {
       pieces_[static_cast<std::size_t>(token)] = piece;
     }
     if (pieces_.empty()) root.at("model").refuse("the vocabulary is empty");
-    const auto hole = std::find(pieces_.begin(), pieces_.end(), "");
-    if (hole != pieces_.end())
-      root.at("model").refuse(
-          fmt::format("the ids go up to {}, but no piece has the id {}", pieces_.size() - 1, hole - pieces_.begin()));
+  }
+
+  std::int64_t unknown_of_byte_level(std::string_view word) const {
+    std::vector<std::string> parts;
+    model_->find_unknown(word, parts);
+    std::int64_t bytes = 0;
+    for (const std::string& part : parts) bytes += std::ssize(from_byte_level(part).value_or(part));
+    return bytes;
+  }
+
+  std::vector<Segment> words_of(std::string_view text) const {
+    if (text.size() > kMaxTextBytes)
+      throw ArgumentError(
+          fmt::format("a text of {} bytes cannot be encoded at once, at most {} can; "
+                      "encode it line by line",
+                      text.size(), kMaxTextBytes));
+    Segment whole{to_valid_utf8(text)};
+    if (!whole.text.empty()) next_code_point(whole.text, whole.head);
+    std::vector<Segment> words = added_.extract(std::move(whole), normalizer_.get());
+    if (pre_tokenizer_) pre_tokenizer_->apply(words);
+    return words;
   }
 
   std::unique_ptr<Normalizer> normalizer_;
@@ -127,18 +167,19 @@ class JsonTokenizer final : public Tokenizer {
   std::unique_ptr<WordModel> model_;
   AddedTokens added_;
   std::unique_ptr<Decoder> decoder_;
-  std::vector<std::string> pieces_;  // by token
+  bool byte_level_;  // a character of a word is a byte of the text
+  Pieces pieces_;
   WordCache cache_;
 };
 
 std::unique_ptr<Tokenizer> open(const std::string& path) {
-  const JsonValue document = parse_json(path, read_file(path, kMaxFileBytes));
+  const JsonValue document = parse_document(path, read_file(path, kMaxFileBytes));
   const JsonPlace root(path, document);
   check_version(root);
   return std::make_unique<JsonTokenizer>(root);
 }
 
-const bool registered = set_tokenizer_json_format({open});
+const bool registered = (tokenizer_formats().open_tokenizer_json = open) != nullptr;
 
 }  // namespace
 }  // namespace weir

@@ -123,6 +123,13 @@ bool is_combining_mark(std::uint32_t c) {
   return kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_ME;
 }
 
+bool is_nonspacing_mark(std::uint32_t c) { return category(c) == UTF8PROC_CATEGORY_MN; }
+
+bool is_control(std::uint32_t c) {
+  const utf8proc_category_t kind = category(c);
+  return kind == UTF8PROC_CATEGORY_CC || kind == UTF8PROC_CATEGORY_CF || kind == UTF8PROC_CATEGORY_CO;
+}
+
 void append_lowercase(std::string& text, std::uint32_t code_point) {
   constexpr std::uint32_t kCapitalIWithDot = 0x130;  // the only one whose lower case is two characters
   if (code_point == kCapitalIWithDot) {

@@ -15,11 +15,13 @@ std::string to_valid_utf8(std::string_view text);
 std::uint32_t next_code_point(std::string_view text, std::size_t& at);
 void append_code_point(std::string& text, std::uint32_t code_point);
 
-bool is_white_space(std::uint32_t code_point);     // the property White_Space
-bool is_word_character(std::uint32_t code_point);  // \w of UTS 18: letters, marks, decimal digits, connectors, joiners
-bool is_numeric(std::uint32_t code_point);         // categories Nd, Nl, No
-bool is_punctuation(std::uint32_t code_point);     // categories P*, and the symbols of ASCII
-bool is_combining_mark(std::uint32_t code_point);  // categories M*
+bool is_white_space(std::uint32_t code_point);      // the property White_Space
+bool is_word_character(std::uint32_t code_point);   // \w of UTS 18: letters, marks, decimal digits, connectors, joiners
+bool is_numeric(std::uint32_t code_point);          // categories Nd, Nl, No
+bool is_punctuation(std::uint32_t code_point);      // categories P*, and the symbols of ASCII
+bool is_combining_mark(std::uint32_t code_point);   // categories M*
+bool is_nonspacing_mark(std::uint32_t code_point);  // category Mn
+bool is_control(std::uint32_t code_point);          // categories Cc, Cf, Co
 void append_lowercase(std::string& text, std::uint32_t code_point);
 
 enum class NormalForm { nfc, nfd, nfkc, nfkd };

@@ -31,7 +31,30 @@ class Unigram final : public WordModel {
       for (int byte = 0; byte < 256; ++byte) bytes_.push_back(find(fmt::format("<0x{:02X}>", byte)));
   }
 
-  void encode(std::string_view word, std::vector<std::int32_t>& tokens) const override {
+  std::int64_t encode(std::string_view word, std::vector<std::int32_t>& tokens) const override {
+    std::int64_t unknown_bytes = 0;
+    for (const std::string_view part : parts_of(word))
+      if (!add(part, tokens)) unknown_bytes += std::ssize(part);
+    return unknown_bytes;
+  }
+
+  void find_unknown(std::string_view word, std::vector<std::string>& unknown) const override {
+    if (unknown_ < 0) return;  // such a text is refused
+    for (const std::string_view part : parts_of(word))
+      if (find(part) < 0 && !has_bytes(part)) unknown.emplace_back(part);
+  }
+
+  std::int32_t find(std::string_view piece) const override {
+    const auto found = tokens_.find(piece);
+    return found == tokens_.end() ? -1 : found->second;
+  }
+  std::size_t entries() const override { return pieces_.size(); }
+  const Pieces& pieces() const override { return pieces_; }
+  std::string name() const override { return "unigram"; }
+
+ private:
+  // Pieces, and runs of unknown characters.
+  std::vector<std::string_view> parts_of(std::string_view word) const {
     const std::vector<Step> best = best_ways(word);
     std::vector<std::string_view> parts;  // from the end to the beginning
     bool unknown = false;                 // whether the last part is one of unknown characters
@@ -45,18 +68,10 @@ class Unigram final : public WordModel {
         parts.push_back(part);
       unknown = step.token == unknown_;
     }
-    for (auto part = parts.rbegin(); part != parts.rend(); ++part) add(*part, tokens);
+    std::reverse(parts.begin(), parts.end());
+    return parts;
   }
 
-  std::int32_t find(std::string_view piece) const override {
-    const auto found = tokens_.find(piece);
-    return found == tokens_.end() ? -1 : found->second;
-  }
-  std::size_t entries() const override { return pieces_.size(); }
-  const std::vector<std::string>& pieces() const override { return pieces_; }
-  std::string name() const override { return "unigram"; }
-
- private:
   // The last piece on the best way to a place.
   struct Step {
     std::size_t begin = 0;
@@ -67,7 +82,7 @@ class Unigram final : public WordModel {
 
   // Trainers that find a special token in their text write it twice; text becomes the later one.
   void read_vocabulary(const JsonPlace& place) {
-    const JsonList& list = place.list();
+    const JsonValue::List& list = place.list();
     if (list.size() > kMaxToken) place.refuse(fmt::format("more than {} pieces", kMaxToken));
     pieces_.reserve(list.size());
     double least = std::numeric_limits<double>::infinity();
@@ -79,7 +94,7 @@ class Unigram final : public WordModel {
       scores_.push_back(entry.at(1).number());
       least = std::min(least, scores_.back());
       pieces_.push_back(piece);
-      tokens_.insert_or_assign(pieces_.back(), static_cast<std::int32_t>(i));
+      tokens_.insert_or_assign(*pieces_.back(), static_cast<std::int32_t>(i));
     }
     std::vector<std::pair<std::string, std::int32_t>> entries;
     for (const auto& [piece, token] : tokens_)
@@ -113,11 +128,19 @@ class Unigram final : public WordModel {
     return best;
   }
 
-  void add(std::string_view part, std::vector<std::int32_t>& tokens) const {
-    if (const std::int32_t token = find(part); token >= 0) return tokens.push_back(token);
+  // False where the part became the unknown token.
+  bool add(std::string_view part, std::vector<std::int32_t>& tokens) const {
+    const std::int32_t token = find(part);
+    const bool in_bytes = token < 0 && has_bytes(part);
+    if (!in_bytes) tokens.push_back(token >= 0 ? token : unknown_);
+    if (in_bytes)
+      for (const char byte : part) tokens.push_back(bytes_[static_cast<unsigned char>(byte)]);
+    return token >= 0 || in_bytes;
+  }
+
+  bool has_bytes(std::string_view part) const {
     const auto is_known = [&](char byte) { return bytes_[static_cast<unsigned char>(byte)] >= 0; };
-    if (bytes_.empty() || !std::all_of(part.begin(), part.end(), is_known)) return tokens.push_back(unknown_);
-    for (const char byte : part) tokens.push_back(bytes_[static_cast<unsigned char>(byte)]);
+    return !bytes_.empty() && std::all_of(part.begin(), part.end(), is_known);
   }
 
   [[noreturn]] void refuse_unknown(std::string_view character) const {
@@ -128,7 +151,7 @@ class Unigram final : public WordModel {
   }
 
   std::string where_;
-  std::vector<std::string> pieces_;
+  Pieces pieces_;
   std::vector<double> scores_;
   std::unordered_map<std::string_view, std::int32_t> tokens_;  // into pieces_
   std::unique_ptr<Trie> trie_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -13,6 +14,8 @@ namespace weir {
 
 constexpr std::int32_t kMaxToken = (1 << 22) - 1;
 
+using Pieces = std::vector<std::optional<std::string>>;  // by token; nothing where a number is not used
+
 class Vocabulary {
  public:
   // An object {"piece": token, ...}. No two pieces may share a token.
@@ -23,10 +26,10 @@ class Vocabulary {
     return found == tokens_.end() ? -1 : found->second;
   }
   std::size_t entries() const { return tokens_.size(); }
-  const std::vector<std::string>& pieces() const { return pieces_; }  // by token; empty where there is none
+  const Pieces& pieces() const { return pieces_; }
 
  private:
-  std::vector<std::string> pieces_;
+  Pieces pieces_;
   std::unordered_map<std::string_view, std::int32_t> tokens_;  // into pieces_
 };
 

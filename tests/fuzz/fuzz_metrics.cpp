@@ -1,0 +1,33 @@
+// metrics.jsonl, and the results that a report reads in it.
+#include <cmath>
+
+#include "tests/fuzz/fuzz_target.h"
+#include "train/metrics_reader.h"
+#include "train/run_result.h"
+
+using namespace weir;
+using namespace weir::fuzz;
+
+int weir::fuzz::try_input(const std::uint8_t* data, std::size_t size) {
+  static MemoryFile file;
+  file.set(text_of(data, size));
+  accepts([] {
+    const MetricsHistory history = read_metrics(file.path());
+    for (const auto& [name, points] : history.series) {
+      for (std::size_t i = 1; i < points.size(); ++i)
+        require(points[i - 1].step < points[i].step, "the steps of a series ascend");
+      history.last(name);
+      history.lowest(name);
+    }
+    const auto warn = [](const std::string& text) { require(!text.empty(), "a warning says something"); };
+    const RunResult result = read_run_result(file.path(), warn);
+    require(result.last.has_value() == result.best.has_value(), "a run with a last result has a best one");
+    for (const auto& one : {result.last, result.best}) {
+      if (!one) continue;
+      one->value();
+      one->in(ResultUnit::perplexity);
+      one->text_bytes();
+    }
+  });
+  return 0;
+}

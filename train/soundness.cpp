@@ -1,0 +1,54 @@
+#include "train/soundness.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "autograd/autograd.h"
+#include "ops/cross_entropy.h"
+#include "ops/global_norm.h"
+
+namespace weir {
+namespace {
+
+constexpr std::int64_t kSegments = 2;
+
+double loss_on(const TransformerXl& model, const Batch& batch, const Memory& memory) {
+  const NoGradient guard;
+  const Device device = model.device();
+  const Tensor logits = model(to_device(batch.inputs, device), memory, model.config().memory_length(), {}).logits;
+  return cross_entropy(logits, to_device(batch.targets, device)).item();
+}
+
+// Of the loss on held-back data between two checkpoints.
+double highest_after(double before) { return before + std::max(1.0, before / 2); }
+
+}  // namespace
+
+bool are_sound(const ParameterSet& parameters, const AdamW& optimizer) {
+  return global_norm(parameters.values()).item() <= kLargestSound &&
+         global_norm(optimizer.first_moment()).item() <= kLargestSound &&
+         global_norm(optimizer.second_moment()).item() <= kLargestSound * kLargestSound;
+}
+
+Soundness judge_weights(const TransformerXl& model, const Corpus& held_back, const EvalConfig& eval,
+                        std::optional<double> before, const Batch& next, const Memory& memory,
+                        const SpikeDetector& detector) {
+  EvalConfig probe = eval;
+  probe.max_tokens = kSegments * eval.batch_size * model.config().segment;
+  const double good = detector.good_loss(), highest = before ? std::min(good, highest_after(*before)) : good;
+  if (detector.recent_loss() > good)
+    return {.good = false,
+            .held_back_nats = 0,
+            .why = fmt::format("the loss of the steps before is {:.4g}, that of good weights at most {:.4g}",
+                               detector.recent_loss(), good)};
+  Soundness found{.good = false, .held_back_nats = evaluate(model, held_back, probe).nats_per_token, .why = {}};
+  found.good = found.held_back_nats <= highest;
+  found.why = fmt::format("the loss of the weights on held-back data is {:.4g}, that of good ones at most {:.4g}",
+                          found.held_back_nats, highest);
+  if (found.good || !(found.held_back_nats <= detector.absurd_loss())) return found;
+  found.good = loss_on(model, next, memory) <= std::min(good, detector.suspicious_loss());
+  return found;
+}
+
+}  // namespace weir
