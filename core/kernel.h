@@ -22,8 +22,9 @@ struct TensorVisitor {
   void operator()(const Tensor&) const {}
 };
 template <class T>
-inline constexpr bool kNamesTensors =
-    requires(const T& argument, const TensorVisitor& visitor) { argument.for_each_tensor(visitor); };
+inline constexpr bool kNamesTensors = requires(const T& argument, const TensorVisitor& visitor) {
+  argument.for_each_tensor(visitor);
+};
 
 template <class Signature>
 class Kernel;
