@@ -204,6 +204,18 @@ void FieldVisitor::field(const char* name, std::string& value, Choices choices, 
   list_.fields.push_back({section_, name, help, &value, std::move(choices)});
 }
 
+bool FieldList::uses(const Field& field) const {
+  return std::none_of(sections.begin(), sections.end(),
+                      [&](const Section& section) { return section.name == field.section && !section.in_use; });
+}
+
+FieldList FieldList::in_use() const {
+  FieldList list = *this;
+  std::erase_if(list.fields, [&](const Field& field) { return !uses(field); });
+  std::erase_if(list.sections, [](const Section& section) { return !section.in_use; });
+  return list;
+}
+
 bool has_allowed_value(const Field& field) {
   return std::visit(
       Overloaded{[](const bool*) { return true; }, [&](const auto* value) { return allows(field, *value); }},

@@ -52,6 +52,7 @@ struct Field {
 struct Section {
   std::string name;
   std::string help;
+  bool in_use = true;  // false: its fields have no effect in this configuration
 };
 
 // Where a value was given.
@@ -76,6 +77,9 @@ struct FieldList {
   std::vector<Field> fields;             // top level first, then section by section
   std::span<const Synonyms> synonyms{};  // of fields and sections
   Origins* origins = nullptr;            // where set: each value that a file or an argument gives is noted there
+
+  bool uses(const Field& field) const;  // false where it has no effect
+  FieldList in_use() const;             // without those
 };
 
 class FieldVisitor {
@@ -87,8 +91,8 @@ class FieldVisitor {
   void field(const char* name, std::string& value, Choices choices, const char* help);
 
   template <class Struct>
-  void section(const char* name, Struct& object, const char* help) {
-    list_.sections.push_back({name, help});
+  void section(const char* name, Struct& object, const char* help, bool in_use = true) {
+    list_.sections.push_back({name, help, in_use});
     section_ = name;
     object.visit(*this);
     section_.clear();
@@ -154,8 +158,10 @@ void read_toml(const FieldList& list, std::string_view text, const std::string& 
 // The text that a TOML string in double quotes stands for, or an ArgumentError that starts with `where`.
 std::string unquote(const std::string& text, const std::string& where);
 
-std::string write_toml(const FieldList& list);      // every field, its help as a comment
-std::string write_json(const FieldList& list);      // one object, one nested object per section
+// Of the sections in use:
+std::string write_toml(const FieldList& list);  // every field, its help as a comment
+std::string write_json(const FieldList& list);  // one object, one nested object per section
+// Of all sections:
 std::string write_help(const FieldList& list);      // for a terminal of 80 columns
 std::string write_markdown(const FieldList& list);  // a table per section
 

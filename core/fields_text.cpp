@@ -86,7 +86,7 @@ std::string value_text(const Field& field) {
 std::string write_toml(const FieldList& list) {
   std::string text;
   walk(
-      list, [&](const Section& section) { text += fmt::format("\n# {}\n[{}]\n", section.help, section.name); },
+      list.in_use(), [&](const Section& section) { text += fmt::format("\n# {}\n[{}]\n", section.help, section.name); },
       [&](const Field& field) {
         text += fmt::format("# {} ({})\n{} = {}\n", field.help, description(field), field.name, value_text(field));
       });
@@ -100,7 +100,7 @@ std::string write_json(const FieldList& list) {
     if (text.back() != '{') text += ',';
   };
   walk(
-      list,
+      list.in_use(),
       [&](const Section& section) {
         if (in_section) text += '}';
         in_section = true;

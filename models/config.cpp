@@ -8,8 +8,6 @@
 namespace weir {
 namespace {
 
-using routing::part_help, routing::part_names;
-
 void validate_layers(const ModelConfig& model, const FeedforwardConfig& feedforward) {
   if (model.layers % model.distinct_layers() != 0)
     throw ArgumentError(
@@ -53,26 +51,26 @@ void FeedforwardConfig::visit(FieldVisitor& v) {
   v.field("expert_size", expert_size, {.min = 1, .max = 65536}, "hidden units per expert");
   v.field("k", k, {.min = 1, .max = 1 << 24},
           "what each token uses: experts of moe, hidden units of top-k, values per head of pkm");
-  v.field("scores", scores, part_names<routing::Scores>(),
-          part_help<routing::Scores>("what a token's experts are ranked by").c_str());
-  v.field("selection", selection, part_names<routing::Selection>(),
-          part_help<routing::Selection>("how a token's k experts are chosen from the scores").c_str());
-  v.field("gate", gate, part_names<routing::Gate>(),
-          part_help<routing::Gate>("how the score of a chosen expert becomes the factor on its output").c_str());
+  v.field("scores", scores, registry<routing::Scores>().names(),
+          registry<routing::Scores>().help("what a token's experts are ranked by").c_str());
+  v.field("selection", selection, registry<routing::Selection>().names(),
+          registry<routing::Selection>().help("how a token's k experts are chosen from the scores").c_str());
+  v.field("gate", gate, registry<routing::Gate>().names(),
+          registry<routing::Gate>().help("how the score of a chosen expert becomes the factor on its output").c_str());
   v.field("hidden_k", hidden_k, {.min = 0, .max = 1 << 24},
           "keep only this many of the hidden units of a token's experts, the largest; 0: all");
   v.field("expert_dropout", expert_dropout, {.min = 0, .below = 1},
           "probability with which an expert cannot be selected by a token in training");
   v.field("dropout_experts", dropout_experts, {.min = 0, .below = 1},
           "probability with which a hidden unit inside the experts is dropped in training");
-  v.field("regulariser", regulariser, part_names<routing::Regulariser>(),
-          part_help<routing::Regulariser>("loss term that keeps all experts in use").c_str());
+  v.field("regulariser", regulariser, registry<routing::Regulariser>().names(),
+          registry<routing::Regulariser>().help("loss term that keeps all experts in use").c_str());
   v.field("regulariser_weight", regulariser_weight, {.min = 0, .max = 1e6}, "factor on the regulariser's loss term");
   v.field("sub_keys", sub_keys, {.min = 1, .max = 46340}, "sub-keys of each half and head of pkm, whose square values");
   v.field("key_heads", key_heads, {.min = 1, .max = 1024}, "heads of pkm, which share the values");
   v.field("activation", activation, {"relu", "softmax"}, "what pkm makes of its scores");
-  v.field("init", init, part_names<routing::Initialisation>(),
-          part_help<routing::Initialisation>("initial scale of the experts' second matrix").c_str());
+  v.field("init", init, registry<routing::Initialisation>().names(),
+          registry<routing::Initialisation>().help("initial scale of the experts' second matrix").c_str());
 }
 
 void validate(const ModelConfig& model, const FeedforwardConfig& feedforward) {

@@ -11,7 +11,7 @@ namespace weir {
 namespace {
 
 routing::InitialValues initial_values(const ModelConfig& model, const FeedforwardConfig& config) {
-  return routing::find_part<routing::Initialisation>(config.init)(model, config);
+  return registry<routing::Initialisation>().find(config.init)(model, config);
 }
 
 // The hidden units again, which the fused op keeps to itself.

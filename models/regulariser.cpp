@@ -83,15 +83,14 @@ Tensor importance(const Routed& routed) {
 }
 
 const bool added =
-    routing::add_part<Regulariser>({"none", "no such term", none}) &&
-    routing::add_part<Regulariser>({"entropy", "minus the entropy of the mean softmax of the scores", entropy}) &&
-    routing::add_part<Regulariser>(
+    registry<Regulariser>().add({"none", "no such term", none}) &&
+    registry<Regulariser>().add({"entropy", "minus the entropy of the mean softmax of the scores", entropy}) &&
+    registry<Regulariser>().add(
         {"entropy-selected", "over the k chosen scores alone, as the authors' softmax-after-topk", entropy_selected}) &&
-    routing::add_part<Regulariser>(
-        {"entropy-sequence", "of each sequence, then the mean, as MoEUT", entropy_sequence}) &&
-    routing::add_part<Regulariser>({"switch", "the Switch Transformer's, as the authors weigh it", switch_code}) &&
-    routing::add_part<Regulariser>({"switch-paper", "switch times experts^2, as its paper weighs it", switch_paper}) &&
-    routing::add_part<Regulariser>({"importance", "std / mean of the summed gates per expert", importance});
+    registry<Regulariser>().add({"entropy-sequence", "of each sequence, then the mean, as MoEUT", entropy_sequence}) &&
+    registry<Regulariser>().add({"switch", "the Switch Transformer's, as the authors weigh it", switch_code}) &&
+    registry<Regulariser>().add({"switch-paper", "switch times experts^2, as its paper weighs it", switch_paper}) &&
+    registry<Regulariser>().add({"importance", "std / mean of the summed gates per expert", importance});
 
 }  // namespace
 }  // namespace weir

@@ -350,9 +350,11 @@ Config load_config(const std::string& preset_or_path, std::span<const std::strin
 std::vector<SettingChange> changed_settings(Config before, Config after) {
   const FieldList was = fields_of(before), is = fields_of(after);
   std::vector<SettingChange> changes;
-  for (std::size_t i = 0; i < is.fields.size(); ++i)
+  for (std::size_t i = 0; i < is.fields.size(); ++i) {
+    if (!was.uses(was.fields[i]) && !is.uses(is.fields[i])) continue;
     if (std::string old = value_text(was.fields[i]), now = value_text(is.fields[i]); old != now)
       changes.push_back({is.fields[i].key(), old, now});
+  }
   return changes;
 }
 

@@ -88,6 +88,14 @@ void shorten_warmup(Config& config, const ConfigSources& sources, Notes* notes) 
   warmup = steps / 10;
 }
 
+void note_unused(Config& config, const ConfigSources& sources, Notes* notes) {
+  const FieldList list = fields_of(config);
+  for (const Field& field : list.fields)
+    if (!list.uses(field) && sources.given.contains(field.key()))
+      note(notes, fmt::format("{} ({}) has no effect: the section [{}] is for another kind than the configuration has",
+                              field.key(), place_of(field.key(), sources), field.section));
+}
+
 void set_data_folder(DataConfig& data, const ConfigSources& sources) {
   if (sources.given.contains("data.folder")) {
     if (!data.folder.empty()) data.folder = from_folder(start_of("data.folder", data, sources), data.folder);
@@ -102,6 +110,7 @@ void complete(Config& config, const ConfigSources& sources, Notes* notes) {
   set_data_folder(config.data, sources);
   replace_limits(config.train, sources, notes);
   shorten_warmup(config, sources, notes);
+  note_unused(config, sources, notes);
   resolve(config);
   try {
     validate(config);

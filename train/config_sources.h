@@ -24,6 +24,9 @@ void replace_limits(TrainConfig& train, const ConfigSources& sources, Notes* not
 // A warm-up of the base that leaves nothing of the run becomes a tenth of it.
 void shorten_warmup(Config& config, const ConfigSources& sources, Notes* notes);
 
+// Says which of the settings that were given have no effect, since they are of a kind that was not chosen.
+void note_unused(Config& config, const ConfigSources& sources, Notes* notes);
+
 // Notes in data.folder where relative paths start: paths in a file at the file's folder, others at the working
 // directory.
 void set_data_folder(DataConfig& data, const ConfigSources& sources);

@@ -20,10 +20,10 @@ Tensor one_gate(const Scored& scored, const Tensor& index) {
 }
 
 const bool added =
-    add_part<Gate>({"sigmoid", "of each score by itself", sigmoid_gate}) &&
-    add_part<Gate>({"softmax", "over all experts", softmax_gate}) &&
-    add_part<Gate>({"softmax-after-topk", "over the chosen ones: they sum to 1", softmax_after_topk_gate}) &&
-    add_part<Gate>({"one", "for every chosen one; the router then learns nothing from the loss", one_gate});
+    registry<Gate>().add({"sigmoid", "of each score by itself", sigmoid_gate}) &&
+    registry<Gate>().add({"softmax", "over all experts", softmax_gate}) &&
+    registry<Gate>().add({"softmax-after-topk", "over the chosen ones: they sum to 1", softmax_after_topk_gate}) &&
+    registry<Gate>().add({"one", "for every chosen one; the router then learns nothing from the loss", one_gate});
 
 }  // namespace
 }  // namespace weir::routing

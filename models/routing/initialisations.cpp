@@ -33,9 +33,9 @@ InitialValues small(const ModelConfig& model, const FeedforwardConfig& config) {
 }
 
 const bool added =
-    add_part<Initialisation>({"dense-equivalent", "as in a dense layer of the same size", dense_equivalent}) &&
-    add_part<Initialisation>({"standard", "by the fan-in of one expert", standard}) &&
-    add_part<Initialisation>(
+    registry<Initialisation>().add({"dense-equivalent", "as in a dense layer of the same size", dense_equivalent}) &&
+    registry<Initialisation>().add({"standard", "by the fan-in of one expert", standard}) &&
+    registry<Initialisation>().add(
         {"switch", "standard times sqrt(0.1), for the router and the first matrix too, as the Switch Transformer's",
          small});
 

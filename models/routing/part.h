@@ -1,19 +1,12 @@
 // A router is put together from parts of five kinds: scores, selection, gate, regulariser, initialisation. A part is a
-// function with a name and a few words of help. It registers itself at the end of its own file,
-//
-//   const bool added = add_part<Gate>({"one", "1 for every expert", one});
-//
-// and the setting of its kind takes names and help from here; nobody keeps a list.
+// function that registers itself, with a name and a few words of help, at the end of its own file (core/registry.h).
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
-#include "core/error.h"
-#include "core/text.h"
+#include "core/registry.h"
 #include "models/config.h"
 #include "models/forward_context.h"
 #include "models/parameter.h"
@@ -93,56 +86,5 @@ struct Initialisation {
   using Function = InitialValues (*)(const ModelConfig& model, const FeedforwardConfig& config);
   static constexpr const char* setting = "feedforward.init";
 };
-
-// The registry.
-
-template <class Kind>
-struct Part {
-  std::string name, help;
-  typename Kind::Function function;
-};
-
-// All parts of one kind, by name.
-template <class Kind>
-std::vector<Part<Kind>>& parts() {
-  static std::vector<Part<Kind>> all;
-  return all;
-}
-
-// Returns true so that it can initialise a variable at namespace scope.
-template <class Kind>
-bool add_part(Part<Kind> part) {
-  std::vector<Part<Kind>>& all = parts<Kind>();
-  const auto place = std::lower_bound(all.begin(), all.end(), part,
-                                      [](const Part<Kind>& a, const Part<Kind>& b) { return a.name < b.name; });
-  if (place != all.end() && place->name == part.name)
-    throw InternalError(std::string(Kind::setting) + " has two parts named " + part.name);
-  all.insert(place, std::move(part));
-  return true;
-}
-
-template <class Kind>
-Choices part_names() {
-  Choices names;
-  for (const Part<Kind>& part : parts<Kind>()) names.push_back(part.name);
-  return names;
-}
-
-// "what the setting does: name (help), name (help)".
-template <class Kind>
-std::string part_help(std::string about) {
-  for (const Part<Kind>& part : parts<Kind>())
-    about += (&part == &parts<Kind>().front() ? ": " : ", ") + part.name + " (" + part.help + ")";
-  return about;
-}
-
-template <class Kind>
-typename Kind::Function find_part(const std::string& name) {
-  for (const Part<Kind>& part : parts<Kind>())
-    if (part.name == name) return part.function;
-  const Choices names = part_names<Kind>();
-  throw ArgumentError(std::string(Kind::setting) + ": there is no " + quote_short(name) + did_you_mean(name, names) +
-                      "; choose one of " + join(names, ", "));
-}
 
 }  // namespace weir::routing

@@ -33,11 +33,11 @@ Router::Router(ParameterSet& parameters, const std::string& name, std::int64_t l
       expert_dropout_(config.expert_dropout),
       regulariser_weight_(config.regulariser_weight),
       fused_(config.selection == "top-k" && config.gate == "sigmoid"),
-      selection_(find_part<Selection>(config.selection)),
-      gate_(find_part<Gate>(config.gate)),
-      regulariser_(find_part<Regulariser>(config.regulariser)) {
+      selection_(registry<Selection>().find(config.selection)),
+      gate_(registry<Gate>().find(config.gate)),
+      regulariser_(registry<Regulariser>().find(config.regulariser)) {
   const std::int64_t before = parameters.count();
-  scores_ = find_part<Scores>(config.scores)({parameters, name, {config.experts, width}, std::move(initial)});
+  scores_ = registry<Scores>().find(config.scores)({parameters, name, {config.experts, width}, std::move(initial)});
   parameter_count_ = parameters.count() - before;
 }
 

@@ -39,8 +39,8 @@ Scores::Logits noisy_scores(const RouterParameters& declare) {
 }
 
 const bool added =
-    add_part<Scores>({"linear", "router times token", linear_scores}) &&
-    add_part<Scores>({"noisy", "in training that plus normal noise, whose size is learned", noisy_scores});
+    registry<Scores>().add({"linear", "router times token", linear_scores}) &&
+    registry<Scores>().add({"noisy", "in training that plus normal noise, whose size is learned", noisy_scores});
 
 }  // namespace
 }  // namespace weir::routing

@@ -12,7 +12,7 @@ Tensor select_assigned(const Scored& scored, const Call& call) {
   return reshape(balanced_assignment(scored.logits).expert, {scored.logits.size(0), 1});
 }
 
-const bool added = add_part<Selection>(
+const bool added = registry<Selection>().add(
     {"assignment", "k = 1 and equally many tokens for all experts in training, as BASE", select_assigned});
 
 }  // namespace

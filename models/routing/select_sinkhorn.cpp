@@ -34,9 +34,9 @@ Tensor authors(const Scored& scored, const Call& call) { return balanced_top_k(s
 Tensor textbook(const Scored& scored, const Call& call) { return balanced_top_k(scored, call, 1); }
 
 const bool added =
-    add_part<Selection>(
+    registry<Selection>().add(
         {"sinkhorn", "top-k after balancing each sequence in training, as the authors' S-BASE does", authors}) &&
-    add_part<Selection>(
+    registry<Selection>().add(
         {"sinkhorn-textbook", "the same with the signs of Sinkhorn's algorithm, which balances better", textbook});
 
 }  // namespace

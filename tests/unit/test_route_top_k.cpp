@@ -95,8 +95,8 @@ TEST_CASE("routing: a router gives what its selection and its gate give, fused o
           Scored scored{linear(x, leaf), {}};
           if (training && dropout > 0)
             scored.keep = keep_mask({40, 9}, dropout, call.random(RandomPlace::expert_mask), dtype);
-          const Tensor index = find_part<Selection>(parts.selection)({scored.logits.detach(), scored.keep}, call);
-          Tensor gate = find_part<Gate>(parts.gate)(scored, index);
+          const Tensor index = registry<Selection>().find(parts.selection)({scored.logits.detach(), scored.keep}, call);
+          Tensor gate = registry<Gate>().find(parts.gate)(scored, index);
           if (scored.keep.defined()) gate = gate * take_along(scored.keep, index);
           backward(std::vector{gate}, std::vector{dgate});
 

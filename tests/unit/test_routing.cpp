@@ -37,7 +37,7 @@ FeedforwardConfig moe_config(std::int64_t experts, std::int64_t k) {
 // The experts that a selection part chooses, [N, K] row by row.
 std::vector<double> selected(const char* name, const Tensor& logits, std::int64_t sequences, std::int64_t k,
                              const ForwardContext& context = kTraining) {
-  return find_part<Selection>(name)({logits, {}}, {context, 0, sequences, k}).values();
+  return registry<Selection>().find(name)({logits, {}}, {context, 0, sequences, k}).values();
 }
 
 std::vector<std::int64_t> loads(const std::vector<double>& index, std::size_t experts) {
@@ -213,7 +213,7 @@ TEST_CASE("routing: random experts are uniform, drawn again at every step and pe
 TEST_CASE("routing: noisy scores against a plain computation") {
   constexpr std::size_t N = 9, D = 6, E = 4;
   ParameterSet parameters;
-  const auto scores = find_part<Scores>("noisy")({parameters, "ff", {E, D}, initialise::normal(1)});
+  const auto scores = registry<Scores>().find("noisy")({parameters, "ff", {E, D}, initialise::normal(1)});
   parameters.allocate(DType::float64, 5);
   const Tensor x = random_tensor({N, D}, 6);
   const auto check = [&] {
@@ -259,10 +259,10 @@ TEST_CASE("routing: regularisers of the summed gates and of the paper's Switch l
 
   const Tensor logits = random_tensor({6, 5}, 9);
   const Routed routed{logits, index, gate, 1};
-  const auto value = [&](const char* name) { return find_part<Regulariser>(name)(routed).item(); };
+  const auto value = [&](const char* name) { return registry<Regulariser>().find(name)(routed).item(); };
   CHECK(value("switch-paper") == doctest::Approx(25 * value("switch")).epsilon(1e-12));
   CHECK(value("switch") == doctest::Approx(switch_regulariser(logits, index).item()).epsilon(1e-12));
-  CHECK_FALSE(find_part<Regulariser>("none")(routed).defined());
+  CHECK_FALSE(registry<Regulariser>().find("none")(routed).defined());
 }
 
 TEST_CASE("routing: gates of one") {
@@ -380,12 +380,12 @@ TEST_CASE("routing: initial values of the Switch Transformer") {
 }
 
 TEST_CASE("routing: parts are found by name, and no name is taken twice") {
-  CHECK(error_message([] { find_part<Gate>("sigmod"); }) ==
+  CHECK(error_message([] { registry<Gate>().find("sigmod"); }) ==
         "feedforward.gate: there is no \"sigmod\"; did you mean sigmoid?; choose one of one, sigmoid, softmax, "
         "softmax-after-topk");
   CHECK(error_message([] {
-          add_part<Gate>({"one", "", nullptr});
-        }).find("feedforward.gate has two parts named one") != std::string::npos);
-  const std::string help = part_help<Scores>("about");
+          registry<Gate>().add({"one", "", nullptr});
+        }).find("feedforward.gate: \"one\" is registered twice") != std::string::npos);
+  const std::string help = registry<Scores>().help("about");
   CHECK(help.starts_with("about: linear (router times token), noisy ("));
 }
