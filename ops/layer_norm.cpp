@@ -24,15 +24,19 @@ RowStatistics empty_row_statistics(const Tensor& x) {
   return {Tensor::empty(Shape{x.shape().without(-1).product() * 4}, precise, x.device())};
 }
 
-void check_layer_norm(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+void check_row_norm(const char* op, const Tensor& x, const Tensor& weight, double eps) {
   check_floating(op, "x", x);
   if (x.rank() == 0) throw ArgumentError(fmt::format("{}: expected x with one axis or more, got shape []", op));
   check_shape(op, "weight", weight, {x.size(-1)});
-  check_shape(op, "bias", bias, {x.size(-1)});
   check_parameter(op, "weight", weight, x.dtype());
-  check_same_dtype(op, weight, bias);
   if (!(eps >= 0) || !std::isfinite(eps))
     throw ArgumentError(fmt::format("{}: expected eps of 0 or more, got {}", op, eps));
+}
+
+void check_layer_norm(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  check_row_norm(op, x, weight, eps);
+  check_shape(op, "bias", bias, {x.size(-1)});
+  check_same_dtype(op, weight, bias);
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {

@@ -25,7 +25,8 @@ struct RowStatistics {
 // For the rows of x, not filled in.
 RowStatistics empty_row_statistics(const Tensor& x);
 
-// Throws ArgumentError, with the op's name, where a layer norm cannot have these arguments.
+// Throws ArgumentError, with the op's name, where a norm along rows, or a layer norm, cannot have these arguments.
+void check_row_norm(const char* op, const Tensor& x, const Tensor& weight, double eps);
 void check_layer_norm(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 
 extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, const Tensor& y,

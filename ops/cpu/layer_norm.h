@@ -1,4 +1,4 @@
-// Layer norm of one row, and its gradient, for the ops that hold one.
+// Layer norm or RMS norm of one row, and its gradient, for the ops that hold one.
 #pragma once
 
 #include <algorithm>
@@ -20,42 +20,47 @@ std::vector<To> parameter_values(const Tensor& t) {
   return result;
 }
 
-// y = n(x) * w + b.
-template <class T>
+// y = n(x) * w + b; around zero there is no b.
+template <class T, Centre centre = Centre::mean>
 RowNorm<accumulate_t<T>> normalise_row(std::int64_t D, const T* x, const accumulate_t<T>* w, const accumulate_t<T>* b,
                                        double eps, T* y) {
   using Value = accumulate_t<T>;
   const auto value = [x](std::int64_t c) { return static_cast<Value>(x[c]); };
   const Value share = 1 / static_cast<Value>(D);
   RowNorm<Value> norm;
-  norm.mean = sum_over<Value>(D, value) * share;
+  if constexpr (centre == Centre::mean) norm.mean = sum_over<Value>(D, value) * share;
   for (int walk = 1;; ++walk) {
     // Finds the row in cache, and does not cancel as E[x^2] - mean^2 would.
     const auto [sum, squares] =
         sums_over<Value>(D, [value, norm](std::int64_t c) { return value(c) * norm.unit - norm.mean; });
-    if (!norm.settle(sum, squares, share, static_cast<Value>(eps), walk == norm.kWalks)) break;
+    const Value off_centre = centre == Centre::mean ? sum : 0;
+    if (!norm.settle(off_centre, squares, share, static_cast<Value>(eps), walk == norm.kWalks)) break;
   }
   const RowNorm<Value> n = norm;
-  for (std::int64_t c = 0; c < D; ++c) y[c] = T(n(value(c)) * w[c] + b[c]);
+  if constexpr (centre == Centre::mean)
+    for (std::int64_t c = 0; c < D; ++c) y[c] = T(n(value(c)) * w[c] + b[c]);
+  else
+    for (std::int64_t c = 0; c < D; ++c) y[c] = T(n(value(c)) * w[c]);
   return n;
 }
 
 // With n = n(x) and g = dy * w:
 //   dx = dsum + dn/dx * (g - mean(g) - n * mean(g * n)),  dw = sum of dy * n over rows,  db = sum of dy over rows.
-// dsum: null for none; dx: null where it is not wanted. `sums` holds dw, then db.
-template <class T>
+// Around zero mean(g) falls away, and so does db. dsum: null for none; dx: null where it is not wanted. `sums` holds
+// dw, then db.
+template <class T, Centre centre = Centre::mean>
 void normalise_row_backward(std::int64_t D, const T* x, const T* dy, const accumulate_t<T>* w,
                             RowNorm<accumulate_t<T>> row, const T* dsum, T* dx, accumulate_t<T>* sums) {
   using Value = accumulate_t<T>;
   const auto n = [=](std::int64_t c) { return row(static_cast<Value>(x[c])); };
   const auto g = [=](std::int64_t c) { return static_cast<Value>(dy[c]) * w[c]; };
-  Value* const db = sums + D;
   for (std::int64_t c = 0; c < D; ++c) {
     sums[c] += static_cast<Value>(dy[c]) * n(c);
-    db[c] += static_cast<Value>(dy[c]);
+    if constexpr (centre == Centre::mean) sums[D + c] += static_cast<Value>(dy[c]);
   }
   if (dx == nullptr) return;
-  const Value mean_g = sum_over<Value>(D, g) / static_cast<Value>(D);
+  Value mean_g = 0;
+  if constexpr (centre == Centre::mean) mean_g = sum_over<Value>(D, g) / static_cast<Value>(D);
   const Value mean_gn = sum_over<Value>(D, [=](std::int64_t c) { return g(c) * n(c); }) / static_cast<Value>(D);
   const Value slope = row.slope();
   const auto of_norm = [=](std::int64_t c) { return slope * (g(c) - mean_g - n(c) * mean_gn); };

@@ -1,4 +1,4 @@
-// How a row is normalised to mean 0 and variance 1, for the kernels of every device.
+// How a row is normalised to mean 0 and variance 1, or to a mean square of 1, for the kernels of every device.
 #pragma once
 
 #include <cmath>
@@ -7,6 +7,9 @@
 #include "core/philox.h"
 
 namespace weir {
+
+// What a norm takes from a row before it divides: the row's mean, as layer norm does, or nothing, as RMS norm does.
+enum class Centre { mean, zero };
 
 // n(x) = (x * unit - mean) * scale + shift, where mean and scale, 1 / sqrt(variance + eps), are those of x * unit.
 //   unit:  1; where squares would leave the range of Value, a power of two that brings them back
@@ -20,7 +23,7 @@ struct RowNorm {
 
   // From the sum of the values x * unit - mean and that of their squares; `share`: one over their number. True where
   // they are wanted again, of another unit or mean; a walk over the row gets them, most rows need one, and `last`
-  // forbids another.
+  // forbids another. With a sum of 0 the mean stays 0, and the variance is the mean square.
   static constexpr int kWalks = 4;
   WEIR_HOST_DEVICE bool settle(Value sum, Value squares, Value share, Value eps, bool last);
 };

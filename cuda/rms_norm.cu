@@ -1,0 +1,34 @@
+// The method stands in layer_norm_rows.cuh.
+#include "ops/rms_norm.h"
+
+#include "cuda/layer_norm_rows.cuh"
+#include "ops/support/parameters.h"
+
+namespace weir::cuda {
+namespace {
+
+void rms_norm(const Tensor& x, const Tensor& weight, double eps, const Tensor& y, const RowStatistics& statistics) {
+  if (x.numel() == 0) return;
+  const Tensor in = rows_form(x);
+  visit_with_parameters("rms_norm", x.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
+    launch_norm<T, P, Centre::zero>(x.device(), rows_of<T>(in), weight, {}, eps, rows_of<T>(y), statistics);
+  });
+}
+
+void rms_norm_backward(const Tensor& x, const Tensor& weight, const RowStatistics& statistics, const Tensor& dy,
+                       const Tensor& dx, const Tensor& dweight) {
+  if (x.numel() == 0) return fill(dweight, 0);
+  const Tensor in = rows_form(x), gradients = rows_form(dy);
+  visit_with_parameters("rms_norm", x.dtype(), weight.dtype(), [&]<class T, class P>(Type<T>, Type<P>) {
+    const StoreDx<T> store{dx.defined() ? rows_of<T>(dx) : Rows<T>{}};
+    launch_layer_norm_backward<T, P, Centre::zero>(x.device(), rows_of<T>(in), weight, statistics,
+                                                   rows_of<T>(gradients), store, rows_hold_packs(store.dx), dweight,
+                                                   {});
+  });
+}
+
+const bool registered = rms_norm_kernel.add(DeviceKind::cuda, rms_norm) &&
+                        rms_norm_backward_kernel.add(DeviceKind::cuda, rms_norm_backward);
+
+}  // namespace
+}  // namespace weir::cuda
