@@ -17,16 +17,21 @@ namespace weir {
 
 constinit Kernel<void(const Tensor&, const Tensor&)> amax_kernel{"amax"};
 
-// Finds the places of the maxima, which carry no gradient, and takes the elements there, which do.
-Tensor amax(const Tensor& x, int axis, bool keep_axis) {
-  check_floating("amax", "x", x);
-  axis = normalise_axis("amax", axis, x.rank());
+Tensor first_maxima(const char* op, const Tensor& x, int axis) {
+  check_floating(op, "x", x);
+  axis = normalise_axis(op, axis, x.rank());
   if (x.size(axis) == 0)
-    throw ArgumentError(fmt::format("amax: axis {} of shape {} is empty and has no maximum", axis, x.shape().str()));
-  const Tensor rows = transpose(x, axis, -1);
+    throw ArgumentError(fmt::format("{}: axis {} of shape {} is empty and has no maximum", op, axis, x.shape().str()));
+  const Tensor rows = transpose_view(x, axis, -1);
   const Tensor index = Tensor::empty(rows.shape().with(-1, 1), DType::int32, x.device());
   amax_kernel(x.device(), rows, index);
-  const Tensor y = transpose(take_along(rows, index), axis, -1);
+  return index;
+}
+
+// Finds the places of the maxima, which carry no gradient, and takes the elements there, which do.
+Tensor amax(const Tensor& x, int axis, bool keep_axis) {
+  const Tensor index = first_maxima("amax", x, axis);
+  const Tensor y = transpose(take_along(transpose(x, axis, -1), index), axis, -1);
   return keep_axis ? y : reshape(y, x.shape().without(axis));
 }
 

@@ -8,6 +8,7 @@
 #include "autograd/autograd.h"
 #include "core/device.h"
 #include "ops/amax.h"
+#include "ops/argmax.h"
 #include "ops/cast.h"
 #include "ops/cpu/kth_largest.h"
 #include "ops/cpu/math.h"
@@ -92,6 +93,18 @@ TEST_CASE("basic ops: amax finds the first of equal maxima, and the first NaN be
       values[first] = NAN;
       CHECK(place_of(values) == static_cast<double>(first));
     }
+  });
+}
+
+TEST_CASE("basic ops: argmax is where amax looks, and takes no gradient") {
+  everywhere([](const auto& make) {
+    CHECK(argmax(make({1, 4, 2, 4}), 0).item() == 1);
+    CHECK(argmax(make({1, kInfinity, NAN, NAN}), 0).item() == 2);
+    CHECK(argmax(make({-kInfinity, -kInfinity}), -1).item() == 0);
+    CHECK(argmax(make({-0.0, 0.0}), 0).item() == 0);  // equal
+    const Tensor x = require_gradient(make({3, 5}));
+    CHECK_FALSE(requires_gradient(argmax(x, 0)));
+    CHECK(argmax(x, 0).dtype() == DType::int32);
   });
 }
 
