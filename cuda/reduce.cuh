@@ -49,12 +49,16 @@ struct LaneTeam {
   }
   __device__ std::int64_t stride() const { return std::int64_t{gridDim.x} * kPerBlock; }
 
+  // The lanes of the warp that are of this team.
+  __device__ unsigned mask() const {
+    constexpr unsigned kLanes = lanes == kWarp ? 0xffffffffu : (1u << lanes % kWarp) - 1;
+    return kLanes << static_cast<int>(threadIdx.x) % kWarp / lanes * lanes;
+  }
+
   // op over the team's values; every thread of the team must call it, and all get the same result.
   template <class Value, class Op>
   __device__ Value reduce(Value value, Op op) const {
-    constexpr unsigned kLanes = lanes == kWarp ? 0xffffffffu : (1u << lanes % kWarp) - 1;
-    const int segment = static_cast<int>(threadIdx.x) % kWarp / lanes * lanes;
-    return reduce_lanes<lanes>(kLanes << segment, value, op);
+    return reduce_lanes<lanes>(mask(), value, op);
   }
 };
 

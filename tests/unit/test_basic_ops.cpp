@@ -13,6 +13,7 @@
 #include "ops/cpu/kth_largest.h"
 #include "ops/cpu/math.h"
 #include "ops/cross_entropy.h"
+#include "ops/cumsum.h"
 #include "ops/keep_top_k.h"
 #include "ops/log_mean_softmax.h"
 #include "ops/log_softmax.h"
@@ -106,6 +107,31 @@ TEST_CASE("basic ops: argmax is where amax looks, and takes no gradient") {
     CHECK_FALSE(requires_gradient(argmax(x, 0)));
     CHECK(argmax(x, 0).dtype() == DType::int32);
   });
+}
+
+TEST_CASE("basic ops: cumsum of infinities and NaN, which leave alone what is summed before them") {
+  everywhere([](const auto& make) {
+    for (const std::size_t width : {5u, 33u, 700u, 3000u}) {  // each with another team of threads
+      INFO(width, " columns");
+      const std::size_t first = width / 3, second = width - 2;
+      std::vector<double> values(width, 0), backwards(width, 0);
+      values[0] = 1, values[first] = kInfinity, values[second] = -kInfinity;
+      for (std::size_t i = 0; i < width; ++i) backwards[width - 1 - i] = values[i];
+      const std::vector<double> y = cumsum(make(values), 0).values(), z = cumsum(make(backwards), 0, true).values();
+      for (std::size_t i = 0; i < width; ++i) {
+        CHECK((i < first ? y[i] == 1 : i < second ? y[i] == kInfinity : std::isnan(y[i])));
+        CHECK((y[i] == z[width - 1 - i] || (std::isnan(y[i]) && std::isnan(z[width - 1 - i]))));
+      }
+    }
+  });
+}
+
+TEST_CASE("basic ops: cumsum keeps the sums of bf16 in float") {
+  for (const Device device : available_devices())
+    for (const bool reverse : {false, true}) {
+      const std::vector<double> y = cumsum(Tensor::full({2048}, 1, DType::bf16, device), 0, reverse).values();
+      CHECK(y[reverse ? 0 : 2047] == 2048);  // in bf16 it would stop at 256
+    }
 }
 
 TEST_CASE("basic ops: masked softmax is 0, and a row of nothing but masks is NaN") {
