@@ -21,6 +21,7 @@
 #include "ops/softmax.h"
 #include "ops/support/samples.h"
 #include "ops/take_along.h"
+#include "ops/uniform.h"
 #include "tensor_checks.h"
 
 using namespace weir;
@@ -131,6 +132,50 @@ TEST_CASE("basic ops: cumsum keeps the sums of bf16 in float") {
     for (const bool reverse : {false, true}) {
       const std::vector<double> y = cumsum(Tensor::full({2048}, 1, DType::bf16, device), 0, reverse).values();
       CHECK(y[reverse ? 0 : 2047] == 2048);  // in bf16 it would stop at 256
+    }
+}
+
+TEST_CASE("basic ops: uniform stays below its upper bound, and is the same to the bit on every device") {
+  const RandomStream random{5, 6, 7};
+  for (DType dtype : {DType::float64, DType::float32, DType::bf16})
+    for (const auto& [low, high] : {std::pair{0.0, 1.0}, {-1.0, 0.0}, {-0.3, 0.7}, {1.0, 1.5}, {1e-3, 1e4}}) {
+      INFO(std::string(dtype_name(dtype)), ", [", low, ", ", high, ")");
+      const Tensor y = uniform({301, 101}, low, high, random, dtype);
+      const Tensor bounds = Tensor::from_values({2}, std::vector{low, high}, dtype);
+      const std::vector<double> values = y.values(), ends = bounds.values();
+      double sum = 0, squares = 0, least = high, most = low;
+      for (const double v : values) {
+        const double u = (v - ends[0]) / (ends[1] - ends[0]);
+        sum += u, squares += u * u, least = std::min(least, v), most = std::max(most, v);
+      }
+      CHECK(least >= ends[0]);
+      CHECK(most < ends[1]);
+      const auto count = static_cast<double>(values.size());
+      CHECK(sum / count == doctest::Approx(1 / 2.0).epsilon(0.02));
+      CHECK(squares / count == doctest::Approx(1 / 3.0).epsilon(0.02));
+      for (const Device device : available_devices())
+        CHECK(same_bits(uniform({301, 101}, low, high, random, dtype, device), y));
+    }
+  const std::vector<double> unit = uniform({9, 5}, 0, 1, random, DType::float32).values();
+  for (std::size_t i = 0; i < unit.size(); ++i) CHECK(unit[i] == static_cast<double>(random.uniform(i)));
+}
+
+TEST_CASE("basic ops: uniform ends at the number before its upper bound, and begins at the lower one") {
+  struct Bounds {
+    double low, high;
+    std::vector<double> before;  // the last number of float64, float32 and bf16
+  };
+  const std::vector<DType> dtypes{DType::float64, DType::float32, DType::bf16};
+  for (const auto& [low, high, before] : {Bounds{0, 1, {1 - 0x1p-53, 1 - 0x1p-24, 1 - 0x1p-8}},
+                                          {1, 2, {2 - 0x1p-52, 2 - 0x1p-23, 2 - 0x1p-7}},
+                                          {-2, -1, {-1 - 0x1p-52, -1 - 0x1p-23, -1 - 0x1p-7}},
+                                          {-1, 0, {-0x1p-1074, -0x1p-149, -0x1p-133}}})
+    for (std::size_t i = 0; i < dtypes.size(); ++i) {
+      INFO(std::string(dtype_name(dtypes[i])), ", [", low, ", ", high, ")");
+      const UniformRange range = uniform_range(low, high, dtypes[i]);
+      CHECK(range(0) == low);
+      CHECK(range.last == before[i]);
+      CHECK(range(0xffffff) <= before[i]);
     }
 }
 
