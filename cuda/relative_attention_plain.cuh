@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "cuda/relative_attention_problem.cuh"
+#include "ops/support/attention.h"
 
 namespace weir::cuda::attention {
 

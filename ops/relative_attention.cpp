@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cmath>
-#include <limits>
 
 #include "autograd/backward.h"
 #include "core/error.h"
@@ -18,6 +17,7 @@
 #include "ops/reshape.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
+#include "ops/support/attention.h"
 #include "ops/support/check.h"
 #include "ops/support/samples.h"
 
@@ -52,25 +52,6 @@ void check_inputs(const RelativeAttentionInputs& in) {
   check_same_dtype(kName, in.q, in.r);
   for (const Tensor& t : {in.u, in.v, in.scale})
     if (t.dtype() != DType::float32 || in.q.dtype() != DType::bf16) check_same_dtype(kName, in.q, t);
-}
-
-DType sum_dtype(const Tensor& q) { return q.dtype() == DType::bf16 ? DType::float32 : q.dtype(); }
-
-// A fresh tensor whose axes from `first` on lie packed in one row.
-Tensor empty_with_merged_row(const Shape& shape, int first, const Tensor& like) {
-  Shape merged;
-  std::int64_t row = 1;
-  for (int i = 0; i < shape.rank(); ++i) {
-    if (i < first)
-      merged.push_back(shape[i]);
-    else
-      row *= shape[i];
-  }
-  merged.push_back(row);
-  const Tensor storage = Tensor::empty(merged, like.dtype(), like.device());
-  Strides strides = packed_strides(shape);
-  for (int i = 0; i < first; ++i) strides[i] = storage.strides()[i];
-  return storage.strided(shape, strides);
 }
 
 std::vector<Tensor> backward_of(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp,
@@ -120,15 +101,6 @@ Tensor shift_to_keys(const Tensor& x) {
   const Tensor zeros = Tensor::zeros({B, H, T, 1}, x.dtype(), x.device());
   const Tensor padded = reshape(concatenate(std::array{zeros, x}, -1), {B, H, S + 1, T});
   return reshape(slice(padded, 2, 1, S + 1), {B, H, T, S});
-}
-
-// [T, S]: 0 where query i sees key j, minus infinity elsewhere.
-Tensor causal_mask(std::int64_t queries, std::int64_t keys, const Tensor& like) {
-  const Tensor mask = Tensor::zeros({queries, keys}, like.dtype(), like.device());
-  for (std::int64_t i = 0; i + 1 < queries; ++i)
-    fill(slice_view(slice_view(mask, 0, i, i + 1), 1, i + keys - queries + 1, keys),
-         -std::numeric_limits<double>::infinity());
-  return mask;
 }
 
 }  // namespace

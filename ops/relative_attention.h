@@ -9,9 +9,6 @@
 
 namespace weir {
 
-// Elements that a head may have on a GPU, where they lie in shared memory; any number on the CPU.
-inline constexpr std::int64_t kGpuHeadSize = 256;
-
 // B batches, T queries, S keys (M = S - T memory positions, then the queries' own), H heads of P elements.
 //   q [B, T, H, P], kv [B, S, H, 2, P] (keys, then values), r [S, H, P], u and v [H, P], scale [1]  ->  [B, T, H, P]
 // Query i stands at position i + M and sees the keys j <= i + M. Row c of r belongs to the relative position

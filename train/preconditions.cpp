@@ -11,7 +11,7 @@
 #include "core/text.h"
 #include "models/model_cost.h"
 #include "models/transformer_xl.h"
-#include "ops/relative_attention.h"
+#include "ops/support/attention.h"
 #include "train/evaluate.h"
 #include "train/tokenizer/tokenizer.h"
 

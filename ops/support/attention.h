@@ -1,0 +1,22 @@
+// What attention ops have in common: how results lie in memory, and which keys a query sees.
+#pragma once
+
+#include <cstdint>
+
+#include "core/tensor.h"
+
+namespace weir {
+
+// Elements that a head may have on a GPU, where they lie in shared memory; any number on the CPU.
+inline constexpr std::int64_t kGpuHeadSize = 256;
+
+// The dtype of scores and sums.
+DType sum_dtype(const Tensor& q);
+
+// A fresh tensor whose axes from `first` on lie packed in one row.
+Tensor empty_with_merged_row(const Shape& shape, int first, const Tensor& like);
+
+// [T, S]: 0 where query i sees key j, which is for j <= i + S - T, minus infinity elsewhere.
+Tensor causal_mask(std::int64_t queries, std::int64_t keys, const Tensor& like);
+
+}  // namespace weir
