@@ -1,8 +1,6 @@
 // Relative attention on the GPU: which form serves, and the steps of backward. See the files of the two forms.
 #include "ops/relative_attention.h"
 
-#include <string>
-
 #include "cuda/relative_attention_mma.cuh"
 #include "cuda/relative_attention_mma_backward.cuh"
 #include "cuda/relative_attention_plain.cuh"
@@ -14,20 +12,13 @@ using namespace attention;
 
 constexpr const char* kName = "relative_attention";
 
-void check_width(std::int64_t width) {
-  if (width > kPlainWidth)
-    throw ArgumentError(std::string(kName) + ": heads of " + std::to_string(width) +
-                        " elements; on a GPU a head may have up to " + std::to_string(kPlainWidth) +
-                        ". More heads of fewer elements would do");
-}
-
 template <class T>
 bool on_tensor_cores(const RelativeAttentionInputs& in) {
   return std::is_same_v<T, bf16> && in.q.size(3) <= kTileWidth;
 }
 
 void relative_attention(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
-  check_width(in.q.size(3));
+  check_width(kName, in.q.size(3));
   if (out.numel() == 0) return;
   visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) {
     const HostProblem<T> host(in, on_tensor_cores<T>(in));
@@ -59,8 +50,7 @@ void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor
                              partial.data<Sum>()};
   const Stream stream = stream_of(device);
   const auto heads = static_cast<unsigned>(p.heads);
-  launch<means_kernel<T>>({dim3(blocks_for(p.queries, 4), heads, static_cast<unsigned>(p.batches)), dim3(kWarp, 4)},
-                          stream, p, head_matrices<const T>(out), t.dout, t.means);
+  make_means(stream, out, t.dout, t.means);
   if constexpr (std::is_same_v<T, bf16>)
     if (tiles) mma_backward(p, device, owners, t);
   if (!tiles) plain_backward(p, device, owners, t);

@@ -23,17 +23,13 @@ struct ForwardShape {
                                         sizeof(float) * static_cast<std::size_t>(kWarps * BandScratch<kKeys>::kFloats);
 };
 
-// 16 queries of one warp. A lane holds two of them, `group` and `group` + 8, every value of theirs twice: [2].
+// 16 queries of one warp.
 template <int width>
-struct ForwardWarp {
+struct ForwardWarp : SoftmaxWarp<width, ForwardShape<width>::kKeys> {
   using Shape = ForwardShape<width>;
   static constexpr int kKeys = Shape::kKeys, kSteps = width / 16;
 
   FragmentA content[kSteps], position[kSteps];  // q + u, q + v
-  FragmentC sums[width / 8];                    // of weight * value
-  float largest[2], total[2];                   // of the logits times log2(e); of this lane's weights
-  float scale;                                  // times log2(e)
-  int first_query, memory;
   BandScratch<kKeys> scratch;
 
   __device__ void load(const Tile<width>& with_u, const Tile<width>& with_v, int row) {
@@ -42,11 +38,7 @@ struct ForwardWarp {
       content[step] = load_a(with_u, row, 16 * step);
       position[step] = load_a(with_v, row, 16 * step);
     }
-    for (FragmentC& sum : sums) sum = {};
-    for (int half = 0; half < 2; ++half) {
-      largest[half] = -INFINITY;
-      total[half] = 0;
-    }
+    this->clear();
   }
 
   // first_column: of this warp in the band.
@@ -66,66 +58,8 @@ struct ForwardWarp {
     scratch.load(scores);
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) add_product_by_rows(scores, content[step], key, 0, 16 * step);
-    soften(scores, number * kKeys);
-#pragma unroll
-    for (int step = 0; step < kKeys / 16; ++step) {
-      const FragmentC &left = scores[2 * step], &right = scores[2 * step + 1];
-      const FragmentA weights{{pack_floats(left.r[0], left.r[1]), pack_floats(left.r[2], left.r[3]),
-                               pack_floats(right.r[0], right.r[1]), pack_floats(right.r[2], right.r[3])}};
-      add_product(sums, weights, value, 16 * step, 0);
-    }
-  }
-
-  // Scores become exp(logit - largest). Every query sees key 0, so `largest` is finite from the first tile on.
-  __device__ void soften(FragmentC (&scores)[kKeys / 8], int first_key) {
-    const int group = lane_id() / 4, pair = lane_id() % 4 * 2;
-    const bool masked = first_key + kKeys - 1 > first_query + memory;  // some key for some query
-    float top[2] = {largest[0], largest[1]};
-#pragma unroll
-    for (int n = 0; n < kKeys / 8; ++n)
-#pragma unroll
-      for (int r = 0; r < 4; ++r) {
-        float& score = scores[n].r[r];
-        score *= scale;
-        if (masked && first_key + 8 * n + pair + r % 2 > first_query + group + r / 2 * 8 + memory) score = -INFINITY;
-        top[r / 2] = max(top[r / 2], score);
-      }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      top[half] = reduce_lanes<4>(0xffffffffu, top[half], Larger{});
-      const float shrink = std::exp2(largest[half] - top[half]);
-      largest[half] = top[half];
-      total[half] *= shrink;
-#pragma unroll
-      for (FragmentC& sum : sums) {
-        sum.r[2 * half] *= shrink;
-        sum.r[2 * half + 1] *= shrink;
-      }
-#pragma unroll
-      for (FragmentC& score : scores)
-#pragma unroll
-        for (int r = 2 * half; r < 2 * half + 2; ++r) {
-          score.r[r] = std::exp2(score.r[r] - top[half]);
-          total[half] += score.r[r];
-        }
-    }
-  }
-
-  __device__ void store(const Problem<bf16>& p, const HeadMatrices<bf16>& out, const HeadMatrices<float>& logsumexp,
-                        int batch, int head) const {
-    constexpr float kLog2 = 0.69314718f;
-    const int pair = lane_id() % 4 * 2;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int query = first_query + lane_id() / 4 + half * 8;
-      const float all = reduce_lanes<4>(0xffffffffu, total[half], Add{}), factor = 1 / all;
-      if (query >= p.queries) continue;
-      bf16* const row = out.row(batch, head, query);
-#pragma unroll
-      for (int n = 0; n < width / 8; ++n)
-        store_pair(row, 8 * n + pair, p.width, sums[n].r[2 * half] * factor, sums[n].r[2 * half + 1] * factor);
-      if (pair == 0) *logsumexp.row(batch, head, query) = largest[half] * kLog2 + std::log(all);
-    }
+    this->soften(scores, number * kKeys);
+    this->add_values(scores, value);
   }
 };
 
@@ -180,7 +114,7 @@ __global__ void __launch_bounds__(ForwardShape<width>::kThreads)
     if (number * kKeys <= work.first_query + 15 + p.memory())
       work.add_tile(key.from_row(stage), value.from_row(stage), ring, number, kQueries - 16 - 16 * warp);
   }
-  work.store(p, out, logsumexp, batch, head);
+  work.store(out, logsumexp, batch, head, p.queries, p.width);
 }
 
 inline void mma_forward(const Problem<bf16>& p, Device device, const HeadMatrices<bf16>& out,

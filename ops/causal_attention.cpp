@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "autograd/backward.h"
 #include "core/error.h"
 #include "ops/add.h"
 #include "ops/broadcast_to.h"
@@ -17,6 +18,13 @@
 #include "ops/support/samples.h"
 
 namespace weir {
+
+constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&)> causal_attention_kernel{
+    "causal_attention"};
+constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&, const Tensor&,
+                      const CausalAttentionGradients&)>
+    causal_attention_backward_kernel{"causal_attention backward"};
+
 namespace {
 
 constexpr const char* kName = "causal_attention";
@@ -40,6 +48,24 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, double scal
 }  // namespace
 
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+  check_inputs(q, k, v, scale);
+  Tensor out = empty_with_merged_row(q.shape(), 2, q);
+  const Tensor logsumexp = Tensor::empty({q.size(0), q.size(2), q.size(1)}, sum_dtype(q), q.device());
+  causal_attention_kernel(q.device(), CausalAttentionInputs{q, k, v, scale}, out, logsumexp);
+  Backward back(kName, {q, k, v}, {out});
+  back.once_differentiable([q = back.keep(q), k = back.keep(k), v = back.keep(v), scale, out = back.keep(out),
+                            logsumexp](std::span<const Tensor> dys) {
+    const CausalAttentionInputs in{q.get(), k.get(), v.get(), scale};
+    const CausalAttentionGradients d{empty_with_merged_row(in.q.shape(), 2, in.q),
+                                     empty_with_merged_row(in.k.shape(), 2, in.k),
+                                     empty_with_merged_row(in.v.shape(), 2, in.v)};
+    causal_attention_backward_kernel(in.q.device(), in, out.get(), logsumexp, dys[0], d);
+    return std::vector{d.dq, d.dk, d.dv};
+  });
+  return out;
+}
+
+Tensor causal_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
   check_inputs(q, k, v, scale);
   const Tensor queries = permute(q, std::array{0, 2, 1, 3});  // [B, H, T, P]
   const Tensor keys = permute(k, std::array{0, 2, 3, 1});     // [B, H, P, S]
@@ -147,6 +173,16 @@ const OpRegistration registration{{
                "k and v [B, S, H, P]",
     .samples = [] { return samples(causal_attention); },
     .bad_samples = [] { return bad_samples(causal_attention); },
+    .cost = cost,
+}};
+
+const OpRegistration composed_registration{{
+    .name = "causal_attention_composed",
+    .source = __FILE__,
+    .signature = "causal_attention_composed(q, k, v, scale)",
+    .summary = "causal_attention from other ops, differentiable twice",
+    .samples = [] { return samples(causal_attention_composed); },
+    .bad_samples = [] { return bad_samples(causal_attention_composed); },
     .cost = cost,
     .twice_differentiable = true,
 }};

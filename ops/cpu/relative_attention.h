@@ -10,42 +10,11 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "ops/cpu/attention_rows.h"
 #include "ops/cpu/gemm.h"
 #include "ops/relative_attention.h"
 
 namespace weir::cpu::attention {
-
-inline constexpr std::int64_t kQueryBlock = 64;
-
-// One matrix [rows x P] per batch and head inside a tensor, its rows unit-stride.
-template <class T>
-struct HeadMatrices {
-  T* data;
-  std::int64_t batch_step, head_step, stride;
-
-  T* row(std::int64_t batch, std::int64_t head, std::int64_t i) const {
-    return data + batch * batch_step + head * head_step + i * stride;
-  }
-  Matrix<T> matrix(std::int64_t batch, std::int64_t head, std::int64_t first_row, bool transposed = false) const {
-    return {row(batch, head, first_row), stride, transposed};
-  }
-};
-
-// `t` where its rows have unit stride and do not overlap, else a copy. Axis `row` walks over the rows.
-inline Tensor with_plain_rows(const Tensor& t, int row) {
-  const bool unit = t.size(-1) <= 1 || t.strides()[-1] == 1;
-  const bool apart = t.size(row) <= 1 || t.strides()[row] >= t.size(-1);
-  return unit && apart ? t : clone(t);
-}
-
-// Axes (batch, row, head, ..., element), or (row, head, element) where every batch has the same matrix.
-template <class T>
-HeadMatrices<T> head_matrices(const Tensor& t, std::int64_t offset = 0) {
-  const int row = t.rank() == 3 ? 0 : 1;
-  const Strides& strides = t.strides();
-  return {t.numel() == 0 ? nullptr : t.data<T>() + offset, row == 0 ? 0 : strides[0], strides[row + 1],
-          std::max(strides[row], t.size(-1))};
-}
 
 template <class T>
 struct Problem {
@@ -99,19 +68,6 @@ struct Block {
 
   std::int64_t batch, head, first_position, first, rows, keys;
 };
-
-// Uninitialised memory for one task.
-template <class T>
-class Scratch {
- public:
-  explicit Scratch(std::int64_t elements) : memory_(Tensor::empty({elements}, dtype_of<T>())) {}
-  T* data() const { return memory_.data<T>(); }
-
- private:
-  Tensor memory_;
-};
-
-inline std::int64_t rounded_up(std::int64_t n) { return (n + 15) / 16 * 16; }
 
 // [rows x keys] elements of a block, seen by key or by position as the head of this file tells.
 template <class T>

@@ -1,10 +1,8 @@
 // Relative attention on the CPU, forward: one task for some blocks of queries of a batch and head.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "core/parallel.h"
-#include "ops/cpu/math.h"
 #include "ops/cpu/relative_attention.h"
 
 namespace weir {
@@ -13,33 +11,6 @@ namespace {
 using namespace cpu::attention;
 using cpu::gemm;
 using cpu::RightFactor;
-
-template <class Sum>
-struct ExpSum {
-  Sum largest, total;  // of the scaled scores, of the exponentials
-};
-
-// scores[0..n) become exp(scale * score - largest). The loops run over whole vectors, since what is left over would
-// take as long as many vectors; the elements behind the n-th become 0.
-template <class Sum>
-ExpSum<Sum> exp_row(Sum* scores, std::int64_t n, Sum scale) {
-  const std::int64_t whole = rounded_up(n);
-  Sum largest = -std::numeric_limits<Sum>::infinity(), total = 0;
-  std::fill(scores + n, scores + whole, scores[0]);
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t j = 0; j < whole; ++j) {
-    const Sum scaled = scores[j] * scale;
-    scores[j] = scaled;
-    largest = largest < scaled ? scaled : largest;
-  }
-  std::fill(scores + n, scores + whole, -std::numeric_limits<Sum>::infinity());
-#pragma omp simd reduction(+ : total)
-  for (std::int64_t j = 0; j < whole; ++j) {
-    scores[j] = cpu::exp(scores[j] - largest);
-    total += scores[j];
-  }
-  return {largest, total};
-}
 
 // Consecutive blocks of one batch and head.
 template <class T>

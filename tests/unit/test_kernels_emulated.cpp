@@ -11,6 +11,7 @@
 #include "cuda/emulator/device_memory.h"
 #include "cuda/emulator/launch.h"
 #include "ops/balanced_assignment.h"
+#include "ops/causal_attention.h"
 #include "ops/expert_feedforward.h"
 #include "ops/relative_attention.h"
 #include "ops/support/samples.h"
@@ -54,6 +55,16 @@ Sample attention_sample(std::int64_t queries, std::int64_t keys, std::int64_t he
                      random_tensor({heads, width}, 5), Tensor::full({1}, 0.4, DType::float64)},
           .run = [](std::span<const Tensor> in) -> std::vector<Tensor> {
             return {relative_attention(in[0], in[1], in[2], in[3], in[4], in[5])};
+          },
+          .reference = nullptr};
+}
+
+Sample causal_attention_sample(std::int64_t queries, std::int64_t keys, std::int64_t heads, std::int64_t width) {
+  return {.name = fmt::format("{} queries, {} keys, {} heads of {}", queries, keys, heads, width),
+          .inputs = {random_tensor({1, queries, heads, width}, 1), random_tensor({1, keys, heads, width}, 2),
+                     random_tensor({1, keys, heads, width}, 3)},
+          .run = [](std::span<const Tensor> in) -> std::vector<Tensor> {
+            return {causal_attention(in[0], in[1], in[2], 0.4)};
           },
           .reference = nullptr};
 }
@@ -102,6 +113,13 @@ TEST_CASE("kernels: attention gives the same bits in any order, with each width 
                                attention_sample(100, 140, 1, 96), attention_sample(33, 64, 2, 128)})
     check_orders("relative_attention", sample, DType::bf16);
   check_orders("relative_attention", attention_sample(33, 64, 1, 256), DType::float32);
+}
+
+TEST_CASE("kernels: causal attention gives the same bits in any order, with each width of its tiles") {
+  for (const Sample& sample : {causal_attention_sample(40, 75, 2, 32), causal_attention_sample(70, 101, 1, 64),
+                               causal_attention_sample(100, 140, 1, 96), causal_attention_sample(33, 64, 2, 128)})
+    check_orders("causal_attention", sample, DType::bf16);
+  check_orders("causal_attention", causal_attention_sample(33, 64, 1, 256), DType::float32);
 }
 
 TEST_CASE("kernels: balanced assignment gives the same bits in any order where it begins with a sample") {
