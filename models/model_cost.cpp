@@ -23,7 +23,8 @@ double kept_values(const ModelConfig& m, const FeedforwardConfig& f) {
 
 }  // namespace
 
-ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size) {
+ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size,
+                     double state_bytes) {
   const TransformerXl declared(model, feedforward);
   const auto layers = static_cast<double>(model.layers), d = static_cast<double>(model.d_model);
   const auto segment = static_cast<double>(model.segment), memory = static_cast<double>(model.memory_length());
@@ -49,7 +50,8 @@ ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforw
   const double tokens = segment * static_cast<double>(batch_size), element = model.precision == "bf16" ? 2 : 4;
   const double kept_layers = model.checkpoint_activations ? 1 : layers;
   const double activations = kept_layers * kept + 2 * layers * d + 2 * static_cast<double>(model.vocabulary);
-  const double weights = 16 * static_cast<double>(cost.parameters), bytes = weights + tokens * element * activations;
+  const double weights = (8 + state_bytes) * static_cast<double>(cost.parameters),  // and gradients, in float32
+      bytes = weights + tokens * element * activations;
   cost.weight_bytes = static_cast<std::int64_t>(std::min(weights, 9e18));
   cost.training_bytes = static_cast<std::int64_t>(std::min(bytes, 9e18));
   return cost;

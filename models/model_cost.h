@@ -11,11 +11,13 @@ struct ModelCost {
       0;  // that one token uses; the embedding counts as one row, a shared layer as one use of it
   double forward_flops_per_token = 0;   // a multiplication and an addition are two; at full training memory
   double training_flops_per_token = 0;  // three times forward: the backward pass computes two products per product
-  std::int64_t weight_bytes = 0;        // weights, gradients and moments: what training takes whatever the batch
-  std::int64_t training_bytes = 0;      // estimate: weights, gradients, moments, and what a step keeps for backward
+  std::int64_t weight_bytes = 0;        // weights, gradients and optimiser: what training takes whatever the batch
+  std::int64_t training_bytes = 0;      // estimate: weights, gradients, optimiser, and what a step keeps for backward
 };
 
-// `batch_size` sequences per step: spreads the position projection over their tokens and scales the activations.
-ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size);
+// `batch_size` sequences per step: spreads the position projection over their tokens and scales the activations. The
+// optimiser keeps `state_bytes` per parameter; AdamW two moments in float32.
+ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size,
+                     double state_bytes = 8);
 
 }  // namespace weir

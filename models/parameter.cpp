@@ -86,11 +86,15 @@ std::int64_t ParameterSet::count() const {
   return total;
 }
 
-Tensor ParameterSet::view_in(const Tensor& arena, const Parameter& parameter) const {
+ParameterSet::Place ParameterSet::place_of(const Parameter& parameter) const {
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     if (&parameters_[i] == &parameter)
-      return arena.strided(parameter.shape, padded_strides(parameter.shape, arena.dtype()), offsets_[i]);
+      return {offsets_[i], i + 1 < offsets_.size() ? offsets_[i + 1] : values_.numel()};
   throw InternalError("parameter '" + parameter.name + "' belongs to another set");
+}
+
+Tensor ParameterSet::view_in(const Tensor& arena, const Parameter& parameter) const {
+  return arena.strided(parameter.shape, padded_strides(parameter.shape, arena.dtype()), place_of(parameter).begin);
 }
 
 }  // namespace weir

@@ -43,7 +43,12 @@ class ParameterSet {
   const Tensor& gradients() const;
   // Costs nothing: each gradient is overwritten by what arrives first (see zero_gradient of autograd.h).
   void zero_gradients() const;
-  // A view of `arena` shaped and placed like the parameter: for optimiser state that mirrors the values.
+  // The elements of an arena that hold a parameter and its padding: begin to end.
+  struct Place {
+    std::int64_t begin, end;
+  };
+  Place place_of(const Parameter& parameter) const;
+  // A view of `arena` shaped and placed like the parameter.
   Tensor view_in(const Tensor& arena, const Parameter& parameter) const;
 
  private:

@@ -136,11 +136,11 @@ class Injector {
   Tensor place(const StepInputs& inputs) const {
     const Parameter& parameter = inputs.parameters.at(injection_.parameter);
     if (!injection_.what.ends_with("moment")) return element_of(parameter.value.detach(), injection_.element);
-    const AdamW& optimizer = inputs.optimizer;
-    return element_of(
-        inputs.parameters.view_in(
-            injection_.what == "first moment" ? optimizer.first_moment() : optimizer.second_moment(), parameter),
-        injection_.element);
+    const Optimizer& optimizer = inputs.optimizer;
+    return element_of(inputs.parameters.view_in(injection_.what == "first moment" ? optimizer.state("m").values()
+                                                                                  : optimizer.state("v").values(),
+                                                parameter),
+                      injection_.element);
   }
 
   void inject(const StepInputs& inputs) {

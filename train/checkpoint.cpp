@@ -65,15 +65,16 @@ std::vector<NamedTensor> memory_tensors(const TrainingState& state) {
 }
 
 void write_files(const std::string& folder, const Config& config, const ParameterSet& parameters,
-                 const AdamW& optimizer, const TrainingState& state) {
+                 const Optimizer& optimizer, const TrainingState& state) {
   write_file_synced(folder + "/" + kManifest, names_alone());
   sync_directory(folder);
   write_safetensors(folder + "/model.safetensors", parameter_tensors(parameters), {{"format", "pt"}});
-  write_safetensors(folder + "/optimizer.safetensors", moment_tensors(parameters, optimizer));
+  write_safetensors(folder + "/optimizer.safetensors", optimizer.named_state());
   write_safetensors(folder + "/memory.safetensors", memory_tensors(state));
   JsonObject object = {{"format", kFormat},
                        {"config", to_toml(config)},
                        {"step", state.step},
+                       {"optimizer", optimizer.kind()},
                        {"updates", optimizer.updates()},
                        {"tokens", state.tokens},
                        {"epoch", state.epoch},
@@ -213,7 +214,7 @@ std::vector<std::string> checkpoint_files() {
 }
 
 std::string save_checkpoint(const std::string& folder, const Config& config, const ParameterSet& parameters,
-                            const AdamW& optimizer, const TrainingState& state) {
+                            const Optimizer& optimizer, const TrainingState& state) {
   const std::string path = folder + "/" + step_name(state.step);
   const std::string unfinished = unfinished_name(path);
   make_folder(folder);

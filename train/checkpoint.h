@@ -1,7 +1,7 @@
 // Checkpoints: a directory per saved step, complete or absent, whatever happens while it is written.
 //
 //   checkpoints/step_00001234/  model.safetensors      parameters
-//                               optimizer.safetensors  AdamW's moments, named like the parameters
+//                               optimizer.safetensors  what the optimiser keeps, named like the parameters
 //                               memory.safetensors     what attention carries, per group of streams and layer
 //                               state.json             configuration, step, data position, best result
 //                               MANIFEST.json          size and XXH3-128 of each file above, written last
@@ -22,7 +22,7 @@
 #include "core/error.h"
 #include "models/transformer_xl.h"
 #include "train/config.h"
-#include "train/optimizer.h"
+#include "train/optimizer/optimizer.h"
 #include "train/spike_detector.h"
 
 namespace weir {
@@ -78,11 +78,12 @@ std::vector<std::string> checkpoint_files();
 // Saves into `folder` and returns the path. An existing checkpoint of that step is replaced, where
 // the file system can exchange names without a moment that has neither.
 std::string save_checkpoint(const std::string& folder, const Config& config, const ParameterSet& parameters,
-                            const AdamW& optimizer, const TrainingState& state);
+                            const Optimizer& optimizer, const TrainingState& state);
 
-// Fills parameters, moments and state; the checkpoint is verified first. Weights and moments that are not finite are
-// refused by name (RunError(bad_data)).
-void load_checkpoint(const std::string& path, const ParameterSet& parameters, AdamW& optimizer, TrainingState& state);
+// Fills parameters, the optimiser and state; the checkpoint is verified first. Numbers that are not finite are refused
+// by name (RunError(bad_data)), and so is what another kind of optimiser kept (ArgumentError).
+void load_checkpoint(const std::string& path, const ParameterSet& parameters, Optimizer& optimizer,
+                     TrainingState& state);
 
 // Fills the parameters only, and refuses those that are not finite. For evaluation and generation.
 void load_parameters(const std::string& path, const ParameterSet& parameters);

@@ -8,7 +8,7 @@
 
 #include "core/safetensors.h"
 #include "models/parameter.h"
-#include "train/optimizer.h"
+#include "train/optimizer/optimizer.h"
 
 namespace weir {
 class RandomAccessFile;
@@ -25,7 +25,6 @@ std::string hash_of(const RandomAccessFile& file);
 
 // The tensors of the files by their names there.
 std::vector<NamedTensor> parameter_tensors(const ParameterSet& parameters);
-std::vector<NamedTensor> moment_tensors(const ParameterSet& parameters, const AdamW& optimizer);
 std::string memory_name(std::size_t group, std::size_t layer);
 
 }  // namespace weir::checkpoint

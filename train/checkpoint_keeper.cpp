@@ -36,7 +36,7 @@ bool CheckpointKeeper::has(const TrainingState& state) const {
   return last_.step == state.step && last_pending_ == state.pending && last_rollbacks_ == state.rollbacks;
 }
 
-void CheckpointKeeper::save(const ParameterSet& parameters, const AdamW& optimizer, const TrainingState& state,
+void CheckpointKeeper::save(const ParameterSet& parameters, const Optimizer& optimizer, const TrainingState& state,
                             Failure failure) {
   check_owned_();
   if (has(state)) return;
@@ -58,7 +58,7 @@ void CheckpointKeeper::save(const ParameterSet& parameters, const AdamW& optimiz
   }
 }
 
-bool CheckpointKeeper::roll_back(const ParameterSet& parameters, AdamW& optimizer, TrainingState& state) {
+bool CheckpointKeeper::roll_back(const ParameterSet& parameters, Optimizer& optimizer, TrainingState& state) {
   const std::vector<CheckpointInfo> all = list_checkpoints(folder_);
   const auto before = std::find_if(all.begin(), all.end(), [&](const auto& c) { return c.step < last_.step; });
   if (last_.step >= 0 && came_back_to_ == last_.step && before != all.end())

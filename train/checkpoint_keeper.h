@@ -33,11 +33,11 @@ class CheckpointKeeper {
   // back to it.
   bool has(const TrainingState& state) const;
   // Older ones go as the configuration says.
-  void save(const ParameterSet& parameters, const AdamW& optimizer, const TrainingState& state, Failure failure);
+  void save(const ParameterSet& parameters, const Optimizer& optimizer, const TrainingState& state, Failure failure);
 
   // Loads the newest checkpoint; where the run came back to that one before, it is removed and the one before it
   // loaded, if there is one. False where there is none at all, and nothing is changed.
-  bool roll_back(const ParameterSet& parameters, AdamW& optimizer, TrainingState& state);
+  bool roll_back(const ParameterSet& parameters, Optimizer& optimizer, TrainingState& state);
 
   // The newest one; step -1 and no path where there is none.
   const CheckpointInfo& last() const { return last_; }

@@ -39,15 +39,6 @@ std::vector<NamedTensor> parameter_tensors(const ParameterSet& parameters) {
   return tensors;
 }
 
-std::vector<NamedTensor> moment_tensors(const ParameterSet& parameters, const AdamW& optimizer) {
-  std::vector<NamedTensor> tensors;
-  for (const Parameter& p : parameters.parameters()) {
-    tensors.push_back({"m." + p.name, parameters.view_in(optimizer.first_moment(), p)});
-    tensors.push_back({"v." + p.name, parameters.view_in(optimizer.second_moment(), p)});
-  }
-  return tensors;
-}
-
 std::string memory_name(std::size_t group, std::size_t layer) { return fmt::format("group{}.layer{}", group, layer); }
 
 }  // namespace checkpoint
@@ -94,6 +85,30 @@ void refuse_not_finite(const std::string& file, const Tensor& arena, const std::
                    fmt::format("{}: the tensor {}: these weights compute nothing; {}", file, *found, kAdvice));
 }
 
+// Checkpoints from before there were others are AdamW's.
+void refuse_other_optimizer(const std::string& state_path, const StoredJson& object, const Optimizer& optimizer) {
+  const std::string saved = object.has("optimizer") ? object.text("optimizer") : "adamw";
+  if (saved != optimizer.kind())
+    throw ArgumentError(
+        fmt::format("{}: this run was trained with optimizer.kind = {}, whose state optimizer.kind = {} cannot take "
+                    "over: set optimizer.kind = {}, or begin another run",
+                    state_path, quote_short(saved), quote(optimizer.kind()), quote_short(saved)));
+}
+
+void load_weights(const std::string& path, const ParameterSet& parameters) {
+  const std::string file_path = path + "/model.safetensors";
+  const SafetensorsFile file(file_path);
+  for (const Parameter& p : parameters.parameters()) file.load_into(p.name, p.value);
+  refuse_not_finite(file_path, parameters.values(), parameter_tensors(parameters));
+}
+
+void load_optimizer(const std::string& path, const Optimizer& optimizer) {
+  const SafetensorsFile file(path);
+  const std::vector<NamedTensor> into = optimizer.named_state();
+  for (const NamedTensor& state : into) file.load_into(state.name, state.tensor);
+  for (const StateArena& arena : optimizer.state()) refuse_not_finite(path, arena.values(), into);
+}
+
 }  // namespace
 
 DamagedCheckpoint::DamagedCheckpoint(const std::string& file, const std::string& why)
@@ -121,22 +136,18 @@ void verify_checkpoint(const std::string& path) {
 
 void load_parameters(const std::string& path, const ParameterSet& parameters) {
   verify_checkpoint(path);
-  const std::string file_path = path + "/model.safetensors";
-  const SafetensorsFile file(file_path);
-  for (const Parameter& p : parameters.parameters()) file.load_into(p.name, p.value);
-  refuse_not_finite(file_path, parameters.values(), parameter_tensors(parameters));
+  load_weights(path, parameters);
 }
 
-void load_checkpoint(const std::string& path, const ParameterSet& parameters, AdamW& optimizer, TrainingState& state) {
-  load_parameters(path, parameters);
-  const std::string moments_path = path + "/optimizer.safetensors";
-  const SafetensorsFile moments(moments_path), memory(path + "/memory.safetensors");
-  const std::vector<NamedTensor> into = moment_tensors(parameters, optimizer);
-  for (const NamedTensor& moment : into) moments.load_into(moment.name, moment.tensor);
-  refuse_not_finite(moments_path, optimizer.first_moment(), into);
-  refuse_not_finite(moments_path, optimizer.second_moment(), into);
+void load_checkpoint(const std::string& path, const ParameterSet& parameters, Optimizer& optimizer,
+                     TrainingState& state) {
+  verify_checkpoint(path);
   const std::string state_path = path + "/state.json";
   const StoredJson object = read_state(state_path);
+  refuse_other_optimizer(state_path, object, optimizer);
+  load_weights(path, parameters);
+  load_optimizer(path + "/optimizer.safetensors", optimizer);
+  const SafetensorsFile memory(path + "/memory.safetensors");
   optimizer.set_updates(object.count("updates"));
   state.step = object.count("step");
   state.tokens = object.count("tokens");

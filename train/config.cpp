@@ -11,6 +11,7 @@
 #include "train/config_synonyms.h"
 #include "train/data_paths.h"
 #include "train/dataset.h"
+#include "train/optimizer/groups.h"
 #include "train/presets.h"
 #include "train/schedule.h"
 
@@ -267,8 +268,16 @@ void OptimizerConfig::visit(FieldVisitor& v) {
   v.field("beta1", beta1, {.min = 0, .below = 1}, "decay of AdamW's mean of gradients");
   v.field("beta2", beta2, {.min = 0, .below = 1}, "decay of AdamW's mean of squared gradients");
   v.field("eps", eps, {.max = 1, .above = 0}, "AdamW's addition to the root of the mean of squares");
-  v.field("weight_decay", weight_decay, {.min = 0, .max = 1e3}, "AdamW's decoupled weight decay");
+  v.field("weight_decay", weight_decay, {.min = 0, .max = 1e3}, "weight decay, decoupled; in SGD as sgd.decay says");
   v.field("clip", clip, {.min = 0, .max = 1e6}, "largest L2 norm of the whole gradient; 0: no limit");
+  v.field("kind", kind, registry<OptimizerKind>().names(),
+          registry<OptimizerKind>().help("what makes updates of gradients").c_str());
+  v.field(
+      "no_decay", no_decay,
+      "parameters without weight decay: names, with * for any characters, comma-separated, such as *.bias, *.scale");
+  v.field(
+      "rates", rates,
+      "factors of the learning rate: NAME=FACTOR, comma-separated, such as *.router=0.1; the last that matches counts");
 }
 
 void EvalConfig::visit(FieldVisitor& v) {
@@ -304,7 +313,8 @@ void Config::visit(FieldVisitor& v) {
             "The feedforward of every layer: dense, Top-K, a product-key memory, or a mixture of experts.");
   v.section("data", data, "The text.");
   v.section("train", train, "The length of the run, the batch, the seed.");
-  v.section("optimizer", optimizer, "AdamW and the learning rate.");
+  v.section("optimizer", optimizer, "The optimiser and the learning rate.");
+  optimizer.own.visit(v, optimizer.kind);
   v.section("eval", eval, "Evaluation during the run.");
   v.section("checkpoint", checkpoint, "What is saved.");
   v.section("sample", sample, "Text generated during the run.");
@@ -370,6 +380,7 @@ void validate(const Config& config) {
   validate_model(config);
   validate_batches(config);
   validate_schedule(config);
+  ParameterGroups(config.optimizer.no_decay, config.optimizer.rates);
 }
 
 std::string setting_hint(const std::string& option, const std::string& value) {

@@ -8,6 +8,7 @@
 
 #include "core/fields.h"
 #include "models/config.h"
+#include "train/optimizer/kind.h"
 
 namespace weir {
 
@@ -48,6 +49,10 @@ struct OptimizerConfig {
   double eps = 1e-8;
   double weight_decay = 0;
   double clip = 0.25;
+  std::string kind = "adamw";
+  std::string no_decay{};
+  std::string rates{};
+  SettingsByName<OptimizerKind> own{};  // sections beside this one
 
   void visit(FieldVisitor& v);
   bool operator==(const OptimizerConfig&) const = default;

@@ -60,6 +60,8 @@ constexpr Synonyms table[] = {
     {"train.log_every", "log_interval logging_steps log_steps log_freq print_every log_every_n_steps"},
 
     {"optimizer", "optim optimiser optimization"},
+    {"optimizer.kind", "optimizer_type optim_type optimizer_name"},
+    {"optimizer.no_decay", "no_weight_decay no_decay_params"},
     {"optimizer.lr", "learning_rate max_lr peak_lr base_lr"},
     {"optimizer.warmup_steps", "warmup warm_up warmup_iters num_warmup_steps lr_warmup_steps warmup_updates"},
     {"optimizer.decay_steps", "lr_decay_iters lr_decay_steps decay_iters t_max"},

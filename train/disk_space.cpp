@@ -9,9 +9,10 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
-#include "models/model_cost.h"
+#include "models/transformer_xl.h"
 #include "train/append_file.h"
 #include "train/checkpoint.h"
+#include "train/optimizer/optimizer.h"
 #include "train/schedule.h"
 
 namespace weir {
@@ -45,7 +46,9 @@ std::uint64_t bytes_in(const std::string& checkpoint) {
 
 DiskNeed disk_need(const Config& c) {
   const ModelConfig& m = c.model;
-  const std::int64_t numbers = 3 * model_cost(m, c.feedforward, 1).parameters;  // weights and two moments
+  const TransformerXl declared(m, c.feedforward);
+  const std::int64_t numbers =
+      declared.parameters().count() + optimizer_state_count(c.optimizer, declared.parameters());
   const std::int64_t memory = m.layers * c.train.batch_size * m.memory_length() * m.d_model;
   const auto memory_bytes = static_cast<std::uint64_t>(memory) * dtype_size(m.activation_dtype());
   const std::int64_t kept = c.checkpoint.keep_last + (c.checkpoint.keep_best && c.eval.every > 0 ? 1 : 0);

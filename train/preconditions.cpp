@@ -9,11 +9,12 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/text.h"
-#include "models/model_cost.h"
 #include "models/transformer_xl.h"
 #include "ops/support/attention.h"
 #include "train/evaluate.h"
+#include "train/optimizer/optimizer.h"
 #include "train/tokenizer/tokenizer.h"
+#include "train/training_cost.h"
 
 namespace weir {
 namespace {
@@ -85,24 +86,33 @@ std::vector<std::pair<std::string, Shape>> parameters_of(const Config& config) {
   return list;
 }
 
+// Whether the optimisers keep the same numbers.
+bool keep_alike(const Config& a, const Config& b) {
+  const TransformerXl declared(a.model, a.feedforward);
+  return same_optimizer_state(a.optimizer, b.optimizer, declared.parameters());
+}
+
 // Whether a checkpoint of `saved` cannot be continued with the value that `key` has in `now`: the place in the text and
-// the memory count in batch and segment, and the rest changes the model's parameters.
+// the memory count in batch and segment, and the rest changes the model's parameters or what is kept of them.
 bool is_fixed(const std::string& key, const Config& saved, const Config& now) {
   if (key == "train.batch_size" || key == "train.accumulate" || key == "model.segment") return true;
+  if (key == "optimizer.kind") return true;
   if (key == "model.precision") return saved.model.activation_dtype() != now.model.activation_dtype();
   if (key == "model.memory") return (saved.model.memory == 0) != (now.model.memory == 0);
-  if (!key.starts_with("model.") && !key.starts_with("feedforward.")) return false;
+  const bool of_optimizer = key.starts_with(saved.optimizer.kind + ".");
+  if (!of_optimizer && !key.starts_with("model.") && !key.starts_with("feedforward.")) return false;
   Config changed = saved;
   Config target = now;
   const FieldList into = fields_of(changed), from = fields_of(target);
   for (std::size_t i = 0; i < into.fields.size(); ++i)
     if (into.fields[i].key() == key)
       std::visit([&](auto* value) { *value = *std::get<decltype(value)>(from.fields[i].value); }, into.fields[i].value);
-  return parameters_of(changed) != parameters_of(saved);
+  return of_optimizer ? !keep_alike(changed, saved) : parameters_of(changed) != parameters_of(saved);
 }
 
-// The model with its gradients and moments, and what a step keeps, are no larger than the memory of the device.
-void check_memory(const ModelCost& cost, Device device) {
+// The model with its gradients and what its optimiser keeps, and what a step keeps, are no larger than the memory of
+// the device.
+void check_memory(const ModelCost& cost, const OptimizerConfig& optimizer, Device device) {
   const auto needed = static_cast<double>(cost.training_bytes), weights = static_cast<double>(cost.weight_bytes),
              there = static_cast<double>(allocator(device).limit_bytes());
   if (needed <= there) return;
@@ -113,10 +123,10 @@ void check_memory(const ModelCost& cost, Device device) {
   if (weights > there)
     throw ModelTooLarge(fmt::format(
         "out of memory: this model takes {} in training whatever the batch, for its weights, their gradients "
-        "and AdamW's moments, {}; choose a smaller model (lower model.layers, model.d_model or what the "
+        "and {}, {}; choose a smaller model (lower model.layers, model.d_model or what the "
         "feedforward has most of), raise the limit (ulimit -v, or the control group's), or take a machine or device "
         "with more memory",
-        gibibytes(weights), what_is_there));
+        gibibytes(weights), registry<OptimizerKind>().find(optimizer.kind).keeps, what_is_there));
   throw RunError(ExitCode::out_of_memory,
                  fmt::format("out of memory: this model and batch take about {} in training, {}", gibibytes(needed),
                              what_is_there));
@@ -142,9 +152,8 @@ void check_head_size(const ModelConfig& model, Device device, std::string_view a
 void check_before_training(const Config& config, Device device) {
   check_head_size(config.model, device, "raise model.heads and lower model.head_size, or train on the cpu");
   check_data(config);
-  const ModelCost cost =
-      model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
-  check_memory(cost, device);
+  check_optimizer(config.optimizer, TransformerXl(config.model, config.feedforward).parameters());
+  check_memory(training_cost(config), config.optimizer, device);
 }
 
 void check_settings_unchanged(const Config& saved, const Config& now, const std::string& run) {

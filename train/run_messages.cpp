@@ -8,10 +8,10 @@
 
 #include "core/parallel.h"
 #include "core/text.h"
-#include "models/model_cost.h"
 #include "train/progress.h"
 #include "train/run_names.h"
 #include "train/tokenizer/unknown_text.h"
+#include "train/training_cost.h"
 
 namespace weir {
 namespace {
@@ -65,7 +65,7 @@ std::string model_line(const Config& c) {
 }
 
 std::string size_lines(const Config& c, Device device) {
-  const ModelCost cost = model_cost(c.model, c.feedforward, c.train.batch_size / c.train.accumulate);
+  const ModelCost cost = training_cost(c);
   std::vector<std::string> size = {count(cost.parameters) + " parameters"};
   if (cost.active_parameters != cost.parameters) size.push_back(count(cost.active_parameters) + " active per token");
   std::vector<std::string> place{fmt::format("{} with {}", device_name(device), counted(thread_count(), "thread"))};
@@ -182,8 +182,9 @@ std::string excess_text(const TrainingStep::Result& result, const StepLimits& li
 
 std::string diverged_text(const TrainingState& state, const Config& config, const std::string& why, double rate,
                           const CheckpointInfo& good, const std::string& resume) {
-  // AdamW moves a weight by about the rate in each step; above 1e-3 few Transformers learn.
-  const double lower = std::min({rate / 10, config.optimizer.lr / 10, 1e-3});
+  // AdamW moves a weight by about the rate in each step; above 1e-3 few Transformers learn. SGD moves it by less.
+  const double highest = config.optimizer.kind == "sgd" ? config.optimizer.lr : 1e-3;
+  const double lower = std::min({rate / 10, config.optimizer.lr / 10, highest});
   std::string text = fmt::format("step {}: {}; ", state.step, why);
   if (state.rollbacks > 0)
     text += fmt::format("the run had gone back {} before (train.max_rollbacks = {}); ",

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "autograd/autograd.h"
+#include "ops/adamw_update.h"
 #include "ops/cross_entropy.h"
 #include "ops/global_norm.h"
 
@@ -25,10 +26,11 @@ double highest_after(double before) { return before + std::max(1.0, before / 2);
 
 }  // namespace
 
-bool are_sound(const ParameterSet& parameters, const AdamW& optimizer) {
+bool are_sound(const ParameterSet& parameters, const Optimizer& optimizer) {
   return global_norm(parameters.values()).item() <= kLargestSound &&
-         global_norm(optimizer.first_moment()).item() <= kLargestSound &&
-         global_norm(optimizer.second_moment()).item() <= kLargestSound * kLargestSound;
+         std::all_of(optimizer.state().begin(), optimizer.state().end(), [](const StateArena& arena) {
+           return global_norm(arena.values()).item() <= arena.largest_sound();
+         });
 }
 
 Soundness judge_weights(const TransformerXl& model, const Corpus& held_back, const EvalConfig& eval,

@@ -7,7 +7,7 @@
 #include "models/transformer_xl.h"
 #include "train/data.h"
 #include "train/evaluate.h"
-#include "train/optimizer.h"
+#include "train/optimizer/optimizer.h"
 #include "train/spike_detector.h"
 
 namespace weir {
@@ -28,7 +28,7 @@ Soundness judge_weights(const TransformerXl& model, const Corpus& held_back, con
                         std::optional<double> before, const Batch& next, const Memory& memory,
                         const SpikeDetector& detector);
 
-// Whether no weight or moment is absurd or not finite, even one that no token uses now.
-bool are_sound(const ParameterSet& parameters, const AdamW& optimizer);
+// Whether no weight and nothing that the optimiser keeps is absurd or not finite, even one that no token uses now.
+bool are_sound(const ParameterSet& parameters, const Optimizer& optimizer);
 
 }  // namespace weir

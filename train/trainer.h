@@ -34,7 +34,7 @@ struct TrainingResult {
 struct StepInputs {
   const TrainingState& state;
   const ParameterSet& parameters;
-  AdamW& optimizer;
+  Optimizer& optimizer;
   double& learning_rate;
 };
 

@@ -31,10 +31,7 @@ TrainingStep::TrainingStep(const Config& config, const TransformerXl& model, Ste
     : config_(config),
       model_(model),
       mode_(mode),
-      optimizer_(model.parameters(), {.beta1 = config.optimizer.beta1,
-                                      .beta2 = config.optimizer.beta2,
-                                      .eps = config.optimizer.eps,
-                                      .weight_decay = config.optimizer.weight_decay}),
+      optimizer_(make_optimizer(config.optimizer, model.parameters())),
       learning_rate_(Tensor::zeros({}, DType::float64, model.device())),
       first_pass_(Tensor::zeros({}, DType::int32, model.device())),
       limits_(Tensor::zeros({kLimits}, DType::float64, model.device())),
@@ -121,8 +118,8 @@ void TrainingStep::update() {
   // updated.
   const Tensor loss = nan_above(element(sums_, kLoss), element(limits_, kLossLimit));
   const Tensor judged = nan_above(norm, element(limits_, kNormLimit)) + scale(loss, 0);
-  optimizer_.step(learning_rate_, clip_factor(judged, config_.optimizer.clip));
-  copy_into(optimizer_.unsound(), element(sums_, kUnsound));
+  optimizer_->step(learning_rate_, clip_factor(judged, config_.optimizer.clip));
+  copy_into(optimizer_->unsound(), element(sums_, kUnsound));
 }
 
 bool TrainingStep::is_steady(const std::vector<Memory>& memories) const {

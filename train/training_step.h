@@ -1,4 +1,5 @@
-// One update of a model: the loss and gradient of each group of streams, clipping, AdamW. What `weir bench step` times.
+// One update of a model: the loss and gradient of each group of streams, clipping, the optimiser. What `weir bench
+// step` times.
 //
 // Nothing that the device computes is read before the update is made: learning rate, step number, loss, norm and the
 // decision to skip a step live in the device's memory. So the whole step is one queue of work, which a GPU records once
@@ -14,7 +15,7 @@
 #include "models/transformer_xl.h"
 #include "train/config.h"
 #include "train/data.h"
-#include "train/optimizer.h"
+#include "train/optimizer/optimizer.h"
 #include "train/spike_detector.h"
 
 namespace weir {
@@ -34,7 +35,7 @@ class TrainingStep {
     double auxiliary_loss = 0;
     double gradient_norm = 0;  // before clipping
     bool applied = false;  // false where loss or norm was not finite or above its limit: weights, moments are untouched
-    bool sound = true;     // false once an update left a weight or a moment not finite or absurd (AdamW::unsound())
+    bool sound = true;     // false once an update left a weight or a moment not finite or absurd (Optimizer::unsound())
     std::vector<FeedforwardStatistics> statistics;  // per layer, of the last group
   };
   // `read(group)` gives the batch of a group of streams, on any device; `memories` are replaced by their successors.
@@ -46,7 +47,7 @@ class TrainingStep {
   static constexpr StepLimits kNoLimits{std::numeric_limits<double>::infinity(),
                                         std::numeric_limits<double>::infinity()};
 
-  AdamW& optimizer() { return optimizer_; }
+  Optimizer& optimizer() { return *optimizer_; }
   bool is_recorded() const { return recorded_.work != nullptr; }
 
  private:
@@ -75,12 +76,12 @@ class TrainingStep {
   const Config& config_;
   const TransformerXl& model_;
   const StepMode mode_;
-  AdamW optimizer_;
+  const std::unique_ptr<Optimizer> optimizer_;
   // On the model's device.
   Tensor learning_rate_;    // float64, rank 0
   Tensor first_pass_;       // int32, rank 0: number of the step's first forward pass
   Tensor limits_;           // float64 [2]: of loss and gradient norm
-  Tensor sums_;             // float64 [4]: loss, auxiliary loss, gradient norm, AdamW::unsound()
+  Tensor sums_;             // float64 [4]: loss, auxiliary loss, gradient norm, Optimizer::unsound()
   bool warmed_up_ = false;  // a steady step has run: what is made at first use is there
   Recorded recorded_;
 };

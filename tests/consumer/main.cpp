@@ -16,7 +16,7 @@
 #include "ops/square.h"
 #include "ops/subtract.h"
 #include "ops/support/samples.h"
-#include "train/optimizer.h"
+#include "train/optimizer/adamw.h"
 
 using namespace weir;
 

@@ -13,6 +13,7 @@
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/json_mutator.h"
 #include "train/checkpoint.h"
+#include "train/optimizer/adamw.h"
 
 using namespace weir;
 using namespace weir::fuzz;

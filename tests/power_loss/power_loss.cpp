@@ -24,6 +24,7 @@
 #include "ops/support/samples.h"
 #include "recorded_calls.h"
 #include "train/checkpoint.h"
+#include "train/optimizer/adamw.h"
 #include "train/run_directory.h"
 
 namespace weir {

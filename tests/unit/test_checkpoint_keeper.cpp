@@ -11,6 +11,7 @@
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/checkpoint_keeper.h"
+#include "train/optimizer/adamw.h"
 
 using namespace weir;
 

@@ -11,6 +11,7 @@
 #include "train/checkpoint.h"
 #include "train/diagnosis.h"
 #include "train/not_finite.h"
+#include "train/optimizer/adamw.h"
 #include "train/soundness.h"
 
 using namespace weir;
@@ -92,8 +93,9 @@ TEST_CASE("not finite: no weight or moment may be absurd, whoever uses it") {
     fill(made.element("layer1.ff.w2", {0, 0, 0}), poison);
     CHECK_FALSE(are_sound(made.model.parameters(), optimizer));
     fill(made.element("layer1.ff.w2", {0, 0, 0}), 1);
-    for (const Tensor& moment : {optimizer.first_moment(), optimizer.second_moment()}) {
-      const double too_much = std::abs(poison) == 1e13 && moment.same_view(optimizer.second_moment()) ? 1e25 : poison;
+    for (const Tensor& moment : {optimizer.state("m").values(), optimizer.state("v").values()}) {
+      const double too_much =
+          std::abs(poison) == 1e13 && moment.same_view(optimizer.state("v").values()) ? 1e25 : poison;
       fill(moment.strided({}, {}, 3), too_much);
       CHECK_FALSE(are_sound(made.model.parameters(), optimizer));
       fill(moment.strided({}, {}, 3), 1e10);
@@ -119,7 +121,8 @@ TEST_CASE("not finite: checkpoints with such weights or moments are refused by n
     CHECK(message_of([&] { load_checkpoint(path, back.model.parameters(), optimizer, state); }) == expected);
 
     fill(made.element("layer0.ff.w2", {2, 4, 1}), 0);
-    fill(made.model.parameters().view_in(optimizer.second_moment(), made.model.parameters().at("output.bias")), poison);
+    fill(made.model.parameters().view_in(optimizer.state("v").values(), made.model.parameters().at("output.bias")),
+         poison);
     const std::string other = save_checkpoint(folder.path(), made.config, made.model.parameters(), optimizer, {});
     load_parameters(other, back.model.parameters());  // whoever only reads does not mind
     AdamW into(back.model.parameters(), {});

@@ -20,6 +20,7 @@
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/generate.h"
+#include "train/optimizer/adamw.h"
 #include "train/trainer.h"
 #include "train/training_step.h"
 

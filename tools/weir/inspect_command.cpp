@@ -6,7 +6,6 @@
 #include "core/json_writer.h"
 #include "core/text.h"
 #include "models/feedforward_share.h"
-#include "models/model_cost.h"
 #include "models/transformer_xl.h"
 #include "tools/weir/commands.h"
 #include "tools/weir/print.h"
@@ -15,6 +14,7 @@
 #include "train/progress.h"
 #include "train/run_directory.h"
 #include "train/run_lookup.h"
+#include "train/training_cost.h"
 
 namespace weir {
 namespace {
@@ -121,8 +121,7 @@ void print_cost(const Config& config, const ModelCost& cost) {
 
 void run_inspect(const InspectArguments& arguments) {
   const Config config = load(arguments);
-  const ModelCost cost =
-      model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate);
+  const ModelCost cost = training_cost(config);
   const TransformerXl declared(config.model, config.feedforward);
   if (arguments.json) {
     print_json(config, cost, declared);

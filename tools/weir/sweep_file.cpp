@@ -10,6 +10,7 @@
 #include "core/stored_json.h"
 #include "core/text.h"
 #include "models/model_cost.h"
+#include "models/transformer_xl.h"
 #include "tools/weir/sweep.h"
 #include "train/config_sources.h"
 #include "train/preconditions.h"
@@ -122,6 +123,8 @@ void finish(SweepVariant& variant, ConfigSources sources, const SweepArguments& 
     if (variant.config.train.threads == 0) variant.config.train.threads = 1;
     complete(variant.config, sources, &notes);
     model_cost(variant.config.model, variant.config.feedforward, 1);
+    check_optimizer(variant.config.optimizer,
+                    TransformerXl(variant.config.model, variant.config.feedforward).parameters());
   } catch (const ArgumentError& error) {
     throw ArgumentError(fmt::format("{}: variant {}: {}", arguments.file, variant.config.name, error.what()));
   }
