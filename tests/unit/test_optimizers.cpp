@@ -363,6 +363,7 @@ TEST_CASE("optimizers: groups that are none are refused with what to write") {
   CHECK(
       unknown.starts_with("optimizer.no_decay: \"layer*.norm3.weight\" matches no parameter of the model; did you "
                           "mean layer*.norm1.weight?; its parameters are called embedding, layer*.norm1.weight, "));
+  CHECK(message("", "*.rooter=0.1").find("; did you mean *.router?; its parameters are") != std::string::npos);
   CHECK(message("", "router=0.1").starts_with("optimizer.rates: \"router\" matches no parameter of the model"));
   CHECK(message("a,,b", "") ==
         "optimizer.no_decay = \"a,,b\": a name is missing before or after a comma; leave that comma out");

@@ -43,8 +43,10 @@ void check_matches(const std::string& setting, const std::string& pattern, const
   for (const Parameter& p : parameters.parameters())
     if (matches_pattern(pattern, p.name)) return;
   const std::vector<std::string> names = kinds_of_names(parameters);
+  std::vector<std::string> meant = names;
+  for (const std::string& name : names) meant.push_back("*" + name.substr(std::min(name.rfind('.'), name.size())));
   throw ArgumentError(fmt::format("{}: {} matches no parameter of the model{}; its parameters are called {}", setting,
-                                  quote_short(pattern), did_you_mean(pattern, names), join(names, ", ")));
+                                  quote_short(pattern), did_you_mean(pattern, meant), join(names, ", ")));
 }
 
 double parse_factor(const std::string& text, const std::string& rates) {
