@@ -1,10 +1,9 @@
-// Optimisers: against PyTorch's numbers, against plain loops, in groups, on every device, and over a checkpoint.
+// Optimisers: against PyTorch's numbers, in groups, on every device, and over a checkpoint. Muon: test_muon.cpp.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "models/initialise.h"
 #include "ops/support/samples.h"
@@ -13,7 +12,6 @@
 #include "tests/source_dir.h"
 #include "train/checkpoint.h"
 #include "train/optimizer/adamw.h"
-#include "train/optimizer/muon.h"
 #include "train/optimizer/sgd.h"
 #include "train/preconditions.h"
 #include "train/training_step.h"
@@ -124,81 +122,6 @@ struct Run {
 
 const std::vector<std::string> kKinds = {"adamw", "sgd", "muon"};
 
-// --- Muon in plain loops, of doubles
-// ----------------------------------------------------------------------------------
-
-struct Matrix {
-  std::int64_t rows, cols;
-  std::vector<double> v;
-
-  double& at(std::int64_t r, std::int64_t c) { return v[static_cast<std::size_t>(r * cols + c)]; }
-  double at(std::int64_t r, std::int64_t c) const { return v[static_cast<std::size_t>(r * cols + c)]; }
-};
-
-Matrix transposed(const Matrix& m) {
-  Matrix t{m.cols, m.rows, std::vector<double>(m.v.size())};
-  for (std::int64_t r = 0; r < m.rows; ++r)
-    for (std::int64_t c = 0; c < m.cols; ++c) t.at(c, r) = m.at(r, c);
-  return t;
-}
-
-Matrix product(const Matrix& a, const Matrix& b) {
-  Matrix y{a.rows, b.cols, std::vector<double>(static_cast<std::size_t>(a.rows * b.cols))};
-  for (std::int64_t r = 0; r < a.rows; ++r)
-    for (std::int64_t c = 0; c < b.cols; ++c)
-      for (std::int64_t k = 0; k < a.cols; ++k) y.at(r, c) += a.at(r, k) * b.at(k, c);
-  return y;
-}
-
-Matrix sum_of(double p, const Matrix& a, double q, const Matrix& b) {
-  Matrix y = a;
-  for (std::size_t i = 0; i < y.v.size(); ++i) y.v[i] = p * a.v[i] + q * b.v[i];
-  return y;
-}
-
-// As the published code has it: wide matrices alone, others are turned.
-Matrix published_orthogonal(Matrix x, int steps = 5) {
-  if (x.rows > x.cols) return transposed(published_orthogonal(transposed(x), steps));
-  const double norm = std::sqrt(std::inner_product(x.v.begin(), x.v.end(), x.v.begin(), 0.0));
-  for (double& v : x.v) v /= norm + 1e-7;
-  for (int i = 0; i < steps; ++i) {
-    const Matrix a = product(x, transposed(x));
-    const Matrix b = sum_of(-4.7750, a, 2.0315, product(a, a));
-    x = sum_of(3.4445, x, 1, product(b, x));
-  }
-  return x;
-}
-
-// One matrix of a parameter under the published update: momentum as a mean, and the decay that goes with it.
-struct PublishedMuon {
-  Matrix value, mean;
-
-  void step(const std::vector<double>& gradient, double rate, double momentum, bool nesterov, double decay) {
-    Matrix direction = mean;
-    for (std::size_t i = 0; i < gradient.size(); ++i) {
-      mean.v[i] += (1 - momentum) * (gradient[i] - mean.v[i]);
-      direction.v[i] = nesterov ? gradient[i] + momentum * (mean.v[i] - gradient[i]) : mean.v[i];
-    }
-    const Matrix update = published_orthogonal(direction);
-    const double tall = static_cast<double>(value.rows) / static_cast<double>(value.cols);
-    for (std::size_t i = 0; i < gradient.size(); ++i)
-      value.v[i] = value.v[i] * (1 - rate * decay) - rate * std::sqrt(std::max(1.0, tall)) * update.v[i];
-  }
-};
-
-std::vector<PublishedMuon> matrices_of(const Parameter& p) {
-  const std::int64_t rows = p.shape[-2], cols = p.shape[-1];
-  const auto size = static_cast<std::size_t>(rows * cols);
-  const std::vector<double> values = p.value.values();
-  std::vector<PublishedMuon> list;
-  for (std::size_t begin = 0; begin < values.size(); begin += size) {
-    const auto first = values.begin() + static_cast<std::ptrdiff_t>(begin);
-    list.push_back(
-        {{rows, cols, {first, first + static_cast<std::ptrdiff_t>(size)}}, {rows, cols, std::vector<double>(size)}});
-  }
-  return list;
-}
-
 }  // namespace
 
 TEST_CASE("devices: optimizers follow PyTorch's numbers over 50 steps") {
@@ -230,79 +153,6 @@ TEST_CASE("devices: SGD with decoupled weight decay against a plain loop") {
       optimizer->step(0.02, 0.5);
     }
     CHECK(max_difference(w.value, Tensor::from_values(w.shape, p)) < 1e-12);
-  }
-}
-
-TEST_CASE("devices: Muon against plain loops of the published definition") {
-  for (const Device device : available_devices())
-    for (const bool nesterov : {true, false}) {
-      ParameterSet set;
-      set.add("embedding", {9, 4}, initialise::normal(1));
-      const Parameter& wide = set.add("layer0.wide", {3, 7}, initialise::normal(1));
-      const Parameter& tall = set.add("layer0.tall", {8, 3}, initialise::normal(1));
-      const Parameter& experts = set.add("layer0.experts", {3, 5, 4}, initialise::normal(1));
-      set.add("layer0.bias", {6}, initialise::normal(1));
-      set.allocate(DType::float64, 3, device);
-      const AdamWSettings adamw{.beta1 = 0.8, .beta2 = 0.9, .weight_decay = 0.1};
-      Muon muon(set, {.momentum = 0.9, .nesterov = nesterov, .rate = 5}, adamw, {"*.tall", "*.experts=0.5"});
-      std::vector<std::vector<PublishedMuon>> expected = {matrices_of(wide), matrices_of(tall), matrices_of(experts)};
-      // The others are AdamW's.
-      ParameterSet rest;
-      rest.add("embedding", {9, 4}, initialise::normal(1));
-      rest.add("layer0.bias", {6}, initialise::normal(1));
-      rest.allocate(DType::float64, 3, device);
-      AdamW other(rest, adamw);
-      for (int t = 0; t < 12; ++t) {
-        const double rate = 0.02 / (1 + t), factor = t % 2 == 0 ? 1 : 0.25;
-        for (const ParameterSet* parameters : {&set, &rest})
-          for (const Parameter& p : parameters->parameters())
-            copy_into(random_tensor(p.shape, static_cast<std::uint64_t>(t + 10)), p.gradient);
-        muon.step(rate, factor);
-        other.step(rate, factor);
-        const Parameter* const list[] = {&wide, &tall, &experts};
-        for (std::size_t i = 0; i < 3; ++i) {
-          std::vector<double> g = list[i]->gradient.values();
-          for (double& v : g) v *= factor;
-          const std::size_t size = g.size() / expected[i].size();
-          for (std::size_t e = 0; e < expected[i].size(); ++e) {
-            const auto first = g.begin() + static_cast<std::ptrdiff_t>(e * size);
-            expected[i][e].step({first, first + static_cast<std::ptrdiff_t>(size)}, 5 * rate * (i == 2 ? 0.5 : 1), 0.9,
-                                nesterov, i == 1 ? 0 : 0.1);
-          }
-          std::vector<double> values;
-          for (const PublishedMuon& m : expected[i]) values.insert(values.end(), m.value.v.begin(), m.value.v.end());
-          INFO(list[i]->name, ", step ", t, " / ", device_name(device));
-          // The 1e-7 beside the norm weighs on a mean a little more than on the ten times larger sum.
-          CHECK(max_difference(list[i]->value, Tensor::from_values(list[i]->shape, values)) < 1e-6);
-        }
-      }
-      for (const Parameter& p : rest.parameters()) CHECK(max_difference(p.value, set.at(p.name).value) < 1e-14);
-      CHECK(muon.updates() == 12);
-    }
-}
-
-TEST_CASE("devices: Newton and Schulz's iteration keeps singular vectors and evens singular values out") {
-  for (const Device device : available_devices()) {
-    for (const Shape& shape : {Shape{6, 40}, Shape{40, 6}, Shape{2, 9, 9}, Shape{1, 5}}) {
-      const Tensor g = to_device(random_tensor(shape, 4), device), x = newton_schulz(g, 5);
-      INFO(shape.str(), " / ", device_name(device));
-      const std::int64_t rows = shape[-2], cols = shape[-1];
-      const auto size = static_cast<std::size_t>(rows * cols);
-      const std::vector<double> in = g.values(), out = x.values();
-      for (std::size_t begin = 0; begin < in.size(); begin += size) {
-        const auto part = [&](const std::vector<double>& v) {
-          const auto first = v.begin() + static_cast<std::ptrdiff_t>(begin);
-          return Matrix{rows, cols, {first, first + static_cast<std::ptrdiff_t>(size)}};
-        };
-        const Matrix expected = published_orthogonal(part(in)), got = part(out);
-        for (std::size_t i = 0; i < size; ++i) CHECK(std::abs(got.v[i] - expected.v[i]) < 1e-12);
-      }
-    }
-    const Tensor g = converted(to_device(random_tensor({12, 20}, 4), device), DType::float32);
-    CHECK(max_difference(newton_schulz(g, 5), newton_schulz(converted(g, DType::float64), 5)) < 1e-4);
-    CHECK(newton_schulz(g, 5, true).dtype() == DType::float32);
-    CHECK(max_difference(newton_schulz(g, 5, true), newton_schulz(g, 5)) < 0.1);
-    CHECK(max_difference(newton_schulz(Tensor::zeros_like(g), 5), Tensor::zeros_like(g)) == 0);
   }
 }
 
