@@ -50,7 +50,7 @@ Tensor accumulate(Tensor a, const Tensor& b) {
     add_into(b, a);
     return a;
   }
-  Tensor sum = clone(a);
+  Tensor sum = clone(a.detach());
   add_into(b, sum);
   Backward back("accumulate", {a, b}, {sum});
   back.input(0, [](const Tensor& dy) { return dy; });

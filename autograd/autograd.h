@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "core/gradient_mode.h"
 #include "core/tensor.h"
 
 namespace weir {
@@ -36,24 +37,6 @@ struct GradientOptions {
 // has no influence.
 std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                               std::span<const Tensor> dys, GradientOptions options = {});
-
-// Whether calls are recorded, on this thread.
-bool gradients_enabled();
-
-// Turns recording off (or on) until the end of the scope.
-class GradientMode {
- public:
-  explicit GradientMode(bool enabled);
-  ~GradientMode();
-  GradientMode(const GradientMode&) = delete;
-  GradientMode& operator=(const GradientMode&) = delete;
-
- private:
-  bool before_;
-};
-struct NoGradient : GradientMode {
-  NoGradient() : GradientMode(false) {}
-};
 
 // Activation checkpointing: runs `block` without recording and runs it again during backward, trading time for the
 // memory of everything the block would have kept. The block must be a pure function of its inputs and of leaves

@@ -15,7 +15,6 @@
 namespace weir {
 namespace {
 
-thread_local bool recording = true;
 thread_local bool adding = false;
 
 // Sets a flag until the end of the scope.
@@ -114,7 +113,7 @@ class Walk {
     else if (leaf.leaf_gradient.defined())
       add_into(dy, leaf.leaf_gradient);
     else
-      leaf.leaf_gradient = dy.unique() ? std::move(dy) : clone(dy);
+      leaf.leaf_gradient = dy.unique() ? std::move(dy) : clone(dy.detach());
   }
 
   GradientOptions options_;
@@ -146,10 +145,7 @@ Node& leaf_of(const char* what, const Tensor& t) {
 
 }  // namespace
 
-bool gradients_enabled() { return recording; }
 bool adding_to_leaves() { return adding; }
-GradientMode::GradientMode(bool enabled) : before_(recording) { recording = enabled; }
-GradientMode::~GradientMode() { recording = before_; }
 
 const Tensor& require_gradient(const Tensor& t) {
   if (!is_floating(t.dtype()))

@@ -123,6 +123,7 @@ void copy_into(const Tensor& from, const Tensor& to) {
 }
 
 Tensor clone(const Tensor& t) {
+  refuse_gradient(t, "clone", "t");
   Tensor copy = Tensor::empty(t.shape(), t.dtype(), t.device());
   copy_into(t, copy);
   return copy;
@@ -137,12 +138,17 @@ Tensor reshaped(const Tensor& t, const Shape& shape) {
 
 Tensor converted(const Tensor& t, DType dtype) {
   if (t.dtype() == dtype) return t;
+  refuse_gradient(t, "converted", "cast() of ops/cast.h, or t");
   Tensor copy = Tensor::empty(t.shape(), dtype, t.device());
   copy_into(t, copy);
   return copy;
 }
 
-Tensor to_device(const Tensor& t, Device device) { return t.device() == device ? t : moved(t, device); }
+Tensor to_device(const Tensor& t, Device device) {
+  if (t.device() == device) return t;
+  refuse_gradient(t, "to_device", "t");
+  return moved(t, device);
+}
 
 void fill(const Tensor& t, double value) {
   if (t.numel() > 0) fill_kernel(t.device(), t, value);

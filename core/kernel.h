@@ -12,6 +12,7 @@
 
 #include "core/device.h"
 #include "core/error.h"
+#include "core/gradient_mode.h"
 #include "core/profile_range.h"
 #include "core/tensor.h"
 
@@ -53,6 +54,7 @@ class Kernel<void(Parameters...)> {
       throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device) +
                                                 "; compute on the cpu, and report it, for every op should have one");
     const ProfileRange range(op_);
+    const NoGradient guard;  // a kernel takes its tensors apart as it likes
     function(std::forward<Arguments>(arguments)...);
   }
 

@@ -81,7 +81,7 @@ std::string header_of(const std::vector<const NamedTensor*>& order,
 void write_elements(FileWriter& file, const Tensor& tensor) {
   constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
   if (tensor.numel() == 0) return;
-  const Tensor source = rows_form(to_device(tensor, {}));
+  const Tensor source = rows_form(to_device(tensor.detach(), {}));
   visit_any(source.dtype(), [&]<class T>(Type<T>) {
     const Rows<T> rows = rows_of<T>(source);
     const auto cols = static_cast<std::size_t>(rows.cols);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/gradient_mode.h"
 #include "core/parallel.h"
 
 namespace weir {
@@ -64,7 +65,7 @@ bool is_rows_form(const Tensor& t) {
   return true;
 }
 
-Tensor rows_form(const Tensor& t) { return is_rows_form(t) ? t : clone(t); }
+Tensor rows_form(const Tensor& t) { return is_rows_form(t) ? t : clone(t.detach()); }
 
 template <class T>
 Rows<T> rows_of(const Tensor& t) {
@@ -158,7 +159,7 @@ Tensor Tensor::strided(const Shape& shape, const Strides& strides, std::int64_t 
 std::vector<double> Tensor::values() const {
   std::vector<double> result(static_cast<std::size_t>(numel()));
   if (result.empty()) return result;
-  const Tensor source = rows_form(converted(to_device(*this, {}), DType::float64));
+  const Tensor source = rows_form(converted(to_device(detach(), {}), DType::float64));
   const auto rows = rows_of<double>(source);
   for (std::int64_t r = 0; r < rows.rows; ++r)
     std::memcpy(result.data() + r * rows.cols, rows.row(r), static_cast<std::size_t>(rows.cols) * sizeof(double));
@@ -178,9 +179,27 @@ bool Tensor::same_view(const Tensor& other) const {
 
 bool Tensor::unique() const { return body_.use_count() == 1 && body().storage.use_count() == 1; }
 
+// --- gradients ----------------------------------------------------------------------------------------------------
+
+namespace {
+thread_local constinit bool recording = true;
+}
+
+bool gradients_enabled() { return recording; }
+GradientMode::GradientMode(bool enabled) : before_(recording) { recording = enabled; }
+GradientMode::~GradientMode() { recording = before_; }
+
+void refuse_gradient(const Tensor& t, const char* function, const char* differentiable) {
+  if (!recording || t.gradient_slot() == nullptr) return;
+  throw ArgumentError(
+      fmt::format("{}: this tensor requires a gradient, which {} would drop; use {}.detach() where none is wanted",
+                  function, function, differentiable));
+}
+
 // --- views --------------------------------------------------------------------------------------------------------
 
 Tensor permute_view(const Tensor& t, std::span<const int> axes) {
+  refuse_gradient(t, "permute_view", "permute() of ops/permute.h, or t");
   if (static_cast<int>(axes.size()) != t.rank())
     throw ArgumentError(fmt::format("permute: {} axes named for shape {}", axes.size(), t.shape().str()));
   Shape shape;
@@ -197,6 +216,7 @@ Tensor permute_view(const Tensor& t, std::span<const int> axes) {
 }
 
 Tensor transpose_view(const Tensor& t, int axis_a, int axis_b) {
+  refuse_gradient(t, "transpose_view", "transpose() of ops/permute.h, or t");
   const int a = normalise_axis("transpose", axis_a, t.rank()), b = normalise_axis("transpose", axis_b, t.rank());
   Shape shape = t.shape();
   Strides strides = t.strides();
@@ -206,6 +226,7 @@ Tensor transpose_view(const Tensor& t, int axis_a, int axis_b) {
 }
 
 Tensor slice_view(const Tensor& t, int axis, std::int64_t begin, std::int64_t end) {
+  refuse_gradient(t, "slice_view", "slice() of ops/slice.h, or t");
   const int a = normalise_axis("slice", axis, t.rank());
   if (begin < 0 || begin > end || end > t.size(a))
     throw ArgumentError(
@@ -214,6 +235,7 @@ Tensor slice_view(const Tensor& t, int axis, std::int64_t begin, std::int64_t en
 }
 
 Tensor broadcast_view(const Tensor& t, const Shape& shape) {
+  refuse_gradient(t, "broadcast_view", "broadcast_to() of ops/broadcast_to.h, or t");
   if (broadcast_shapes("broadcast_to", t.shape(), shape) != shape)
     throw ArgumentError(fmt::format("broadcast_to: shape {} does not stretch to {}", t.shape().str(), shape.str()));
   Strides strides = Strides::filled(shape.rank(), 0);
@@ -223,6 +245,7 @@ Tensor broadcast_view(const Tensor& t, const Shape& shape) {
 }
 
 std::optional<Tensor> reshape_view(const Tensor& t, const Shape& shape) {
+  refuse_gradient(t, "reshape_view", "reshape() of ops/reshape.h, or t");
   if (shape.product() != t.numel())
     throw ArgumentError(fmt::format("reshape: shape {} has {} elements, {} has {}", t.shape().str(), t.numel(),
                                     shape.str(), shape.product()));

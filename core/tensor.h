@@ -139,7 +139,10 @@ Tensor rows_form(const Tensor& t);
 template <class T>
 Rows<T> rows_of(const Tensor& t);
 
-// --- views: same storage, no gradient; ops/ has the differentiable versions ----------------------------------------
+// --- views: same storage; ops/ has the differentiable versions ------------------------------------------------------
+
+// These, and the copies below that return a tensor, carry no gradient: of a tensor that requires one, while gradients
+// are enabled, they throw ArgumentError, and t.detach() says that none is wanted.
 
 Tensor permute_view(const Tensor& t, std::span<const int> axes);
 Tensor transpose_view(const Tensor& t, int axis_a, int axis_b);
@@ -150,11 +153,16 @@ Tensor reshaped(const Tensor& t, const Shape& shape);                     // a v
 
 // --- copies -------------------------------------------------------------------------------------------------------
 
-// Element by element, with conversion of dtype, also between devices. Shapes must be equal; the views must not overlap.
+// Element by element, with conversion of dtype, also between devices, and without gradient. Shapes must be equal; the
+// views must not overlap.
 void copy_into(const Tensor& from, const Tensor& to);
 Tensor clone(const Tensor& t);                     // fresh, in the padded row layout
 Tensor converted(const Tensor& t, DType dtype);    // `t` itself where the dtype is right already
 Tensor to_device(const Tensor& t, Device device);  // `t` itself where it is there already
 void fill(const Tensor& t, double value);
+
+// For functions that drop gradients: throws ArgumentError where `t` requires one and gradients are enabled.
+// `differentiable`: what to use in place of `function`, "slice() of ops/slice.h, or t".
+void refuse_gradient(const Tensor& t, const char* function, const char* differentiable);
 
 }  // namespace weir

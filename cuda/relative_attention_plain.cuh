@@ -10,6 +10,7 @@
 
 #include "cuda/attention_rows.cuh"
 #include "cuda/relative_attention_problem.cuh"
+#include "ops/support/attention.h"
 
 namespace weir::cuda::attention {
 

@@ -1,19 +1,13 @@
 #include "models/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
-
-#include "core/error.h"
-#include "models/relative_attention.h"
-#include "models/switch_head.h"
-
 namespace weir {
 
 std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                           const ModelConfig& model) {
-  if (model.attention == "relative") return std::make_unique<RelativeAttention>(parameters, name, model);
-  if (model.attention == "switch-head") return std::make_unique<SwitchHead>(parameters, name, layer, model);
-  throw ArgumentError("model.attention: unknown kind '" + model.attention + "'; choose relative or switch-head");
+  return registry<AttentionKind>().find(model.attention)(parameters, name, layer, model);
 }
 
 Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype, Device device) {
@@ -28,10 +22,14 @@ Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype, Device de
   return Tensor::from_values({keys, d_model}, values, dtype, device);
 }
 
-const Tensor& RelativePositions::operator()(std::int64_t keys, DType dtype, Device device) const {
-  Tensor& rows = rows_[{keys, dtype, device.kind, device.index}];
-  if (!rows.defined()) rows = sinusoids(keys, d_model_, dtype, device);
-  return rows;
+// The rows of fewer keys are the last ones of more keys. Rows that were handed out stay where they are: what a device
+// recorded reads them again. Each time there are at least twice as many, so all together are less than twice the last.
+Tensor RelativePositions::operator()(std::int64_t keys, DType dtype, Device device) const {
+  std::vector<Tensor>& made = rows_[{dtype, device.kind, device.index}];
+  const std::int64_t there = made.empty() ? 0 : made.back().size(0);
+  if (there < keys) made.push_back(sinusoids(there == 0 ? keys : std::max(keys, 2 * there), d_model_, dtype, device));
+  const Tensor& rows = made.back();
+  return slice_view(rows, 0, rows.size(0) - keys, rows.size(0));
 }
 
 }  // namespace weir

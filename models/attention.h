@@ -6,6 +6,7 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "models/config.h"
 #include "models/forward_context.h"
@@ -47,7 +48,14 @@ class Attention {
   virtual AttentionCost cost(const AttentionLoad& load) const = 0;
 };
 
-// Declares the parameters of layer number `layer` under `name` and returns its attention.
+struct AttentionKind {
+  using Function = std::unique_ptr<Attention> (*)(ParameterSet& parameters, const std::string& name, std::int64_t layer,
+                                                  const ModelConfig& model);
+  static constexpr const char* setting = "model.attention";
+};
+
+// Declares the parameters of layer number `layer` under `name` and returns its attention. Throws ArgumentError where
+// its settings do not fit each other.
 std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                           const ModelConfig& model);
 
@@ -55,15 +63,15 @@ std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::s
 // its cosine. -> [keys, D]
 Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype, Device device = {});
 
-// The sinusoids of the lengths seen so far.
+// The sinusoids of as many positions as were asked for.
 class RelativePositions {
  public:
   explicit RelativePositions(std::int64_t d_model) : d_model_(d_model) {}
-  const Tensor& operator()(std::int64_t keys, DType dtype, Device device) const;
+  Tensor operator()(std::int64_t keys, DType dtype, Device device) const;
 
  private:
   std::int64_t d_model_;
-  mutable std::map<std::tuple<std::int64_t, DType, DeviceKind, int>, Tensor> rows_;
+  mutable std::map<std::tuple<DType, DeviceKind, int>, std::vector<Tensor>> rows_;
 };
 
 }  // namespace weir

@@ -1,51 +1,48 @@
 #include "models/config.h"
 
-#include <fmt/format.h>
-
-#include "core/error.h"
+#include "models/attention.h"
+#include "models/feedforward.h"
 #include "models/routing/part.h"
 
 namespace weir {
-namespace {
-
-void validate_layers(const ModelConfig& model, const FeedforwardConfig& feedforward) {
-  if (model.layers % model.distinct_layers() != 0)
-    throw ArgumentError(
-        fmt::format("model.layers = {} is not a multiple of model.layer_group = {}: the group is repeated as a whole; "
-                    "change one of them, or give model.layer_group = 0 for layers of their own",
-                    model.layers, model.layer_group));
-  if (model.norm == "peri" && model.attention != "switch-head")
-    throw ArgumentError(
-        fmt::format("model.norm = \"peri\" keeps values out of the layer norm, which model.attention = \"{}\" cannot; "
-                    "choose model.attention = \"switch-head\" or model.norm = \"pre\"",
-                    model.attention));
-  if (model.norm == "peri" && feedforward.kind != "moe")
-    throw ArgumentError(
-        fmt::format("model.norm = \"peri\" gives the layer norm to the selection of experts, which feedforward.kind = "
-                    "\"{}\" has not; choose feedforward.kind = \"moe\" or model.norm = \"pre\"",
-                    feedforward.kind));
+void ModelConfig::visit(FieldVisitor& v) {
+  v.field("kind", kind, registry<ModelKind>().names(), registry<ModelKind>().help("the architecture").c_str());
+  v.field("vocabulary", vocabulary, {.min = 0, .max = 1 << 24},
+          "number of different tokens; 0: as many as the data has, 256 for bytes");
+  v.field("d_model", d_model, {.min = 1, .max = 65536}, "width of the residual stream");
+  v.field("layers", layers, {.min = 1, .max = 1024}, "number of layers, each one attention and one feedforward");
+  v.field("layer_group", layer_group, {.min = 0, .max = 1024},
+          "layers with parameters of their own: the group is repeated until there are `layers`, as in MoEUT; 0: every "
+          "layer has its own");
+  v.field("norm", norm, {"pre", "peri"},
+          "what the layer norms feed: all of a layer, or only its queries, keys and the selection of experts, so that "
+          "values and experts work on the residual stream itself, as in MoEUT");
+  v.field("attention", attention, registry<AttentionKind>().names(),
+          registry<AttentionKind>().help("what mixes the tokens of a transformer-xl").c_str());
+  v.field("heads", heads, {.min = 1, .max = 1024}, "attention heads per layer");
+  v.field("head_size", head_size, {.min = 1, .max = 4096}, "width of a head; heads x head_size need not be d_model");
+  v.field("attention_experts", attention_experts, {.min = 1, .max = 65536},
+          "switch-head: value experts, and output experts, of each head; 1: dense, with a gate on each head's output");
+  v.field("attention_k", attention_k, {.min = 1, .max = 65536}, "switch-head: experts of each head that a token uses");
+  v.field("attention_expert_dropout", attention_expert_dropout, {.min = 0, .below = 1},
+          "switch-head: probability with which an expert cannot be selected by a token in training");
+  v.field("attention_regulariser_weight", attention_regulariser_weight, {.min = 0, .max = 1e6},
+          "switch-head: factor on the entropy term of its selections, per sequence and head");
+  v.field("dropout", dropout, {.min = 0, .below = 1}, "probability with which activations are dropped in training");
+  v.field("segment", segment, {.min = 1, .max = 1 << 20}, "tokens of one sequence that a step sees");
+  v.field("memory", memory, {.min = -1, .max = 1 << 20},
+          "tokens before the segment that attention still sees in training; -1: as many as the segment has");
+  v.field("checkpoint_activations", checkpoint_activations,
+          "compute each layer again in the backward pass instead of keeping its activations: less memory, more time");
+  v.field(
+      "precision", precision, {"float32", "tf32", "bf16"},
+      "type of activations; weights and reductions stay in float32. tf32: float32, but for speed a GPU may round the "
+      "factors of dense products and of experts' to 11 bits, and a CPU's matrix unit those of all products to 16");
 }
-
-void validate_vocabulary(const ModelConfig& model) {
-  if (model.vocabulary >= 2) return;
-  throw ArgumentError(
-      fmt::format("model.vocabulary = {}: a model needs at least 2 different tokens, and 256 for bytes; set it to what "
-                  "the data has",
-                  model.vocabulary));
-}
-
-void validate_experts(const ModelConfig& model) {
-  if (model.attention == "switch-head" && model.attention_k > model.attention_experts)
-    throw ArgumentError(
-        fmt::format("model.attention_k = {} is more than model.attention_experts = {}: a head cannot use more experts "
-                    "than it has; lower attention_k or add experts",
-                    model.attention_k, model.attention_experts));
-}
-
-}  // namespace
 
 void FeedforwardConfig::visit(FieldVisitor& v) {
-  v.field("kind", kind, {"dense", "top-k", "pkm", "moe"}, "what stands between two attentions");
+  v.field("kind", kind, registry<FeedforwardKind>().names(),
+          registry<FeedforwardKind>().help("what stands between two attentions").c_str());
   v.field("d_ff", d_ff, {.min = 1, .max = 1 << 24}, "hidden units of dense and top-k");
   v.field("experts", experts, {.min = 1, .max = 65536}, "experts per layer");
   v.field("expert_size", expert_size, {.min = 1, .max = 65536}, "hidden units per expert");
@@ -71,12 +68,6 @@ void FeedforwardConfig::visit(FieldVisitor& v) {
   v.field("activation", activation, {"relu", "softmax"}, "what pkm makes of its scores");
   v.field("init", init, registry<routing::Initialisation>().names(),
           registry<routing::Initialisation>().help("initial scale of the experts' second matrix").c_str());
-}
-
-void validate(const ModelConfig& model, const FeedforwardConfig& feedforward) {
-  validate_vocabulary(model);
-  validate_layers(model, feedforward);
-  validate_experts(model);
 }
 
 }  // namespace weir

@@ -2,15 +2,36 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "core/dtype.h"
 #include "core/fields.h"
 #include "core/float32_products.h"
+#include "core/registry.h"
 
 namespace weir {
 
+class Feedforward;
+class LanguageModel;
+class ParameterSet;
+struct FeedforwardConfig;
+struct ModelConfig;
+
+struct ModelKind {  // declares the parameters; throws ArgumentError where the settings do not fit each other
+  using Function = std::unique_ptr<LanguageModel> (*)(const ModelConfig&, const FeedforwardConfig&);
+  static constexpr const char* setting = "model.kind";
+};
+
+struct FeedforwardKind {  // declares the parameters of layer number `layer` under `name`; throws likewise
+  using Function = std::unique_ptr<Feedforward> (*)(ParameterSet& parameters, const std::string& name,
+                                                    std::int64_t layer, const ModelConfig& model,
+                                                    const FeedforwardConfig& config);
+  static constexpr const char* setting = "feedforward.kind";
+};
+
 struct ModelConfig {
+  std::string kind = "transformer-xl";
   std::int64_t vocabulary = 256;
   std::int64_t d_model = 128;
   std::int64_t layers = 4;
@@ -28,6 +49,7 @@ struct ModelConfig {
   std::int64_t memory = -1;
   bool checkpoint_activations = false;
   std::string precision = "float32";
+  SettingsByName<ModelKind> own{};  // of single kinds of model
 
   // Tokens of memory in training, with -1 resolved.
   std::int64_t memory_length() const { return memory < 0 ? segment : memory; }
@@ -38,43 +60,7 @@ struct ModelConfig {
   // Layers with parameters of their own, which repeat in their order until there are `layers`.
   std::int64_t distinct_layers() const { return layer_group == 0 ? layers : layer_group; }
 
-  void visit(FieldVisitor& v) {
-    v.field("vocabulary", vocabulary, {.min = 0, .max = 1 << 24},
-            "number of different tokens; 0: as many as the data has, 256 for bytes");
-    v.field("d_model", d_model, {.min = 1, .max = 65536}, "width of the residual stream");
-    v.field("layers", layers, {.min = 1, .max = 1024}, "number of layers, each one attention and one feedforward");
-    v.field(
-        "layer_group", layer_group, {.min = 0, .max = 1024},
-        "layers with parameters of their own: the group is repeated until there are `layers`, as in MoEUT; 0: every "
-        "layer has its own");
-    v.field(
-        "norm", norm, {"pre", "peri"},
-        "what the layer norms feed: all of a layer, or only its queries, keys and the selection of experts, so that "
-        "values and experts work on the residual stream itself, as in MoEUT");
-    v.field("attention", attention, {"relative", "switch-head"},
-            "Transformer-XL's attention, or the same with experts for values and output (SwitchHead)");
-    v.field("heads", heads, {.min = 1, .max = 1024}, "attention heads per layer");
-    v.field("head_size", head_size, {.min = 1, .max = 4096}, "width of a head; heads x head_size need not be d_model");
-    v.field(
-        "attention_experts", attention_experts, {.min = 1, .max = 65536},
-        "switch-head: value experts, and output experts, of each head; 1: dense, with a gate on each head's output");
-    v.field("attention_k", attention_k, {.min = 1, .max = 65536},
-            "switch-head: experts of each head that a token uses");
-    v.field("attention_expert_dropout", attention_expert_dropout, {.min = 0, .below = 1},
-            "switch-head: probability with which an expert cannot be selected by a token in training");
-    v.field("attention_regulariser_weight", attention_regulariser_weight, {.min = 0, .max = 1e6},
-            "switch-head: factor on the entropy term of its selections, per sequence and head");
-    v.field("dropout", dropout, {.min = 0, .below = 1}, "probability with which activations are dropped in training");
-    v.field("segment", segment, {.min = 1, .max = 1 << 20}, "tokens of one sequence that a step sees");
-    v.field("memory", memory, {.min = -1, .max = 1 << 20},
-            "tokens before the segment that attention still sees in training; -1: as many as the segment has");
-    v.field("checkpoint_activations", checkpoint_activations,
-            "compute each layer again in the backward pass instead of keeping its activations: less memory, more time");
-    v.field(
-        "precision", precision, {"float32", "tf32", "bf16"},
-        "type of activations; weights and reductions stay in float32. tf32: float32, but for speed a GPU may round the "
-        "factors of dense products and of experts' to 11 bits, and a CPU's matrix unit those of all products to 16");
-  }
+  void visit(FieldVisitor& v);  // without `own`, which are sections of their own
   bool operator==(const ModelConfig&) const = default;
 };
 
@@ -96,12 +82,10 @@ struct FeedforwardConfig {
   std::int64_t key_heads = 4;
   std::string activation = "relu";
   std::string init = "dense-equivalent";
+  SettingsByName<FeedforwardKind> own{};  // of single kinds of feedforward
 
-  void visit(FieldVisitor& v);
+  void visit(FieldVisitor& v);  // without `own`
   bool operator==(const FeedforwardConfig&) const = default;
 };
-
-// The rules that join fields; throws ArgumentError naming both keys.
-void validate(const ModelConfig& model, const FeedforwardConfig& feedforward);
 
 }  // namespace weir

@@ -1,9 +1,14 @@
 #include "models/dense.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
+#include "core/error.h"
+#include "core/text.h"
 #include "models/initialise.h"
 #include "models/layers.h"
+#include "ops/gelu.h"
 #include "ops/keep_top_k.h"
 #include "ops/linear.h"
 
@@ -14,20 +19,33 @@ Initialiser matrix(const ModelConfig& model, std::int64_t fan_in) {
   return initialise::truncated_normal(std::sqrt(2.0 / static_cast<double>(model.layers * fan_in)));
 }
 
+void validate_top_k(const FeedforwardConfig& f) {
+  if (f.k > f.d_ff) {
+    throw ArgumentError(
+        fmt::format("feedforward.k = {} is more than feedforward.d_ff = {}: a token cannot keep more hidden "
+                    "units than there are; lower k or raise d_ff",
+                    f.k, f.d_ff));
+  }
+}
+
 }  // namespace
 
 DenseFeedforward::DenseFeedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                    const ModelConfig& model, const FeedforwardConfig& config)
     : layer_(layer),
       dropout_(model.dropout),
-      kept_(config.kind == "top-k" ? config.k : config.d_ff),
+      kind_(config.kind),
+      kept_(kind_ == "top-k" ? config.k : config.d_ff),
       w1_(parameters.add(name + ".w1", {config.d_ff, model.d_model}, matrix(model, model.d_model))),
       b1_(parameters.add(name + ".b1", {config.d_ff}, initialise::constant(0))),
       w2_(parameters.add(name + ".w2", {model.d_model, config.d_ff}, matrix(model, config.d_ff))),
-      b2_(parameters.add(name + ".b2", {model.d_model}, initialise::constant(0))) {}
+      b2_(parameters.add(name + ".b2", {model.d_model}, initialise::constant(0))) {
+  if (kind_ == "top-k") validate_top_k(config);
+}
 
 FeedforwardOutput DenseFeedforward::operator()(const Tensor& x, const ForwardContext& context) const {
-  const Tensor active = linear(x, w1_.value, b1_.value, Activation::relu);  // [B, T, d_ff]
+  const Tensor active = kind_ == "gelu" ? gelu(linear(x, w1_.value, b1_.value))  // [B, T, d_ff]
+                                        : linear(x, w1_.value, b1_.value, Activation::relu);
   Tensor hidden = dropout_if_training(active, dropout_, context, RandomPlace::hidden, layer_);
   if (kept_ < hidden.size(-1)) hidden = keep_top_k(hidden, kept_);
   FeedforwardOutput out;
@@ -40,7 +58,21 @@ FeedforwardCost DenseFeedforward::cost() const {
   const std::int64_t matrices = w1_.shape.product() + w2_.shape.product();
   const std::int64_t all = matrices + b1_.shape.product() + b2_.shape.product();
   const std::int64_t unused = (b1_.shape[0] - kept_) * b2_.shape[0];  // of w2
-  return {all, all - unused, static_cast<double>(matrices)};
+  const double kept = static_cast<double>(4 * b2_.shape[0] + (kind_ == "dense" ? 2 : 3) * b1_.shape[0]);
+  return {all, all - unused, static_cast<double>(matrices), kept};
 }
+
+std::string DenseFeedforward::text() const {
+  const std::string units = counted(b1_.shape[0], "hidden unit");
+  return kind_ == "top-k" ? fmt::format("top-k: {} of {}", kept_, units) : kind_ + ": " + units;
+}
+
+namespace {
+const bool added =
+    registry<FeedforwardKind>().add({"dense", "two matrices with a ReLU between", make<DenseFeedforward>}) &&
+    registry<FeedforwardKind>().add({"gelu", "the same with GELU", make<DenseFeedforward>}) &&
+    registry<FeedforwardKind>().add(
+        {"top-k", "dense, of which each token keeps k hidden units", make<DenseFeedforward>});
+}  // namespace
 
 }  // namespace weir

@@ -1,5 +1,5 @@
-// The dense feedforward, W2 dropout(ReLU(W1 x + b1)) + b2, and Top-K: the same with all but the K largest hidden units
-// of each token set to 0.
+// The dense feedforward, W2 dropout(f(W1 x + b1)) + b2 with f = ReLU or GELU, and Top-K: that of ReLU with all but the
+// K largest hidden units of each token set to 0.
 #pragma once
 
 #include "models/feedforward.h"
@@ -13,10 +13,12 @@ class DenseFeedforward final : public Feedforward {
                    const FeedforwardConfig& config);
   FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override;
   FeedforwardCost cost() const override;
+  std::string text() const override;
 
  private:
   std::int64_t layer_;
   double dropout_;
+  std::string kind_;   // dense, gelu, top-k
   std::int64_t kept_;  // hidden units
   const Parameter &w1_, &b1_, &w2_, &b2_;
 };

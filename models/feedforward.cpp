@@ -1,9 +1,6 @@
 #include "models/feedforward.h"
 
 #include "core/error.h"
-#include "models/dense.h"
-#include "models/moe.h"
-#include "models/product_key_memory.h"
 
 namespace weir {
 
@@ -15,11 +12,12 @@ Tensor Feedforward::auxiliary_loss(const RegulariserInputs&) const { return {}; 
 
 std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                               const ModelConfig& model, const FeedforwardConfig& config) {
-  if (config.kind == "dense" || config.kind == "top-k")
-    return std::make_unique<DenseFeedforward>(parameters, name, layer, model, config);
-  if (config.kind == "moe") return std::make_unique<Moe>(parameters, name, layer, model, config);
-  if (config.kind == "pkm") return std::make_unique<ProductKeyMemory>(parameters, name, layer, model, config);
-  throw ArgumentError("feedforward.kind: unknown kind '" + config.kind + "'; choose dense, top-k, pkm or moe");
+  return registry<FeedforwardKind>().find(config.kind)(parameters, name, layer, model, config);
+}
+
+std::string feedforward_text(const ModelConfig& model, const FeedforwardConfig& config) {
+  ParameterSet declared;
+  return make_feedforward(declared, "ff", 0, model, config)->text();
 }
 
 }  // namespace weir

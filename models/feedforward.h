@@ -24,6 +24,7 @@ struct FeedforwardCost {
   std::int64_t total_parameters = 0;
   std::int64_t active_parameters = 0;  // that one token uses
   double multiply_adds = 0;            // forward
+  double kept_values = 0;              // that stay for the backward pass
 };
 
 class Feedforward {
@@ -36,10 +37,22 @@ class Feedforward {
   // The auxiliary loss of the calls that these come from; undefined for none.
   virtual Tensor auxiliary_loss(const RegulariserInputs& inputs) const;
   virtual FeedforwardCost cost() const = 0;
+  virtual std::string text() const = 0;  // for a person: "dense: 512 hidden units"
 };
 
-// Declares the parameters of layer number `layer` under `name` and returns its feedforward.
+// For a registry: a feedforward by its constructor.
+template <class Class>
+std::unique_ptr<Feedforward> make(ParameterSet& parameters, const std::string& name, std::int64_t layer,
+                                  const ModelConfig& model, const FeedforwardConfig& config) {
+  return std::make_unique<Class>(parameters, name, layer, model, config);
+}
+
+// Declares the parameters of layer number `layer` under `name` and returns its feedforward. Throws ArgumentError where
+// its settings do not fit each other.
 std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                               const ModelConfig& model, const FeedforwardConfig& config);
+
+// Feedforward::text() of such a feedforward.
+std::string feedforward_text(const ModelConfig& model, const FeedforwardConfig& config);
 
 }  // namespace weir

@@ -15,7 +15,7 @@ FeedforwardCost cost_of(const ModelConfig& model, const FeedforwardConfig& feedf
 }  // namespace
 
 std::int64_t matched_d_ff(const ModelConfig& model, const FeedforwardConfig& feedforward) {
-  if (feedforward.kind == "dense" || feedforward.kind == "top-k") return feedforward.d_ff;
+  if (feedforward.kind == "dense" || feedforward.kind == "gelu" || feedforward.kind == "top-k") return feedforward.d_ff;
   const std::int64_t wanted = cost_of(model, feedforward).total_parameters - model.d_model;
   const std::int64_t per_unit = 2 * model.d_model + 1;  // a row of W1, its bias, a column of W2
   return std::max<std::int64_t>(1, (wanted + per_unit / 2) / per_unit);

@@ -7,10 +7,11 @@
 #include "ops/embedding.h"
 #include "ops/layer_norm.h"
 #include "ops/linear.h"
+#include "ops/rms_norm.h"
 
 namespace weir {
 
-constexpr double kEps = 1e-5;  // of every layer norm
+constexpr double kEps = 1e-5;  // of every norm
 
 LayerNorm::LayerNorm(ParameterSet& parameters, const std::string& name, std::int64_t d_model)
     : weight_(parameters.add(name + ".weight", {d_model}, initialise::constant(1))),
@@ -22,11 +23,18 @@ ResidualLayerNorm LayerNorm::of_sum(const Tensor& x, const Tensor& branch, doubl
   return residual_layer_norm(x, branch, weight_.value, bias_.value, kEps, p, random);
 }
 
+RmsNorm::RmsNorm(ParameterSet& parameters, const std::string& name, std::int64_t d_model)
+    : weight_(parameters.add(name + ".weight", {d_model}, initialise::constant(1))) {}
+
+Tensor RmsNorm::operator()(const Tensor& x) const { return rms_norm(x, weight_.value, kEps); }
+
 Embedding::Embedding(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary, std::int64_t d_model)
     : weight_(parameters.add(name, {vocabulary, d_model},
                              initialise::uniform(std::sqrt(6.0 / static_cast<double>(vocabulary + d_model))))) {}
 
 Tensor Embedding::operator()(const Tensor& ids, DType dtype) const { return embedding(weight_.value, ids, dtype); }
+
+Tensor Embedding::logits(const Tensor& x) const { return linear(x, weight_.value); }
 
 OutputProjection::OutputProjection(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary,
                                    std::int64_t d_model)

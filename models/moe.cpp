@@ -1,5 +1,9 @@
 #include "models/moe.h"
 
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/text.h"
 #include "ops/cast.h"
 #include "ops/expert_feedforward.h"
 #include "ops/gather_rows.h"
@@ -12,6 +16,45 @@ namespace {
 
 routing::InitialValues initial_values(const ModelConfig& model, const FeedforwardConfig& config) {
   return registry<routing::Initialisation>().find(config.init)(model, config);
+}
+
+void validate(const FeedforwardConfig& f) {
+  if (f.k > f.experts) {
+    throw ArgumentError(
+        fmt::format("feedforward.k = {} is more than feedforward.experts = {}: a token cannot use more "
+                    "experts than there are; lower k or add experts",
+                    f.k, f.experts));
+  }
+  if (f.hidden_k > f.k * f.expert_size) {
+    throw ArgumentError(
+        fmt::format("feedforward.hidden_k = {} is more than the {} hidden units that a token uses (feedforward.k x "
+                    "feedforward.expert_size): lower it, or give 0 for all",
+                    f.hidden_k, f.k * f.expert_size));
+  }
+  if (f.selection == "assignment" && f.k != 1) {
+    throw ArgumentError(
+        fmt::format("feedforward.selection = \"assignment\" gives each token one expert, but feedforward.k = {}: set "
+                    "feedforward.k = 1, or another selection",
+                    f.k));
+  }
+  if ((f.selection == "assignment" || f.selection == "random") && f.expert_dropout > 0) {
+    throw ArgumentError(
+        fmt::format("feedforward.selection = {} cannot avoid the experts that feedforward.expert_dropout = {} drops: "
+                    "set feedforward.expert_dropout = 0",
+                    quote(f.selection), f.expert_dropout));
+  }
+  const bool regularised = f.regulariser != "none" && f.regulariser_weight > 0;
+  if (f.selection == "random" && regularised) {
+    throw ArgumentError(
+        fmt::format("feedforward.regulariser = {} cannot change which experts feedforward.selection = \"random\" "
+                    "draws: set feedforward.regulariser = \"none\"",
+                    quote(f.regulariser)));
+  }
+  if (f.regulariser == "importance" && f.gate == "one" && regularised) {
+    throw ArgumentError(
+        "feedforward.regulariser = \"importance\" works through the gates, which feedforward.gate = \"one\" makes "
+        "constant: choose another gate, or another regulariser");
+  }
 }
 
 // The hidden units again, which the fused op keeps to itself.
@@ -32,7 +75,9 @@ Moe::Moe(ParameterSet& parameters, const std::string& name, std::int64_t layer, 
       w1_(parameters.add(name + ".w1", {config.experts, model.d_model, config.expert_size},
                          initial_values(model, config).w1)),
       w2_(parameters.add(name + ".w2", {config.experts, config.expert_size, model.d_model},
-                         initial_values(model, config).w2)) {}
+                         initial_values(model, config).w2)) {
+  validate(config);
+}
 
 FeedforwardOutput Moe::operator()(const Tensor& x, const ForwardContext& context) const {
   return routed(x, x, context);
@@ -65,7 +110,21 @@ Tensor Moe::auxiliary_loss(const RegulariserInputs& inputs) const {
 FeedforwardCost Moe::cost() const {
   const std::int64_t experts = w1_.shape.product() + w2_.shape.product(), router = router_.parameter_count();
   const std::int64_t active = experts / config_.experts * config_.k + router;
-  return {experts + router, active, static_cast<double>(active)};
+  const auto d = static_cast<double>(w1_.shape[1]), k = static_cast<double>(config_.k);
+  const double kept =
+      (4 + k) * d + k * static_cast<double>(config_.expert_size) + 6 * static_cast<double>(config_.experts);
+  return {experts + router, active, static_cast<double>(active), kept};
 }
+
+std::string Moe::text() const {
+  const bool sigma = config_.selection == "top-k" && config_.gate == "sigmoid";
+  return fmt::format("{}: {} of {}, {} per token",
+                     sigma ? "σ-MoE" : fmt::format("MoE ({}, {})", config_.selection, config_.gate),
+                     counted(config_.experts, "expert"), config_.expert_size, config_.k);
+}
+
+namespace {
+const bool added = registry<FeedforwardKind>().add({"moe", "a mixture of experts", make<Moe>});
+}  // namespace
 
 }  // namespace weir

@@ -15,6 +15,7 @@ class Moe final : public Feedforward {
   FeedforwardOutput routed(const Tensor& x, const Tensor& router_input, const ForwardContext& context) const override;
   Tensor auxiliary_loss(const RegulariserInputs& inputs) const override;
   FeedforwardCost cost() const override;
+  std::string text() const override;
 
  private:
   std::int64_t layer_;

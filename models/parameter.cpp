@@ -35,7 +35,7 @@ const Parameter& ParameterSet::add(const std::string& name, const Shape& shape, 
   if (std::any_of(parameters_.begin(), parameters_.end(), same))
     throw ArgumentError("parameter '" + name + "' is declared twice");
   check_extents(name.c_str(), shape);
-  return parameters_.emplace_back(Parameter{name, shape, std::move(initialise), {}, {}});
+  return parameters_.emplace_back(Parameter{name, shape, std::move(initialise), {}});
 }
 
 void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
@@ -48,9 +48,8 @@ void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
   gradients_ = Tensor::zeros({total}, dtype, device);
   for (Parameter& p : parameters_) {
     p.value = view_in(values_, p);
-    p.gradient = view_in(gradients_, p);
     require_gradient(p.value);
-    set_gradient_buffer(p.value, p.gradient);
+    set_gradient_buffer(p.value, view_in(gradients_, p));
   }
   initialise(seed);
 }

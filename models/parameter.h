@@ -19,8 +19,7 @@ struct Parameter {
   std::string name;  // "layer0.attn.w_q"
   Shape shape;
   Initialiser initialise;
-  Tensor value;     // a leaf, once allocated
-  Tensor gradient;  // where its gradient accumulates; after zero_gradients() read it through ParameterSet::gradients()
+  Tensor value;  // a leaf, once allocated: gradient(value) reads what has arrived (autograd/autograd.h)
 };
 
 class ParameterSet {

@@ -1,8 +1,12 @@
 #include "models/product_key_memory.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
+#include "core/text.h"
 #include "models/initialise.h"
 #include "ops/gather_sum.h"
 #include "ops/linear.h"
@@ -23,6 +27,26 @@ Initialiser normal_of(const ModelConfig& model, std::int64_t fan_in) {
   return initialise::normal(std::sqrt(2.0 / static_cast<double>(model.layers * fan_in)));
 }
 
+void validate(const FeedforwardConfig& f, const ModelConfig& model) {
+  if (f.k > f.sub_keys * f.sub_keys) {
+    throw ArgumentError(
+        fmt::format("feedforward.k = {} is more than the {} values of feedforward.sub_keys = {}: lower k (from "
+                    "sub_keys on, every value is used) or add sub-keys",
+                    f.k, f.sub_keys * f.sub_keys, f.sub_keys));
+  }
+  if (model.d_model % 2 != 0) {
+    throw ArgumentError(
+        fmt::format("model.d_model = {} is odd, but feedforward.kind = \"pkm\" cuts its input into two equal "
+                    "halves: make d_model even",
+                    model.d_model));
+  }
+  if (f.init == "switch") {
+    throw ArgumentError(
+        "feedforward.init = \"switch\" is for experts; feedforward.kind = \"pkm\" starts \"dense-equivalent\" or "
+        "\"standard\": choose one of these");
+  }
+}
+
 }  // namespace
 
 ProductKeyMemory::ProductKeyMemory(ParameterSet& parameters, const std::string& name, std::int64_t,
@@ -34,7 +58,9 @@ ProductKeyMemory::ProductKeyMemory(ParameterSet& parameters, const std::string& 
                              normal_of(model, model.d_model))),
       values_(parameters.add(
           name + ".values", {config.sub_keys * config.sub_keys, model.d_model},
-          normal_of(model, config.init == "standard" ? model.d_model : config.sub_keys * config.sub_keys))) {}
+          normal_of(model, config.init == "standard" ? model.d_model : config.sub_keys * config.sub_keys))) {
+  validate(config, model);
+}
 
 FeedforwardOutput ProductKeyMemory::operator()(const Tensor& x, const ForwardContext& context) const {
   const std::int64_t half = x.size(-1) / 2;
@@ -70,9 +96,24 @@ ProductKeyMemory::Weighted ProductKeyMemory::chosen_values(const Tensor& x_a, co
 
 FeedforwardCost ProductKeyMemory::cost() const {
   const std::int64_t keys = keys_a_.shape.product() + keys_b_.shape.product(), values = values_.shape.product();
-  if (uses_all()) return {keys + values, keys + values, static_cast<double>(keys / config_.key_heads + values)};
-  const std::int64_t named = config_.key_heads * config_.k, width = values_.shape[1];  // heads may name a value twice
-  return {keys + values, keys + std::min(values, named * width), static_cast<double>(keys + named * width)};
+  const std::int64_t n = config_.sub_keys, width = values_.shape[1];
+  if (uses_all()) {
+    const std::int64_t kept = 4 * width + 2 * n + (config_.activation == "softmax" ? n * n : 0);
+    return {keys + values, keys + values, static_cast<double>(keys / config_.key_heads + values),
+            static_cast<double>(kept)};
+  }
+  const std::int64_t named = config_.key_heads * config_.k;  // heads may name a value twice
+  return {keys + values, keys + std::min(values, named * width), static_cast<double>(keys + named * width),
+          static_cast<double>(4 * width + 4 * named)};
 }
+
+std::string ProductKeyMemory::text() const {
+  return fmt::format("PKM: {}, {}, {} per head, {}", counted(config_.sub_keys * config_.sub_keys, "value"),
+                     counted(config_.key_heads, "head"), config_.k, config_.activation);
+}
+
+namespace {
+const bool added = registry<FeedforwardKind>().add({"pkm", "a product-key memory", make<ProductKeyMemory>});
+}  // namespace
 
 }  // namespace weir

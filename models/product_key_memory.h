@@ -19,6 +19,7 @@ class ProductKeyMemory final : public Feedforward {
                    const FeedforwardConfig& config);
   FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override;
   FeedforwardCost cost() const override;
+  std::string text() const override;
 
  private:
   bool uses_all() const { return config_.k >= config_.sub_keys; }

@@ -62,4 +62,12 @@ AttentionCost RelativeAttention::cost(const AttentionLoad& load) const {
   return cost;
 }
 
+namespace {
+const bool added = registry<AttentionKind>().add({"relative", "Transformer-XL's",
+                                                  [](ParameterSet& parameters, const std::string& name, std::int64_t,
+                                                     const ModelConfig& model) -> std::unique_ptr<Attention> {
+                                                    return std::make_unique<RelativeAttention>(parameters, name, model);
+                                                  }});
+}  // namespace
+
 }  // namespace weir

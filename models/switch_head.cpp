@@ -1,9 +1,12 @@
 #include "models/switch_head.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "models/initialise.h"
 #include "ops/add.h"
 #include "ops/add_scalar.h"
@@ -68,7 +71,13 @@ SwitchHead::SwitchHead(ParameterSet& parameters, const std::string& name, std::i
                         heads_ * head_size_)),
       sel_o_(add_selector(parameters, name + ".sel_o", c)),
       sel_v_(experts_ > 1 ? &add_selector(parameters, name + ".sel_v", c) : nullptr),
-      positions_(c.d_model) {}
+      positions_(c.d_model) {
+  if (k_ > experts_)
+    throw ArgumentError(
+        fmt::format("model.attention_k = {} is more than model.attention_experts = {}: a head cannot use more experts "
+                    "than it has; lower attention_k or add experts",
+                    k_, experts_));
+}
 
 AttentionOutput SwitchHead::operator()(const Tensor& x, const Tensor& values, std::int64_t queries,
                                        const ForwardContext& context) const {
@@ -168,5 +177,14 @@ AttentionCost SwitchHead::cost(const AttentionLoad& load) const {
   }
   return cost;
 }
+
+namespace {
+const bool added =
+    registry<AttentionKind>().add({"switch-head", "the same with experts for values and output",
+                                   [](ParameterSet& parameters, const std::string& name, std::int64_t layer,
+                                      const ModelConfig& model) -> std::unique_ptr<Attention> {
+                                     return std::make_unique<SwitchHead>(parameters, name, layer, model);
+                                   }});
+}  // namespace
 
 }  // namespace weir

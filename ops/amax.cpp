@@ -22,7 +22,7 @@ Tensor first_maxima(const char* op, const Tensor& x, int axis) {
   axis = normalise_axis(op, axis, x.rank());
   if (x.size(axis) == 0)
     throw ArgumentError(fmt::format("{}: axis {} of shape {} is empty and has no maximum", op, axis, x.shape().str()));
-  const Tensor rows = transpose_view(x, axis, -1);
+  const Tensor rows = transpose_view(x.detach(), axis, -1);
   const Tensor index = Tensor::empty(rows.shape().with(-1, 1), DType::int32, x.device());
   amax_kernel(x.device(), rows, index);
   return index;

@@ -7,7 +7,7 @@
 namespace weir {
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  const Tensor y = broadcast_view(x, shape);
+  const Tensor y = broadcast_view(x.detach(), shape);
   Backward back("broadcast_to", {x}, {y});
   back.input(0, [shape = x.shape()](const Tensor& dy) { return sum_to_shape(dy, shape); });
   return y;

@@ -14,7 +14,7 @@ Tensor cast(const Tensor& x, DType dtype) {
     throw ArgumentError(
         fmt::format("cast: expected float64, float32 or bf16 as the target dtype, got {}", dtype_name(dtype)));
   if (x.dtype() == dtype) return x;
-  const Tensor y = converted(x, dtype);
+  const Tensor y = converted(x.detach(), dtype);
   Backward back("cast", {x}, {y});
   back.input(0, [from = x.dtype()](const Tensor& dy) { return cast(dy, from); });
   return y;

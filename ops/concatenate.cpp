@@ -36,14 +36,17 @@ Tensor concatenate(std::span<const Tensor> parts, int axis) {
   if (parts.empty()) throw ArgumentError("concatenate: expected at least one part, got none");
   axis = normalise_axis("concatenate", axis, parts[0].rank());
   const Tensor y = Tensor::empty(check_parts(parts, axis), parts[0].dtype(), parts[0].device());
-  Backward back("concatenate", {parts.begin(), parts.end()}, {y});
-  std::int64_t begin = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::int64_t end = begin + parts[i].size(axis);
-    copy_into(parts[i], slice_view(y, axis, begin, end));
-    back.input(static_cast<int>(i), [axis, begin, end](const Tensor& dy) { return slice(dy, axis, begin, end); });
-    begin = end;
+  std::vector<std::int64_t> ends;
+  for (const Tensor& part : parts) {
+    const std::int64_t begin = ends.empty() ? 0 : ends.back();
+    ends.push_back(begin + part.size(axis));
+    copy_into(part, slice_view(y, axis, begin, ends.back()));
   }
+  Backward back("concatenate", {parts.begin(), parts.end()}, {y});
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    back.input(static_cast<int>(i), [axis, begin = i == 0 ? 0 : ends[i - 1], end = ends[i]](const Tensor& dy) {
+      return slice(dy, axis, begin, end);
+    });
   return y;
 }
 

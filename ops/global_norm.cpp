@@ -13,7 +13,7 @@ constinit Kernel<void(const Tensor&, const Tensor&)> global_norm_kernel{"global_
 
 Tensor global_norm(const Tensor& x) {
   const Tensor norm = Tensor::empty({}, DType::float64, x.device());
-  global_norm_kernel(x.device(), reshaped(x, {x.numel()}), norm);
+  global_norm_kernel(x.device(), reshaped(x.detach(), {x.numel()}), norm);
   return norm;
 }
 

@@ -86,7 +86,7 @@ std::vector<Tensor> fused_gradients(const Kept& kept, const Tensor& dy) {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
   check(x, weight, bias);
   const Tensor y = Tensor::empty(x.shape().with(-1, weight.size(0)), x.dtype(), x.device());
-  const Tensor used = weight.dtype() == x.dtype() ? weight : converted(weight, x.dtype());
+  const Tensor used = weight.dtype() == x.dtype() ? weight : converted(weight.detach(), x.dtype());
   linear_kernel(x.device(), x, used, bias, activation, y);
   Backward back("linear", {x, weight, bias}, {y});
   if (!back.active()) return y;

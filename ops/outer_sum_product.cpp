@@ -45,7 +45,7 @@ void check(const Tensor& a, const Tensor& b, const Tensor& values) {
 Tensor outer_sum_product(const Tensor& a, const Tensor& b, const Tensor& values) {
   check(a, b, values);
   const Tensor y = Tensor::empty(a.shape().with(-1, values.size(1)), a.dtype(), a.device());
-  const Tensor used = values.dtype() == a.dtype() ? values : converted(values, a.dtype());
+  const Tensor used = values.dtype() == a.dtype() ? values : converted(values.detach(), a.dtype());
   outer_sum_product_kernel(a.device(), a, b, used, y);
   Backward back("outer_sum_product", {a, b, values}, {y});
   if (!back.active()) return y;

@@ -9,7 +9,7 @@
 namespace weir {
 
 Tensor permute(const Tensor& x, std::span<const int> axes) {
-  const Tensor y = permute_view(x, axes);
+  const Tensor y = permute_view(x.detach(), axes);
   std::vector<int> inverse(axes.size());
   for (std::size_t i = 0; i < axes.size(); ++i)
     inverse[static_cast<std::size_t>(normalise_axis("permute", axes[i], x.rank()))] = static_cast<int>(i);
@@ -19,7 +19,7 @@ Tensor permute(const Tensor& x, std::span<const int> axes) {
 }
 
 Tensor transpose(const Tensor& x, int a, int b) {
-  const Tensor y = transpose_view(x, a, b);
+  const Tensor y = transpose_view(x.detach(), a, b);
   Backward back("transpose", {x}, {y});
   back.input(0, [a, b](const Tensor& dy) { return transpose(dy, a, b); });
   return y;

@@ -77,7 +77,8 @@ Tensor relative_attention(const Tensor& q, const Tensor& kv, const Tensor& r, co
                           const Tensor& scale) {
   check_inputs({q, kv, r, u, v, scale});
   const DType sums = sum_dtype(q);
-  const RelativeAttentionInputs in{q, kv, r, converted(u, sums), converted(v, sums), converted(scale, sums)};
+  const auto exact = [sums](const Tensor& t) { return t.dtype() == sums ? t : converted(t.detach(), sums); };
+  const RelativeAttentionInputs in{q, kv, r, exact(u), exact(v), exact(scale)};
   Tensor out = empty_with_merged_row(q.shape(), 2, q);
   const Tensor logsumexp = Tensor::empty({q.size(0), q.size(2), q.size(1)}, sums, q.device());
   relative_attention_kernel(q.device(), in, out, logsumexp);

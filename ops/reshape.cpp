@@ -6,7 +6,7 @@
 namespace weir {
 
 Tensor reshape(const Tensor& x, const Shape& shape) {
-  const Tensor y = reshaped(x, shape);
+  const Tensor y = reshaped(x.detach(), shape);
   Backward back("reshape", {x}, {y});
   back.input(0, [shape = x.shape()](const Tensor& dy) { return reshape(dy, shape); });
   return y;

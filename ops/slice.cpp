@@ -7,7 +7,7 @@
 namespace weir {
 
 Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end) {
-  const Tensor y = slice_view(x, axis, begin, end);
+  const Tensor y = slice_view(x.detach(), axis, begin, end);
   Backward back("slice", {x}, {y});
   back.input(0, [axis, begin, after = x.size(axis) - end](const Tensor& dy) { return pad(dy, axis, begin, after); });
   return y;

@@ -39,7 +39,7 @@ Tensor sum(const Tensor& x, std::span<const int> axes, bool keep_axes) {
   const Axes split = split_axes(x, axes);
   std::vector<int> order = split.kept;
   order.insert(order.end(), split.reduced.begin(), split.reduced.end());
-  const Tensor arranged = permute_view(x, order);  // [kept..., reduced...]
+  const Tensor arranged = permute_view(x.detach(), order);  // [kept..., reduced...]
   Tensor flat = Tensor::empty({split.kept_shape.product()}, x.dtype(), x.device());
   std::int64_t reduced = 1;
   for (int axis : split.reduced) reduced *= x.size(axis);

@@ -23,6 +23,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/philox.h"
+#include "models/transformer_xl.h"
 #include "train/trainer.h"
 #include "unit/temporary_directory.h"
 

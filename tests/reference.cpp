@@ -10,12 +10,14 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 
 #include "autograd/autograd.h"
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "models/feedforward.h"
 #include "models/relative_attention.h"
+#include "models/transformer_xl.h"
 #include "ops/add.h"
 #include "ops/clip_factor.h"
 #include "ops/concatenate.h"
@@ -152,7 +154,7 @@ void check_moe(const Case& c, Comparison& comparison) {
   comparison.add("reg", reg, c.exact("reg").values()[0], tolerance);
   comparison.add("dx", gradient(x), c.exact("dx"), tolerance);
   for (const Parameter& p : parameters.parameters())
-    comparison.add("d_" + p.name.substr(3), p.gradient, c.exact("d_" + p.name.substr(3)), tolerance);
+    comparison.add("d_" + p.name.substr(3), gradient(p.value), c.exact("d_" + p.name.substr(3)), tolerance);
 }
 
 FeedforwardConfig pkm_config(const Case& c, const std::string& prefix) {
@@ -180,7 +182,7 @@ void check_pkm(const Case& c, Comparison& comparison) {
   comparison.add("y", y, c.exact("y"), tolerance);
   comparison.add("dx", gradient(x), c.exact("dx"), tolerance);
   for (const Parameter& p : parameters.parameters())
-    comparison.add("d_" + p.name.substr(3), p.gradient, c.exact("d_" + p.name.substr(3)), tolerance);
+    comparison.add("d_" + p.name.substr(3), gradient(p.value), c.exact("d_" + p.name.substr(3)), tolerance);
 }
 
 void check_attention(const Case& c, Comparison& comparison) {
@@ -203,7 +205,7 @@ void check_attention(const Case& c, Comparison& comparison) {
   comparison.add("dx", gradient(x), c.exact("dx"), tolerance);
   if (c.has("memory")) comparison.add("d_memory", gradient(seen[0]), c.exact("d_memory"), tolerance);
   for (const Parameter& p : parameters.parameters())
-    comparison.add("d_" + p.name.substr(5), p.gradient, c.exact("d_" + p.name.substr(5)), tolerance);
+    comparison.add("d_" + p.name.substr(5), gradient(p.value), c.exact("d_" + p.name.substr(5)), tolerance);
 }
 
 Config lm_config(const Case& c) {
@@ -259,7 +261,7 @@ void check_second_step(const Case& c, const TransformerXl& model, const Tensor& 
   const double factor = clip_factor(Tensor::scalar(norm, DType::float64), clip).item();
   comparison.add("step1.logits", permute_view(logits, std::vector{1, 0, 2}), c.exact("step1.logits"), tolerance);
   for (const Parameter& p : model.parameters().parameters()) {
-    std::vector<double> clipped = p.gradient.values();
+    std::vector<double> clipped = gradient(p.value).values();
     for (double& g : clipped) g *= factor;
     const std::string name = "step1.clipped_grad." + p.name;
     comparison.add(name, Tensor::from_values(p.shape, clipped), c.exact(name), tolerance);
@@ -305,6 +307,50 @@ void check_lm(const Case& c, Comparison& comparison) {
     comparison.add("final." + p.name, p.value, c.exact("final." + p.name), tolerance);
 }
 
+// Forward and backward pass, the pass after it with what it left as memory, and the steps of AdamW.
+void check_gpt(const Case& c, Comparison& comparison) {
+  const double tolerance = c.is_double() ? 1e-9 : 1e-4, later = c.is_double() ? 1e-9 : 1e-3;
+  std::vector<std::string> settings;
+  std::istringstream lines(c.text("settings"));
+  for (std::string line; std::getline(lines, line);) settings.push_back(line);
+  const Config config = parse_config("", "case.toml", settings);
+  const auto model = make_language_model(config.model, config.feedforward);
+  model->initialise(1, c.dtype(), c.device());
+  load_parameters(c, model->parameters(), "", "init.");
+  const Tensor data = to_device(c.exact("data"), c.device());  // [2, B, T + 1]
+  const auto batch_of = [&](std::int64_t index) {
+    const Tensor tokens = reshaped(slice_view(data, 0, index, index + 1), {data.size(1), data.size(2)});
+    return Batch{clone(slice_view(tokens, 1, 0, data.size(2) - 1)), clone(slice_view(tokens, 1, 1, data.size(2)))};
+  };
+  const Batch first = batch_of(0), second = batch_of(1);
+  model->parameters().zero_gradients();
+  const LanguageModelOutput out = (*model)(first.inputs, {}, config.model.segment, {.training = true});
+  const Tensor loss = cross_entropy(out.logits, first.targets);
+  const Tensor total = out.auxiliary_loss.defined() ? loss + out.auxiliary_loss : loss;
+  comparison.add("logits", out.logits, c.exact("logits"), tolerance);
+  comparison.add("loss", loss, c.exact("loss"), tolerance);
+  comparison.add("total", total, c.exact("total"), tolerance);
+  backward(total);
+  const Tensor gradients = model->parameters().gradients();
+  for (const Parameter& p : model->parameters().parameters())
+    comparison.add("grad." + p.name, model->parameters().view_in(gradients, p), c.exact("grad." + p.name), tolerance);
+  {
+    const NoGradient guard;
+    comparison.add("logits_after", (*model)(second.inputs, out.memory, 0, {}).logits, c.exact("logits_after"), later);
+  }
+  TrainingStep update(config, *model);
+  std::vector<Memory> memories;
+  std::vector<double> losses;
+  for (std::int64_t step = 0; step < config.train.steps; ++step) {
+    const auto read = [&](std::int64_t) { return step % 2 == 0 ? first : second; };
+    losses.push_back(update(read, memories, step, config.optimizer.lr, false).loss);
+  }
+  comparison.add("losses", Tensor::from_values({config.train.steps}, losses), c.exact("losses"), later);
+  if (!c.is_double()) return;
+  for (const Parameter& p : model->parameters().parameters())
+    comparison.add("final." + p.name, p.value, c.exact("final." + p.name), later);
+}
+
 Comparison check(const std::string& path, DType dtype, Device device) {
   Comparison comparison;
   try {
@@ -318,6 +364,8 @@ Comparison check(const std::string& path, DType dtype, Device device) {
       check_attention(c, comparison);
     else if (kind == "lm")
       check_lm(c, comparison);
+    else if (kind == "gpt")
+      check_gpt(c, comparison);
     else
       comparison.fail(fmt::format("kind '{}' is unknown", kind));
   } catch (const Error& error) {

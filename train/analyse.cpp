@@ -10,9 +10,9 @@ Analysis analyse_run(const std::string& run, std::int64_t max_tokens) {
   Analysis analysis;
   analysis.checkpoint = resolve_checkpoint(run);
   const Config config = checkpoint_config(analysis.checkpoint);
-  TransformerXl model(config.model, config.feedforward);
-  model.initialise(0);
-  load_parameters(analysis.checkpoint, model.parameters());
+  const auto model = make_language_model(config.model, config.feedforward);
+  model->initialise(0);
+  load_parameters(analysis.checkpoint, model->parameters());
   const Corpus corpus = open_corpora(data_of(analysis.checkpoint)).valid;
   if (corpus.size() < 2)
     throw RunError(ExitCode::bad_data, analysis.checkpoint +
@@ -21,7 +21,7 @@ Analysis analyse_run(const std::string& run, std::int64_t max_tokens) {
   EvalConfig eval = config.eval;
   eval.max_tokens = max_tokens;
   analysis.data = corpus.name();
-  analysis.evaluation = evaluate(model, corpus, eval, &analysis.layers);
+  analysis.evaluation = evaluate(*model, corpus, eval, &analysis.layers);
   return analysis;
 }
 

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
 #include "train/config.h"
 #include "train/optimizer/optimizer.h"
 #include "train/spike_detector.h"

@@ -7,6 +7,8 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
+#include "models/language_model.h"
+#include "train/batch_source.h"
 #include "train/config_sources.h"
 #include "train/config_synonyms.h"
 #include "train/data_paths.h"
@@ -80,84 +82,11 @@ std::int64_t vocabulary_of(const DataConfig& data) {
 
 std::int64_t tokens_per_step(const Config& config) { return config.train.batch_size * config.model.segment; }
 
-void validate_routing(const FeedforwardConfig& f) {
-  if (f.k > f.experts) {
-    throw ArgumentError(
-        fmt::format("feedforward.k = {} is more than feedforward.experts = {}: a token cannot use more "
-                    "experts than there are; lower k or add experts",
-                    f.k, f.experts));
-  }
-  if (f.hidden_k > f.k * f.expert_size) {
-    throw ArgumentError(
-        fmt::format("feedforward.hidden_k = {} is more than the {} hidden units that a token uses (feedforward.k x "
-                    "feedforward.expert_size): lower it, or give 0 for all",
-                    f.hidden_k, f.k * f.expert_size));
-  }
-  if (f.selection == "assignment" && f.k != 1) {
-    throw ArgumentError(
-        fmt::format("feedforward.selection = \"assignment\" gives each token one expert, but feedforward.k = {}: set "
-                    "feedforward.k = 1, or another selection",
-                    f.k));
-  }
-  if ((f.selection == "assignment" || f.selection == "random") && f.expert_dropout > 0) {
-    throw ArgumentError(
-        fmt::format("feedforward.selection = {} cannot avoid the experts that feedforward.expert_dropout = {} drops: "
-                    "set feedforward.expert_dropout = 0",
-                    quote(f.selection), f.expert_dropout));
-  }
-  const bool regularised = f.regulariser != "none" && f.regulariser_weight > 0;
-  if (f.selection == "random" && regularised) {
-    throw ArgumentError(
-        fmt::format("feedforward.regulariser = {} cannot change which experts feedforward.selection = \"random\" "
-                    "draws: set feedforward.regulariser = \"none\"",
-                    quote(f.regulariser)));
-  }
-  if (f.regulariser == "importance" && f.gate == "one" && regularised) {
-    throw ArgumentError(
-        "feedforward.regulariser = \"importance\" works through the gates, which feedforward.gate = \"one\" makes "
-        "constant: choose another gate, or another regulariser");
-  }
-}
-
-void validate_top_k(const FeedforwardConfig& f) {
-  if (f.k > f.d_ff) {
-    throw ArgumentError(
-        fmt::format("feedforward.k = {} is more than feedforward.d_ff = {}: a token cannot keep more hidden "
-                    "units than there are; lower k or raise d_ff",
-                    f.k, f.d_ff));
-  }
-}
-
-void validate_memory(const FeedforwardConfig& f, const ModelConfig& model) {
-  if (f.k > f.sub_keys * f.sub_keys) {
-    throw ArgumentError(
-        fmt::format("feedforward.k = {} is more than the {} values of feedforward.sub_keys = {}: lower k (from "
-                    "sub_keys on, every value is used) or add sub-keys",
-                    f.k, f.sub_keys * f.sub_keys, f.sub_keys));
-  }
-  if (model.d_model % 2 != 0) {
-    throw ArgumentError(
-        fmt::format("model.d_model = {} is odd, but feedforward.kind = \"pkm\" cuts its input into two equal "
-                    "halves: make d_model even",
-                    model.d_model));
-  }
-  if (f.init == "switch") {
-    throw ArgumentError(
-        "feedforward.init = \"switch\" is for experts; feedforward.kind = \"pkm\" starts \"dense-equivalent\" or "
-        "\"standard\": choose one of these");
-  }
-}
-
-void validate_model(const Config& c) {
-  const FeedforwardConfig& f = c.feedforward;
-  if (f.kind == "moe") validate_routing(f);
-  if (f.kind == "top-k") validate_top_k(f);
-  if (f.kind == "pkm") validate_memory(f, c.model);
-  if (c.sample.top_k > c.model.vocabulary) {
-    throw ArgumentError(
-        fmt::format("sample.top_k = {} is more than model.vocabulary = {}: lower it, or give 0 for all tokens",
-                    c.sample.top_k, c.model.vocabulary));
-  }
+void validate_sample(const Config& c) {
+  if (c.sample.top_k <= c.model.vocabulary) return;
+  throw ArgumentError(
+      fmt::format("sample.top_k = {} is more than model.vocabulary = {}: lower it, or give 0 for all tokens",
+                  c.sample.top_k, c.model.vocabulary));
 }
 
 // A run's folder is named after it where --run names no other.
@@ -216,10 +145,11 @@ void validate_schedule(const Config& c) {
                     o.warmup_steps, limit));
   }
   const bool limited = c.train.steps > 0 || c.train.tokens > 0 || c.train.minutes > 0;
-  if (o.schedule == "cosine" && o.decay_steps == 0 && !limited) {
-    throw ArgumentError(
-        "optimizer.schedule = \"cosine\" needs an end, but train.minutes = 0, and so are train.steps, train.tokens and "
-        "optimizer.decay_steps: set one of them, or optimizer.schedule = \"constant\"");
+  if (needs_end(o) && o.decay_steps == 0 && !limited) {
+    throw ArgumentError(fmt::format(
+        "optimizer.schedule = {} needs an end, but train.minutes = 0, and so are train.steps, train.tokens and "
+        "optimizer.decay_steps: set one of them, or optimizer.schedule = \"constant\"",
+        quote(o.schedule)));
   }
 }
 
@@ -237,6 +167,8 @@ void DataConfig::visit(FieldVisitor& v) {
   v.field("encoding", encoding, {"utf-8", "bytes"},
           "of texts: utf-8 unpacks what is packed and refuses what is no text; bytes takes any file as it is");
   v.field("folder", folder, "where relative paths to the data start; empty: as data.train says");
+  v.field("order", order, registry<BatchKind>().names(),
+          registry<BatchKind>().help("what the sequences of a batch are").c_str());
 }
 
 void TrainConfig::visit(FieldVisitor& v) {
@@ -259,12 +191,12 @@ void TrainConfig::visit(FieldVisitor& v) {
 void OptimizerConfig::visit(FieldVisitor& v) {
   v.field("lr", lr, {.max = 1e3, .above = 0}, "highest learning rate");
   v.field("warmup_steps", warmup_steps, {.min = 0, .max = any_count}, "steps in which the rate rises to lr");
-  v.field(
-      "decay_steps", decay_steps, {.min = 0, .max = any_count},
-      "steps in which the cosine falls, counted from the end of the warm-up; 0: the whole run, by steps or by time, "
-      "whichever limit is nearer");
-  v.field("schedule", schedule, {"cosine", "constant"}, "the rate after the warm-up");
-  v.field("min_lr", min_lr, {.min = 0, .max = 1e3}, "rate at the end of the cosine");
+  v.field("decay_steps", decay_steps, {.min = 0, .max = any_count},
+          "steps in which the rate falls, counted from the end of the warm-up; 0: the whole run, by steps or by time, "
+          "whichever limit is nearer");
+  v.field("schedule", schedule, registry<ScheduleKind>().names(),
+          registry<ScheduleKind>().help("the rate after the warm-up").c_str());
+  v.field("min_lr", min_lr, {.min = 0, .max = 1e3}, "rate at the end of the schedule");
   v.field("beta1", beta1, {.min = 0, .below = 1}, "decay of AdamW's mean of gradients");
   v.field("beta2", beta2, {.min = 0, .below = 1}, "decay of AdamW's mean of squared gradients");
   v.field("eps", eps, {.max = 1, .above = 0}, "AdamW's addition to the root of the mean of squares");
@@ -308,9 +240,11 @@ void SampleConfig::visit(FieldVisitor& v) {
 void Config::visit(FieldVisitor& v) {
   v.synonyms(synonyms_of_settings());
   v.field("name", name, "name of the run, and of its folder below runs/");
-  v.section("model", model, "The Transformer-XL.");
+  v.section("model", model, "The model.");
+  model.own.visit(v, model.kind);
   v.section("feedforward", feedforward,
             "The feedforward of every layer: dense, Top-K, a product-key memory, or a mixture of experts.");
+  feedforward.own.visit(v, feedforward.kind);
   v.section("data", data, "The text.");
   v.section("train", train, "The length of the run, the batch, the seed.");
   v.section("optimizer", optimizer, "The optimiser and the learning rate.");
@@ -376,8 +310,8 @@ void resolve(Config& config) {
 
 void validate(const Config& config) {
   validate_name(config.name);
-  validate(config.model, config.feedforward);
-  validate_model(config);
+  make_language_model(config.model, config.feedforward);  // knows the rules of its settings
+  validate_sample(config);
   validate_batches(config);
   validate_schedule(config);
   ParameterGroups(config.optimizer.no_decay, config.optimizer.rates);

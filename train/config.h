@@ -18,6 +18,7 @@ struct DataConfig {
   double valid_fraction = 0.05;
   std::string encoding = "utf-8";
   std::string folder{};
+  std::string order = "streams";
 
   void visit(FieldVisitor& v);
   bool operator==(const DataConfig&) const = default;

@@ -184,33 +184,4 @@ Corpora open_corpora(const DataConfig& data) {
   return {train.part(0, split), train.part(split, train.size())};
 }
 
-StreamReader::StreamReader(const Corpus& corpus, std::int64_t streams, std::int64_t segment, const std::string& setting)
-    : corpus_(corpus),
-      streams_(streams),
-      segment_(segment),
-      blocks_(corpus.size() == 0 ? 0 : (corpus.size() - 1) / segment / streams) {
-  if (blocks_ == 0)
-    throw RunError(
-        ExitCode::bad_data,
-        fmt::format("{}: this part of the data has {}, but {} of model.segment = {} {} at "
-                    "least {}; give more text, or lower {} or model.segment",
-                    printable(corpus.name(), 4096), counted(corpus.size(), "token"), counted(streams, "stream"),
-                    segment, streams == 1 ? "needs" : "need", streams * segment + 1, setting));
-}
-
-Batch StreamReader::read(std::int64_t block, std::int64_t first, std::int64_t count) const {
-  if (block < 0 || block >= blocks_ || first < 0 || first + count > streams_)
-    throw InternalError(fmt::format("block {} of streams {} to {} was asked of {} blocks and {} streams", block, first,
-                                    first + count - 1, blocks_, streams_));
-  Batch batch{Tensor::empty({count, segment_}, DType::int32), Tensor::empty({count, segment_}, DType::int32)};
-  const auto inputs = rows_of<std::int32_t>(batch.inputs), targets = rows_of<std::int32_t>(batch.targets);
-  std::vector<std::int32_t> tokens(static_cast<std::size_t>(segment_ + 1));
-  for (std::int64_t b = 0; b < count; ++b) {
-    corpus_.read(((first + b) * blocks_ + block) * segment_, tokens);
-    std::copy(tokens.begin(), tokens.end() - 1, inputs.row(b));
-    std::copy(tokens.begin() + 1, tokens.end(), targets.row(b));
-  }
-  return batch;
-}
-
 }  // namespace weir

@@ -1,8 +1,4 @@
-// Training data: tokens, read in parallel streams without shuffling.
-//
-// A corpus of n tokens has floor((n - 1) / T) blocks of T tokens. Stream b of B covers floor(blocks / B) consecutive
-// blocks; step k feeds block k of every stream, so that the memory carried from step to step stays contiguous. Blocks
-// and tails that are left over are not used. At the end the streams start again, with empty memory.
+// Tokens of texts and of prepared data. batch_source.h says how training reads them.
 #pragma once
 
 #include <cstdint>
@@ -76,24 +72,5 @@ struct Corpora {
   Corpus train, valid;
 };
 Corpora open_corpora(const DataConfig& data);
-
-struct Batch {
-  Tensor inputs;   // [B, T] int32
-  Tensor targets;  // [B, T] int32: the inputs one token later
-};
-
-class StreamReader {
- public:
-  // Throws RunError(bad_data) where the corpus is too short for one block per stream; `setting` names what to lower.
-  StreamReader(const Corpus& corpus, std::int64_t streams, std::int64_t segment, const std::string& setting);
-
-  std::int64_t blocks_per_stream() const { return blocks_; }
-  // Block number `block` of streams first .. first + count - 1.
-  Batch read(std::int64_t block, std::int64_t first, std::int64_t count) const;
-
- private:
-  Corpus corpus_;
-  std::int64_t streams_, segment_, blocks_;
-};
 
 }  // namespace weir

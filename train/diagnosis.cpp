@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "autograd/autograd.h"
-#include "autograd/observe.h"
+#include "autograd/node.h"
 #include "ops/add.h"
 #include "ops/cross_entropy.h"
 #include "train/not_finite.h"
@@ -30,31 +33,21 @@ std::vector<NamedTensor> values_of(const ParameterSet& parameters) {
   return tensors;
 }
 
-std::vector<NamedTensor> gradients_of(const ParameterSet& parameters) {
-  std::vector<NamedTensor> tensors;
-  for (const Parameter& p : parameters.parameters()) tensors.push_back({"the gradient of " + p.name, p.gradient});
-  return tensors;
-}
-
 // What of a step's forward and backward pass is not finite first.
-std::optional<std::string> fault_of_step(const TransformerXl& model, const Batch& batch, const Memory& memory,
+std::optional<std::string> fault_of_step(const LanguageModel& model, const Batch& batch, const Memory& memory,
                                          const ForwardContext& context) {
   const ParameterSet& parameters = model.parameters();
   std::optional<std::string> found;
-  std::string place;
-  const ObserveOps observe([&](const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs) {
-    for (const Tensor& input : inputs)
-      if (const Parameter* p = parameter_of(input, parameters)) place = p->name;
-    for (const Tensor& output : outputs)
-      if (!found) found = first_not_finite(fmt::format("what {} gives at {}", op, place), output.detach());
-  });
+  const ObserveOps observe(report_not_finite(parameters, [&](const std::string& tensor) {
+    if (!found) found = tensor;
+  }));
   parameters.zero_gradients();
   const Device device = model.device();
   const LanguageModelOutput out =
       model(to_device(batch.inputs, device), memory, model.config().memory_length(), context);
   const Tensor loss = cross_entropy(out.logits, to_device(batch.targets, device));
   if (!found) backward(out.auxiliary_loss.defined() ? loss + out.auxiliary_loss : loss);
-  return found ? found : first_not_finite(parameters.gradients(), gradients_of(parameters));
+  return found ? found : first_bad_gradient(parameters);
 }
 
 std::string largest_weight(const ParameterSet& parameters) {
@@ -72,7 +65,32 @@ std::string largest_weight(const ParameterSet& parameters) {
 
 }  // namespace
 
-std::string first_fault(const TransformerXl& model, const Batch& batch, const Memory& memory,
+OpObserver report_not_finite(const ParameterSet& parameters, std::function<void(const std::string&)> report) {
+  return [&parameters, report = std::move(report), place = std::string("the embedding")](
+             const char* op, std::span<const Tensor> inputs, std::span<const Tensor> outputs) mutable {
+    for (const Tensor& input : inputs)
+      if (const Parameter* p = parameter_of(input, parameters)) place = p->name;
+    const std::string name =
+        fmt::format("what {} gives {}", op, adding_to_leaves() ? "in the backward pass" : "at " + place);
+    for (const Tensor& output : outputs)
+      if (const auto bad = first_not_finite(name, output.detach())) report(*bad);
+  };
+}
+
+std::optional<std::string> first_bad_gradient(const ParameterSet& parameters) {
+  const Tensor& all = parameters.gradients();
+  std::vector<NamedTensor> tensors;
+  for (const Parameter& p : parameters.parameters())
+    tensors.push_back({"the gradient of " + p.name, parameters.view_in(all, p)});
+  return first_not_finite(all, tensors);
+}
+
+bool checks_finite() {
+  const char* const asked = std::getenv("WEIR_CHECK_FINITE");
+  return asked != nullptr && std::string_view(asked) == "1";
+}
+
+std::string first_fault(const LanguageModel& model, const Batch& batch, const Memory& memory,
                         const ForwardContext& context) {
   const ParameterSet& parameters = model.parameters();
   std::optional<std::string> found = first_not_finite(parameters.values(), values_of(parameters));

@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
 #include "train/append_file.h"
 #include "train/checkpoint.h"
 #include "train/optimizer/optimizer.h"
@@ -46,10 +46,10 @@ std::uint64_t bytes_in(const std::string& checkpoint) {
 
 DiskNeed disk_need(const Config& c) {
   const ModelConfig& m = c.model;
-  const TransformerXl declared(m, c.feedforward);
-  const std::int64_t numbers =
-      declared.parameters().count() + optimizer_state_count(c.optimizer, declared.parameters());
-  const std::int64_t memory = m.layers * c.train.batch_size * m.memory_length() * m.d_model;
+  const auto model = make_language_model(m, c.feedforward);
+  const std::int64_t numbers = model->parameters().count() + optimizer_state_count(c.optimizer, model->parameters());
+  std::int64_t memory = 0;
+  for (const Shape& shape : model->memory_shapes(c.train.batch_size, m.memory_length())) memory += shape.product();
   const auto memory_bytes = static_cast<std::uint64_t>(memory) * dtype_size(m.activation_dtype());
   const std::int64_t kept = c.checkpoint.keep_last + (c.checkpoint.keep_best && c.eval.every > 0 ? 1 : 0);
   return {.checkpoint = static_cast<std::uint64_t>(numbers) * sizeof(float) + memory_bytes + kSmallFiles,

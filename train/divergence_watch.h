@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "train/batch_source.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/data.h"
@@ -15,7 +16,7 @@ namespace weir {
 class DivergenceWatch {
  public:
   // All of which outlive this.
-  DivergenceWatch(const Config& config, const TransformerXl& model, const Corpora& corpora, const StreamReader& reader);
+  DivergenceWatch(const Config& config, const LanguageModel& model, const Corpora& corpora, const BatchSource& batches);
 
   StepLimits limits() const { return detector_.limits(); }
 
@@ -34,12 +35,12 @@ class DivergenceWatch {
 
  private:
   // What comes first in a step of the run.
-  Batch first_group(std::int64_t block) const;
+  Batch first_group(const BatchPlace& place) const;
 
   const Config& config_;
-  const TransformerXl& model_;
+  const LanguageModel& model_;
   const Corpus& held_back_;
-  const StreamReader& reader_;
+  const BatchSource& batches_;
   SpikeDetector detector_;
 };
 

@@ -1,4 +1,5 @@
 #include "train/evaluate.h"
+#include "train/batch_source.h"
 
 #include <fmt/format.h>
 
@@ -85,7 +86,7 @@ Memory memory_of(const Memory& memory, std::int64_t first, std::int64_t last) {
 
 // Adds up the loss, segment by segment.
 struct Meter {
-  const TransformerXl& model;
+  const LanguageModel& model;
   const Corpus& corpus;
   const Streams streams;
   const std::int64_t memory_length, max_tokens;
@@ -126,7 +127,7 @@ struct Meter {
 
 }  // namespace
 
-Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const EvalConfig& config,
+Evaluation evaluate(const LanguageModel& model, const Corpus& corpus, const EvalConfig& config,
                     std::vector<FeedforwardStatistics>* statistics, const std::function<void()>& before_segment) {
   check_predictable(corpus);
   const NoGradient guard;

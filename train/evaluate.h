@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
 #include "train/config.h"
 #include "train/data.h"
 #include "train/metrics.h"
@@ -42,7 +42,7 @@ void check_predictable(const Corpus& corpus);
 // gradient.
 // With `statistics`, what the feedforwards did is counted there, per layer and in full. `before_segment` is called as
 // the name says; what it throws ends the evaluation.
-Evaluation evaluate(const TransformerXl& model, const Corpus& corpus, const EvalConfig& config,
+Evaluation evaluate(const LanguageModel& model, const Corpus& corpus, const EvalConfig& config,
                     std::vector<FeedforwardStatistics>* statistics = nullptr,
                     const std::function<void()>& before_segment = {});
 

@@ -42,7 +42,7 @@ std::string decode_after(const Tokenizer& tokenizer, std::span<const std::int32_
 
 }  // namespace
 
-std::string generate(const TransformerXl& model, const Tokenizer& tokenizer, const std::string& prompt,
+std::string generate(const LanguageModel& model, const Tokenizer& tokenizer, const std::string& prompt,
                      const GenerateOptions& options) {
   const NoGradient guard;
   const std::int64_t segment = model.config().segment, memory_length = segment + model.config().memory_length();

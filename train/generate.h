@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
 #include "train/data.h"
 #include "train/tokenizer/tokenizer.h"
 
@@ -22,7 +22,7 @@ struct GenerateOptions {
 
 // Continues `prompt` (a line end where prompt and context are both empty) and returns the text of the new tokens. The
 // model sees as much as in training: its segment and its memory.
-std::string generate(const TransformerXl& model, const Tokenizer& tokenizer, const std::string& prompt,
+std::string generate(const LanguageModel& model, const Tokenizer& tokenizer, const std::string& prompt,
                      const GenerateOptions& options);
 
 // The start of a corpus, as much of it as a model sees. In training the memory is full but for the first step, so a

@@ -37,6 +37,8 @@ std::optional<std::string> first_not_finite(const std::string& name, const Tenso
   const char* const value = std::isnan(*found) ? "nan" : *found > 0 ? "inf" : "-inf";
   std::string text = fmt::format("{} is {} at [{}]", name, value, fmt::join(place, ", "));
   if (holds_experts(name, tensor.shape())) text += fmt::format(", in expert {}", place[0]);
+  const auto bad = std::count_if(found, values.end(), [](double x) { return !std::isfinite(x); });
+  if (bad > 1) text += fmt::format(", and not finite in {} of {} elements", bad, values.size());
   return text;
 }
 

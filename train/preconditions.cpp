@@ -1,7 +1,9 @@
 #include "train/preconditions.h"
+#include "train/batch_source.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -9,7 +11,7 @@
 #include "core/device.h"
 #include "core/error.h"
 #include "core/text.h"
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
 #include "ops/support/attention.h"
 #include "train/evaluate.h"
 #include "train/optimizer/optimizer.h"
@@ -22,13 +24,14 @@ namespace {
 std::string gibibytes(double bytes) { return fmt::format("{:.1f} GiB", bytes / (1 << 30)); }
 
 bool memory_fits(const Memory& memory, const Config& config) {
-  const std::int64_t group_size = config.train.batch_size / config.train.accumulate;
-  if (std::ssize(memory.layers) != (config.model.memory_length() > 0 ? config.model.layers : 0)) return false;
-  for (const Tensor& layer : memory.layers)
-    if (layer.rank() != 3 || layer.size(0) != group_size || layer.size(1) != memory.length() ||
-        layer.size(2) != config.model.d_model || layer.dtype() != config.model.activation_dtype())
-      return false;
-  return true;
+  const auto model = make_language_model(config.model, config.feedforward);
+  const std::int64_t sequences = config.train.batch_size / config.train.accumulate;
+  std::vector<Shape> wanted;
+  if (config.model.memory_length() > 0) wanted = model->memory_shapes(sequences, memory.length());
+  return std::equal(memory.layers.begin(), memory.layers.end(), wanted.begin(), wanted.end(),
+                    [&](const Tensor& layer, const Shape& shape) {
+                      return layer.shape() == shape && layer.dtype() == config.model.activation_dtype();
+                    });
 }
 
 // The tokenizer is only needed for samples and for generating text later; but later is too late to find it missing.
@@ -67,7 +70,7 @@ void check_data(const Config& config) {
         fmt::format("eval.every = {} needs validation data, but data.valid is empty, {} has no valid "
                     "split and data.valid_fraction = 0: set one of the two, or eval.every = 0",
                     config.eval.every, config.data.train));
-  StreamReader(train, config.train.batch_size, config.model.segment, "train.batch_size");
+  open_batches(config, train);
   if (valid.size() > 0) check_predictable(valid);
   check_tokenizer(train);
   train.verify();
@@ -78,8 +81,8 @@ void check_data(const Config& config) {
 std::vector<std::pair<std::string, Shape>> parameters_of(const Config& config) {
   std::vector<std::pair<std::string, Shape>> list;
   try {
-    const TransformerXl declared(config.model, config.feedforward);
-    for (const Parameter& p : declared.parameters().parameters()) list.emplace_back(p.name, p.shape);
+    const auto model = make_language_model(config.model, config.feedforward);
+    for (const Parameter& p : model->parameters().parameters()) list.emplace_back(p.name, p.shape);
   } catch (const ArgumentError&) {
     list.clear();
   }
@@ -88,14 +91,15 @@ std::vector<std::pair<std::string, Shape>> parameters_of(const Config& config) {
 
 // Whether the optimisers keep the same numbers.
 bool keep_alike(const Config& a, const Config& b) {
-  const TransformerXl declared(a.model, a.feedforward);
-  return same_optimizer_state(a.optimizer, b.optimizer, declared.parameters());
+  const auto model = make_language_model(a.model, a.feedforward);
+  return same_optimizer_state(a.optimizer, b.optimizer, model->parameters());
 }
 
 // Whether a checkpoint of `saved` cannot be continued with the value that `key` has in `now`: the place in the text and
 // the memory count in batch and segment, and the rest changes the model's parameters or what is kept of them.
 bool is_fixed(const std::string& key, const Config& saved, const Config& now) {
-  if (key == "train.batch_size" || key == "train.accumulate" || key == "model.segment") return true;
+  if (key == "data.order" || key == "train.batch_size" || key == "train.accumulate" || key == "model.segment")
+    return true;
   if (key == "optimizer.kind") return true;
   if (key == "model.precision") return saved.model.activation_dtype() != now.model.activation_dtype();
   if (key == "model.memory") return (saved.model.memory == 0) != (now.model.memory == 0);
@@ -152,7 +156,7 @@ void check_head_size(const ModelConfig& model, Device device, std::string_view a
 void check_before_training(const Config& config, Device device) {
   check_head_size(config.model, device, "raise model.heads and lower model.head_size, or train on the cpu");
   check_data(config);
-  check_optimizer(config.optimizer, TransformerXl(config.model, config.feedforward).parameters());
+  check_optimizer(config.optimizer, make_language_model(config.model, config.feedforward)->parameters());
   check_memory(training_cost(config), config.optimizer, device);
 }
 
@@ -184,12 +188,12 @@ void check_state_fits(const TrainingState& state, const Config& config, const st
                                "checksum {}): give it that data with data.train, or begin another run with --run",
                                checkpoint, counted(state.data_tokens, "token"), printable(state.data_checksum),
                                corpus.name(), counted(corpus.size(), "token"), data_checksum));
-  const StreamReader reader(corpus, config.train.batch_size, config.model.segment, "train.batch_size");
-  if (state.block >= reader.blocks_per_stream())
+  const std::int64_t blocks = open_batches(config, corpus)->blocks_per_epoch();
+  if (state.block >= blocks)
     throw RunError(ExitCode::bad_data,
                    fmt::format("{}/state.json: the run goes on at block {} of each stream, but there are only {}; use "
                                "another checkpoint of the run",
-                               checkpoint, state.block, reader.blocks_per_stream()));
+                               checkpoint, state.block, blocks));
   bool fits = state.memories.empty() || std::ssize(state.memories) == config.train.accumulate;
   for (const Memory& memory : state.memories) fits = fits && memory_fits(memory, config);
   if (!fits)

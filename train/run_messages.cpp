@@ -1,4 +1,5 @@
 #include "train/run_messages.h"
+#include "train/batch_source.h"
 
 #include <fmt/format.h>
 
@@ -8,6 +9,7 @@
 
 #include "core/parallel.h"
 #include "core/text.h"
+#include "models/feedforward.h"
 #include "train/progress.h"
 #include "train/run_names.h"
 #include "train/tokenizer/unknown_text.h"
@@ -46,19 +48,9 @@ std::string line(std::string text, const std::vector<std::string>& parts) {
   return all + text;
 }
 
-std::string feedforward_text(const FeedforwardConfig& f) {
-  if (f.kind == "moe")
-    return fmt::format("moe feedforward: {} of {}, {} per token", counted(f.experts, "expert"), f.expert_size, f.k);
-  if (f.kind == "top-k") return fmt::format("top-k feedforward: {}, {} per token", counted(f.d_ff, "hidden unit"), f.k);
-  if (f.kind == "pkm")
-    return fmt::format("pkm feedforward: {}, {}, {} per token and head", counted(f.sub_keys * f.sub_keys, "value"),
-                       counted(f.key_heads, "head"), f.k);
-  return fmt::format("{} feedforward: {}", f.kind, counted(f.d_ff, "hidden unit"));
-}
-
 std::string model_line(const Config& c) {
   std::vector<std::string> parts = {counted(c.model.layers, "layer"), fmt::format("width {}", c.model.d_model),
-                                    feedforward_text(c.feedforward)};
+                                    feedforward_text(c.model, c.feedforward)};
   if (const std::int64_t distinct = c.model.distinct_layers(); distinct != c.model.layers)
     parts[0] += fmt::format(" ({} of their own)", distinct);
   return line("model", parts);
@@ -110,8 +102,7 @@ std::string limits_text(const TrainConfig& train, std::int64_t tokens_per_step) 
 
 std::string steps_line(const Config& c, const Corpus& train) {
   const std::int64_t tokens = c.train.batch_size * c.model.segment;
-  const std::int64_t epoch =
-      StreamReader(train, c.train.batch_size, c.model.segment, "train.batch_size").blocks_per_stream();
+  const std::int64_t epoch = open_batches(c, train)->blocks_per_epoch();
   return line("steps", {fmt::format("{} x {} = {} each", c.train.batch_size, c.model.segment, counted(tokens, "token")),
                         fmt::format("{} per epoch", epoch), limits_text(c.train, tokens)});
 }

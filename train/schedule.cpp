@@ -7,13 +7,34 @@
 #include <numbers>
 
 namespace weir {
+namespace {
+
+double cosine(const OptimizerConfig& config, double progress) {
+  const double share = 0.5 * (1 + std::cos(std::numbers::pi * progress));
+  return config.min_lr + (config.lr - config.min_lr) * share;
+}
+
+double linear(const OptimizerConfig& config, double progress) {
+  return config.min_lr + (config.lr - config.min_lr) * (1 - progress);
+}
+
+double constant(const OptimizerConfig& config, double) { return config.lr; }
+
+const bool added = registry<ScheduleKind>().add({"cosine", "half a wave down to min_lr", cosine}) &&
+                   registry<ScheduleKind>().add({"linear", "a straight line down to min_lr", linear}) &&
+                   registry<ScheduleKind>().add({"constant", "stays at lr", constant});
+
+}  // namespace
 
 double learning_rate(const OptimizerConfig& config, std::int64_t step, double progress) {
   if (step < config.warmup_steps)
     return config.lr * static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
-  if (config.schedule == "constant") return config.lr;
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * std::clamp(progress, 0.0, 1.0)));
-  return config.min_lr + (config.lr - config.min_lr) * cosine;
+  return registry<ScheduleKind>().find(config.schedule)(config, std::clamp(progress, 0.0, 1.0));
+}
+
+bool needs_end(const OptimizerConfig& config) {
+  const auto rate = registry<ScheduleKind>().find(config.schedule);
+  return rate(config, 0) != rate(config, 1);
 }
 
 double decay_progress(const OptimizerConfig& optimizer, const TrainConfig& train, std::int64_t tokens_per_step,

@@ -6,13 +6,22 @@
 #include <string>
 #include <vector>
 
+#include "core/registry.h"
 #include "train/config.h"
 
 namespace weir {
 
+struct ScheduleKind {  // the rate after the warm-up, as `progress` goes from 0 to 1
+  using Function = double (*)(const OptimizerConfig& config, double progress);
+  static constexpr const char* setting = "optimizer.schedule";
+};
+
 // The learning rate of update number `step` (from 0). After the linear warm-up, which reaches optimizer.lr with its
-// last update, a cosine falls to optimizer.min_lr as `progress` goes from 0 to 1; beyond 1 it stays there.
+// last update, the rate goes as the schedule says; beyond a `progress` of 1 it stays where it is.
 double learning_rate(const OptimizerConfig& config, std::int64_t step, double progress);
+
+// Whether the schedule asks for an end of the run, or of the decay.
+bool needs_end(const OptimizerConfig& config);
 
 // How far the decay has come at `step`: the share of optimizer.decay_steps made since the warm-up, or where that is 0
 // the larger share of what limits the run, steps after the warm-up or time.

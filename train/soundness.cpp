@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kSegments = 2;
 
-double loss_on(const TransformerXl& model, const Batch& batch, const Memory& memory) {
+double loss_on(const LanguageModel& model, const Batch& batch, const Memory& memory) {
   const NoGradient guard;
   const Device device = model.device();
   const Tensor logits = model(to_device(batch.inputs, device), memory, model.config().memory_length(), {}).logits;
@@ -33,7 +33,7 @@ bool are_sound(const ParameterSet& parameters, const Optimizer& optimizer) {
          });
 }
 
-Soundness judge_weights(const TransformerXl& model, const Corpus& held_back, const EvalConfig& eval,
+Soundness judge_weights(const LanguageModel& model, const Corpus& held_back, const EvalConfig& eval,
                         std::optional<double> before, const Batch& next, const Memory& memory,
                         const SpikeDetector& detector) {
   EvalConfig probe = eval;

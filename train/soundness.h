@@ -4,7 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
+#include "train/batch_source.h"
 #include "train/data.h"
 #include "train/evaluate.h"
 #include "train/optimizer/optimizer.h"
@@ -24,7 +25,7 @@ struct Soundness {
 // learnt by heart: then the loss of the step to come counts, without dropout, which must not be suspicious either:
 // `next` is a part of its batch, `memory` what that part has seen before. With an absurd loss on held-back data they
 // are never good.
-Soundness judge_weights(const TransformerXl& model, const Corpus& held_back, const EvalConfig& eval,
+Soundness judge_weights(const LanguageModel& model, const Corpus& held_back, const EvalConfig& eval,
                         std::optional<double> before, const Batch& next, const Memory& memory,
                         const SpikeDetector& detector);
 

@@ -1,4 +1,5 @@
 #include "train/trainer.h"
+#include "train/batch_source.h"
 
 #include <fmt/format.h>
 
@@ -38,15 +39,15 @@ class Trainer {
         options_(options),
         corpora_(open_corpora(config.data)),
         train_watch_(corpora_.train),
-        reader_(corpora_.train, config.train.batch_size, config.model.segment, "train.batch_size"),
-        model_(config.model, config.feedforward),
+        batches_(open_batches(config, corpora_.train)),
+        model_(make_language_model(config.model, config.feedforward)),
         tokens_per_step_(config.train.batch_size * config.model.segment),
-        watch_(config_, model_, corpora_, reader_),
+        watch_(config_, *model_, corpora_, *batches_),
         keeper_(run.path(), resume_command(run.path(), device_name(options.device)), config_, warn_on_stderr,
                 [&run] { run.check_owned(); }),
         progress_(standard_output()) {
-    model_.initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, options.device);
-    update_.emplace(config_, model_, options.mode);
+    model_->initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, options.device);
+    update_.emplace(config_, *model_, options.mode);
     if (corpora_.valid.stamps() != corpora_.train.stamps()) valid_watch_.emplace(corpora_.valid);
     const std::string& data_checksum = train_watch_.checksum();
     if (options.resume) restore(data_checksum);
@@ -139,7 +140,7 @@ class Trainer {
     if (const auto newest = newest_valid_checkpoint(run_.path())) {
       const Config saved = checkpoint_config(newest->path);
       check_settings_unchanged(saved, config_, run_.path());
-      load_checkpoint(newest->path, model_.parameters(), update_->optimizer(), state_);
+      load_checkpoint(newest->path, model_->parameters(), update_->optimizer(), state_);
       watch_.set_accepted(state_.accepted);
       // What was changed may be the cure.
       if (!changed_settings(saved, config_).empty()) state_.rollbacks = 0;
@@ -171,22 +172,23 @@ class Trainer {
 
   TrainingStep::Result step() {
     learning_rate_ = learning_rate();
-    if (options_.before_step) options_.before_step({state_, model_.parameters(), update_->optimizer(), learning_rate_});
+    if (options_.before_step)
+      options_.before_step({state_, model_->parameters(), update_->optimizer(), learning_rate_});
     const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
-    const auto read = [&](std::int64_t group) { return reader_.read(state_.block, group * group_size, group_size); };
+    const auto read = [&](std::int64_t group) {
+      return batches_->read({state_.epoch, state_.block}, group * group_size, group_size);
+    };
     const double before = now();
     TrainingStep::Result result =
         (*update_)(read, state_.memories, state_.step, learning_rate_, logging(state_.step + 1), watch_.limits());
     tokens_per_second_ = smoothed(static_cast<double>(tokens_per_step_) / (now() - before));
-    // Else what attention remembers of this step would spoil all that come.
-    if (!result.applied) state_.memories.clear();
     ++state_.step;
     state_.tokens += tokens_per_step_;
-    if (++state_.block == reader_.blocks_per_stream()) {
-      ++state_.epoch;
-      state_.block = 0;
-      state_.memories.clear();
-    }
+    const BatchPlace next = batches_->next({state_.epoch, state_.block});
+    // What attention remembers of a bad step would spoil all that come.
+    if (!result.applied || next.epoch != state_.epoch || !batches_->is_continuous()) state_.memories.clear();
+    state_.epoch = next.epoch;
+    state_.block = next.block;
     state_.seconds = now() - started_;
     return result;
   }
@@ -199,7 +201,7 @@ class Trainer {
       throw RunError(ExitCode::diverged,
                      diverged_text(state_, config_, why + "; " + watch_.first_fault(state_), learning_rate_,
                                    keeper_.last(), resume_command(run_.path(), device_name(options_.device))));
-    if (!keeper_.roll_back(model_.parameters(), update_->optimizer(), state_)) begin_anew();
+    if (!keeper_.roll_back(model_->parameters(), update_->optimizer(), state_)) begin_anew();
     state_.epoch = diverged.epoch;
     state_.block = diverged.block;
     state_.memories.clear();
@@ -215,7 +217,7 @@ class Trainer {
   }
 
   void begin_anew() {
-    model_.parameters().initialise(static_cast<std::uint64_t>(config_.train.seed));
+    model_->parameters().initialise(static_cast<std::uint64_t>(config_.train.seed));
     update_->optimizer().forget();
     TrainingState fresh;
     fresh.data_tokens = state_.data_tokens;
@@ -283,7 +285,7 @@ class Trainer {
   void measure() {
     (valid_watch_ ? *valid_watch_ : train_watch_).check();
     if (has_validation())
-      last_validation_ = evaluate(model_, corpora_.valid, config_.eval, nullptr, [this] { stop_if_asked(); });
+      last_validation_ = evaluate(*model_, corpora_.valid, config_.eval, nullptr, [this] { stop_if_asked(); });
   }
 
   // True where the loss is the lowest so far.
@@ -315,7 +317,7 @@ class Trainer {
                                   .context = context_from(corpora_.valid, config_.model),
                                   .before_token = [this] { stop_if_asked(); }};
     const std::string text =
-        printable_text(config_.sample.prompt + generate(model_, *tokenizer_, config_.sample.prompt, options));
+        printable_text(config_.sample.prompt + generate(*model_, *tokenizer_, config_.sample.prompt, options));
     samples_->write(state_.step, text);
     events_->write_text(state_.step, "sample", text);
   }
@@ -327,7 +329,7 @@ class Trainer {
   bool save(Save which) {
     if (keeper_.has(state_)) return true;
     Soundness found = watch_.judge(state_);
-    if (!are_sound(model_.parameters(), update_->optimizer()))
+    if (!are_sound(model_->parameters(), update_->optimizer()))
       found = {.good = false, .held_back_nats = 0, .why = "weights or moments that are not finite or absurd"};
     if (found.good) {
       state_.held_back_nats = found.held_back_nats;
@@ -351,7 +353,7 @@ class Trainer {
     state.seconds = now() - started_;
     state.accepted = watch_.accepted();
     told_of_no_save_ = false;
-    keeper_.save(model_.parameters(), update_->optimizer(), state,
+    keeper_.save(model_->parameters(), update_->optimizer(), state,
                  which == Save::last ? CheckpointKeeper::Failure::ends_the_run : CheckpointKeeper::Failure::warns);
   }
 
@@ -373,8 +375,8 @@ class Trainer {
   const Corpora corpora_;
   DataWatch train_watch_;
   std::optional<DataWatch> valid_watch_;  // none where it is the same files
-  const StreamReader reader_;
-  TransformerXl model_;
+  const std::unique_ptr<BatchSource> batches_;
+  const std::unique_ptr<LanguageModel> model_;
   const std::int64_t tokens_per_step_;
   std::optional<TrainingStep> update_;
   TrainingState state_;

@@ -1,15 +1,18 @@
 #include "train/training_step.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "autograd/accumulate.h"
 #include "autograd/autograd.h"
+#include "core/error.h"
 #include "ops/add.h"
 #include "ops/clip_factor.h"
 #include "ops/cross_entropy.h"
 #include "ops/global_norm.h"
 #include "ops/nan_above.h"
 #include "ops/scale.h"
+#include "train/diagnosis.h"
 
 namespace weir {
 namespace {
@@ -25,12 +28,18 @@ void copy_each(const Memory& from, const Memory& to) {
     if (!from.layers[layer].same_view(to.layers[layer])) copy_into(from.layers[layer], to.layers[layer]);
 }
 
+[[noreturn]] void end_at(const std::string& tensor) {
+  throw RunError(ExitCode::diverged,
+                 tensor + "; the run ends here since WEIR_CHECK_FINITE=1: without it such a step is skipped");
+}
+
 }  // namespace
 
-TrainingStep::TrainingStep(const Config& config, const TransformerXl& model, StepMode mode)
+TrainingStep::TrainingStep(const Config& config, const LanguageModel& model, StepMode mode)
     : config_(config),
       model_(model),
       mode_(mode),
+      check_finite_(checks_finite()),
       optimizer_(make_optimizer(config.optimizer, model.parameters())),
       learning_rate_(Tensor::zeros({}, DType::float64, model.device())),
       first_pass_(Tensor::zeros({}, DType::int32, model.device())),
@@ -47,8 +56,8 @@ TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int
     batches.push_back({to_device(batch.inputs, model_.device()), to_device(batch.targets, model_.device())});
   }
   set_numbers(step, learning_rate, limits);
-  const bool may_replay =
-      mode_ == StepMode::recorded && can_record(model_.device()) && !collect_statistics && is_steady(memories);
+  const bool may_replay = mode_ == StepMode::recorded && !check_finite_ && can_record(model_.device()) &&
+                          !collect_statistics && is_steady(memories);
   std::vector<FeedforwardStatistics> statistics;
   if (may_replay && warmed_up_) {
     if (recorded_.work == nullptr) record_step(batches, memories);
@@ -94,11 +103,15 @@ void TrainingStep::run(const std::vector<Batch>& batches, std::vector<Memory>& m
 
 void TrainingStep::run_group(const Batch& batch, Memory& memory, const ForwardContext& context,
                              std::vector<FeedforwardStatistics>& statistics) {
+  std::optional<ObserveOps> observe;
+  if (check_finite_) observe.emplace(report_not_finite(model_.parameters(), end_at));
   LanguageModelOutput out = model_(batch.inputs, memory, config_.model.memory_length(), context);
   const Tensor loss = cross_entropy(out.logits, batch.targets, LogitsAfterwards::gradient);
   const Tensor total = out.auxiliary_loss.defined() ? loss + out.auxiliary_loss : loss;
   const double share = 1.0 / static_cast<double>(config_.train.accumulate);
   backward(config_.train.accumulate == 1 ? total : scale(total, share));
+  if (check_finite_)
+    if (const auto bad = first_bad_gradient(model_.parameters())) end_at(*bad);
   const NoGradient guard;
   const auto add_share = [&](const Tensor& term, Sum sum) {
     const Tensor exact = reshaped(converted(term.detach(), DType::float64), {});

@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "core/device.h"
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
+#include "train/batch_source.h"
 #include "train/config.h"
 #include "train/data.h"
 #include "train/optimizer/optimizer.h"
@@ -28,7 +29,7 @@ enum class StepMode {
 
 class TrainingStep {
  public:
-  TrainingStep(const Config& config, const TransformerXl& model, StepMode mode = StepMode::recorded);
+  TrainingStep(const Config& config, const LanguageModel& model, StepMode mode = StepMode::recorded);
 
   struct Result {
     double loss = 0;  // nats per token, without regularisers
@@ -63,7 +64,8 @@ class TrainingStep {
   // The step's work for the device: all groups, then the update.
   void run(const std::vector<Batch>& batches, std::vector<Memory>& memories, std::int64_t step,
            std::vector<FeedforwardStatistics>* statistics);
-  // Forward and backward of one group; adds its share to the step's losses.
+  // Forward and backward of one group; adds its share to the step's losses. Throws RunError(diverged) where tensors
+  // are looked at and one is not finite.
   void run_group(const Batch& batch, Memory& memory, const ForwardContext& context,
                  std::vector<FeedforwardStatistics>& statistics);
   void update();
@@ -74,8 +76,9 @@ class TrainingStep {
   Result results(const StepLimits& limits) const;
 
   const Config& config_;
-  const TransformerXl& model_;
+  const LanguageModel& model_;
   const StepMode mode_;
+  const bool check_finite_;  // checks_finite(), train/diagnosis.h
   const std::unique_ptr<Optimizer> optimizer_;
   // On the model's device.
   Tensor learning_rate_;    // float64, rank 0

@@ -19,6 +19,7 @@
 #include "core/caching_allocator.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "models/transformer_xl.h"
 #include "reading.h"
 #include "refused_memory.h"
 #include "train/checkpoint.h"
@@ -53,8 +54,10 @@ class Training {
     step();
   }
   double step() {
-    const StreamReader reader(corpus_, config_.train.batch_size, config_.model.segment, "train.batch_size");
-    const auto read = [&](std::int64_t group) { return reader.read(state_.step, group, config_.train.batch_size); };
+    const StreamReader reader(corpus_, {config_.train.batch_size, config_.model.segment});
+    const auto read = [&](std::int64_t group) {
+      return reader.read({0, state_.step}, group, config_.train.batch_size);
+    };
     const auto result = (*update_)(read, state_.memories, state_.step, 1e-3, false);
     ++state_.step;
     return result.loss;

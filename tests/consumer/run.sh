@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the build folder given into a temporary prefix and uses Weir from outside: every public header alone, and
-# main.cpp through pkg-config and through CMake. Prints a line per check and `N passed, N failed, N skipped` at the end.
+# Installs the build folder given into a temporary prefix and uses Weir from outside: every public header alone, main.cpp
+# through pkg-config and through CMake, and kinds.cpp, which adds a model and other things that register themselves. Prints a line per check and `N passed, N failed, N skipped` at the end.
 # Of a build with sanitizers it leaves out the headers, which are the same.
 #
 #   tests/consumer/run.sh BUILD_DIR
@@ -65,6 +65,13 @@ with_pkg_config() {
   "$work/consumer"
 }
 
+with_own_kinds() {
+  # shellcheck disable=SC2046,SC2086
+  $compiler -std=c++20 $flags "$here/kinds.cpp" -o "$work/kinds" $(pkg-config --cflags --libs weir) \
+    -Wl,-rpath,"$library_dir" || return 1
+  "$work/kinds"
+}
+
 with_cmake() {
   CXXFLAGS=$flags cmake -G Ninja -S "$here" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" || return 1
   cmake --build "$work/cmake" || return 1
@@ -79,6 +86,8 @@ while read -r header; do
 done <"$work/headers"
 check 'the installed command runs' command_runs
 check 'program found through pkg-config' with_pkg_config
+sed 's/^/     /' "$work/log"
+check 'program with kinds of its own' with_own_kinds
 sed 's/^/     /' "$work/log"
 skipped=0
 if command -v cmake >/dev/null; then

@@ -55,7 +55,7 @@ def check_start(weir, place):
     start, rest = face(output)
     counted = json.loads(place.succeed("inspect", "runs/first", "--json"))
     thousands = [re.escape(f"{counted[key] / 1000:.1f}k") for key in ("parameters", "active_parameters")]
-    expected = rf"""model   2 layers, width 32, moe feedforward: 4 experts of 16, 2 per token
+    expected = rf"""model   2 layers, width 32, σ-MoE: 4 experts of 16, 2 per token
 size    {thousands[0]} parameters, {thousands[1]} active per token
 device  cpu with 1 thread, float32, about [\d.]+ (kB|MB) of memory
 data    book\.txt: 28\.5k bytes, validation on its last 5%: 1\.50k bytes
@@ -70,7 +70,7 @@ note: train\.minutes = 1\.5 \(preset quickstart\) does not limit this run: train
                        r"the run is in runs/first", rest[-1]), f"the end of a run says {rest[-1]!r}")
     dense = face(place.train("data.train=book.txt", "train.tokens=1280", "train.minutes=5", "data.valid=book.txt",
                              "feedforward.kind=dense", "--run", "runs/dense"))[0]
-    check("dense feedforward: 512 hidden units" in dense[0], f"dense: {dense}")
+    check("dense: 512 hidden units" in dense[0], f"dense: {dense}")
     check("data    book.txt: 30.0k bytes, validation on book.txt: 30.0k bytes" in dense, f"another text: {dense}")
     check("ends at train.tokens = 1280 (10 steps) or train.minutes = 5, whichever comes first" in " ".join(dense),
           f"two limits: {dense}")

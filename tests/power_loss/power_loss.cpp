@@ -18,9 +18,11 @@
 #include <optional>
 #include <set>
 
+#include "autograd/autograd.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "disk.h"
+#include "models/transformer_xl.h"
 #include "ops/support/samples.h"
 #include "recorded_calls.h"
 #include "train/checkpoint.h"
@@ -59,7 +61,7 @@ struct Training {
   }
   void step() {
     for (const Parameter& p : model.parameters().parameters())
-      copy_into(random_tensor(p.shape, static_cast<std::uint64_t>(state.step)), p.gradient);
+      copy_into(random_tensor(p.shape, static_cast<std::uint64_t>(state.step)), gradient(p.value));
     optimizer->step(0.1, 1);
     ++state.step;
   }

@@ -36,7 +36,7 @@ std::vector<Tensor> output_and_gradients(Attention attention, std::span<const Te
   const Tensor y = attention(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], leaves[5]);
   std::vector<Tensor> result = gradients(
       std::vector{y}, leaves, std::vector{to_device(converted(random_tensor(y.shape(), 9), y.dtype()), y.device())});
-  result.insert(result.begin(), y);
+  result.insert(result.begin(), y.detach());
   return result;
 }
 

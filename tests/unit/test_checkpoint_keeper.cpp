@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "file_size_limit.h"
+#include "models/transformer_xl.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/checkpoint_keeper.h"

@@ -57,7 +57,7 @@ void check_mistake(const Mistake& mistake, const std::string& message) {
 const Mistake toml_mistakes[] = {
     {"[model]\nd_modle = 4", "run.toml:2:1: ", "no key \"model.d_modle\"", "did you mean model.d_model?"},
     {"[modle]\nd_model = 4", "run.toml:1:2: ", "no section \"modle\"", "did you mean model?"},
-    {"[nonsense]\n", "run.toml:1:2: ", "no section \"nonsense\"", "the sections are model, feedforward, data"},
+    {"[nonsense]\n", "run.toml:1:2: ", "no section \"nonsense\"", "the sections are model, gpt, feedforward, data"},
     {"[model]\nk = 4", "run.toml:2:1: ", "no key \"model.k\"", "did you mean feedforward.k?"},
     {"d_model = 4", "run.toml:1:1: ", "no key \"d_model\"", "did you mean model.d_model?"},
     {"zzzzzz = 4", "run.toml:1:1: ", "no key \"zzzzzz\"", "'weir train --keys' lists every key"},
@@ -77,7 +77,8 @@ const Mistake toml_mistakes[] = {
     {"[optimizer]\nlr = 0", "run.toml:2:6: ", "optimizer.lr cannot be 0", "above 0"},
     {"[optimizer]\nbeta2 = 1.0", "run.toml:2:9: ", "optimizer.beta2 cannot be 1", "at least 0 and below 1"},
     {"[feedforward]\nkind = \"mo\"", "run.toml:2:8: ", "feedforward.kind cannot be", "did you mean moe?"},
-    {"[feedforward]\nkind = 3", "run.toml:2:8: ", "feedforward.kind cannot be 3", "one of dense, top-k, pkm, moe"},
+    {"[feedforward]\nkind = 3", "run.toml:2:8: ", "feedforward.kind cannot be 3",
+     "one of dense, gelu, moe, pkm, swiglu, top-k"},
     {"[model]\nprecision = bf16", "run.toml:2:", "not valid TOML", "text in double quotes"},
     {"[model]\nd_model 4", "run.toml:2:", "not valid TOML", "write key = value"},
     {"[model]\nd_model = 4\nd_model = 5", "run.toml:3:", "not valid TOML", "write key = value"},
@@ -106,7 +107,7 @@ const Mistake override_mistakes[] = {
     {"model.d_modle=4", "argument \"model.d_modle=4\": ", "no key", "did you mean model.d_model?"},
     {"--model.d_model=4", "argument ", "no key", "did you mean model.d_model?"},
     {"d_model=4", "argument ", "no key", "did you mean model.d_model?"},
-    {"model=4", "argument ", "model is a section", "such as model.vocabulary"},
+    {"model=4", "argument ", "model is a section", "such as model.kind"},
     {"model.d_model", "argument ", "section.key=value", "model.d_model=128"},
     {"=4", "argument ", "section.key=value", "train.seed=1"},
     {"model.d_model=", "argument ", "model.d_model: not an integer: \"\"", "give an integer, 1 to 65536"},
@@ -167,6 +168,8 @@ FieldInput another_value(const Field& field) {
 void use_section(Config& config, const std::string& section) {
   for (const auto& entry : registry<OptimizerKind>().entries())
     if (entry.name == section) config.optimizer.kind = section;
+  for (const auto& entry : registry<ModelKind>().entries())
+    if (entry.name == section) config.model.kind = section;
 }
 
 }  // namespace
@@ -353,9 +356,9 @@ TEST_CASE("config: every field is in the help, the tables, the TOML and the JSON
     const StoredJson json = StoredJson::parse(to_json(chosen), "config", refuse_stored);
     CHECK(help.find("  " + field.key() + " = " + value_text(field) + "\n") != std::string::npos);
     CHECK(tables.find("| `" + field.key() + "` | ") != std::string::npos);
+    CHECK(field.help.size() > 10);
     CHECK(toml.find("\n" + field.name + " = " + value_text(field) + "\n") != std::string::npos);
     CHECK(toml.find("# " + field.help + " (") != std::string::npos);
-    CHECK(field.help.size() > 10);
     CHECK((field.section.empty() ? json : json.object(field.section)).has(field.name));
   }
   const StoredJson json = StoredJson::parse(to_json(config), "config", refuse_stored);

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/parallel.h"
+#include "models/transformer_xl.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/data_watch.h"
@@ -125,10 +126,10 @@ TEST_CASE("corpora: streams over shards") {
   write_data(folder.path());
   const Corpus corpus = Corpus::split(folder.path(), "train");
   const Tokens all = some_tokens(1000);
-  const StreamReader reader(corpus, 3, 7, "");  // 142 blocks, 47 per stream
-  CHECK(reader.blocks_per_stream() == 47);
+  const StreamReader reader(corpus, {3, 7});  // 142 blocks, 47 per stream
+  CHECK(reader.blocks_per_epoch() == 47);
   for (std::int64_t block = 0; block < 47; ++block) {
-    const Batch batch = reader.read(block, 0, 3);
+    const Batch batch = reader.read({0, block}, 0, 3);
     const auto inputs = batch.inputs.values(), targets = batch.targets.values();
     for (std::size_t i = 0; i < 21; ++i) {
       const std::size_t at = (i / 7 * 47 + static_cast<std::size_t>(block)) * 7 + i % 7;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "models/transformer_xl.h"
 #include "op_suite.h"
 #include "ops/add.h"
 #include "ops/cpu/gemm_backends.h"
@@ -79,7 +80,10 @@ const std::vector<Variant>& variants() {
       {"moe, sinkhorn", [](Config& c) { c.feedforward.kind = "moe", c.feedforward.selection = "sinkhorn"; }},
       {"moe, assignment",
        [](Config& c) { c.feedforward.kind = "moe", c.feedforward.k = 1, c.feedforward.selection = "assignment"; }},
-      {"moe, random", [](Config& c) { c.feedforward.kind = "moe", c.feedforward.selection = "random"; }},
+      {"moe, random",
+       [](Config& c) {
+         c.feedforward.kind = "moe", c.feedforward.selection = "random", c.feedforward.regulariser = "none";
+       }},
       {"switch-head",
        [](Config& c) { c.model.attention = "switch-head", c.model.attention_experts = 3, c.model.attention_k = 2; }},
       {"recomputed activations", [](Config& c) { c.model.checkpoint_activations = true; }},

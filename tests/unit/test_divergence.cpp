@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/parallel.h"
+#include "models/transformer_xl.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/optimizer/adamw.h"

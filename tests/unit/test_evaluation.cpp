@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "autograd/autograd.h"
+#include "models/transformer_xl.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/evaluate.h"

@@ -118,7 +118,8 @@ TEST_CASE("rows by index on a GPU: float32 tables beside bf16") {
   const Tensor weight = converted(random_tensor({30, 9}, 10), DType::bf16);
   std::vector<std::vector<Tensor>> results;
   for (const Device device : {Device{}, kGpu}) {
-    const Tensor v = require_gradient(to_device(table, device)), w = require_gradient(to_device(weight, device));
+    const Tensor v = require_gradient(to_device(table, device).detach()),
+                 w = require_gradient(to_device(weight, device).detach());
     const Tensor y = gather_sum(w, to_device(index, device), v),
                  e = embedding(v, to_device(index, device), DType::bf16);
     const auto dy = [&](const Tensor& t) { return std::vector{Tensor::full(t.shape(), 0.5, DType::bf16, device)}; };
@@ -139,7 +140,8 @@ TEST_CASE("rows by index on a GPU: rows wider than a block") {
   const Tensor index = random_indices({20, 6}, 16, 5, DType::int32);
   std::vector<std::vector<Tensor>> results;
   for (const Device device : {Device{}, kGpu}) {
-    const Tensor w = require_gradient(to_device(weight, device)), v = require_gradient(to_device(values, device));
+    const Tensor w = require_gradient(to_device(weight, device).detach()),
+                 v = require_gradient(to_device(values, device).detach());
     const Tensor y = gather_sum(w, to_device(index, device), v);
     results.push_back(gradients(std::vector{y}, std::vector{w, v}, std::vector{y.detach()}));
   }

@@ -26,7 +26,7 @@ Results run(const TensorFunction& op, std::vector<Tensor> inputs, const Tensor& 
   for (Tensor& t : inputs) require_gradient(t = t.detach());
   const std::vector<Tensor> y = op(inputs);
   const Tensor converted_dy = converted(dy, y[0].dtype());
-  return {y[0], gradients(y, inputs, std::span(&converted_dy, 1))};
+  return {y[0].detach(), gradients(y, inputs, std::span(&converted_dy, 1))};
 }
 
 double distance(const Tensor& a, const Tensor& b) {

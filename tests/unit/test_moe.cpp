@@ -63,11 +63,11 @@ Tensor index_of(const Case& c) { return Tensor::from_values({c.n, c.k}, c.index,
 // y, then the gradients of x, gate, w1, w2.
 std::vector<Tensor> run(Experts experts, const Case& c, std::vector<Tensor> leaves, const ExpertOptions& options = {},
                         Device device = {}) {
-  for (Tensor& t : leaves) require_gradient(t = to_device(t, device).detach());
+  for (Tensor& t : leaves) require_gradient(t = to_device(t.detach(), device).detach());
   const Tensor y = experts(leaves[0], leaves[1], to_device(index_of(c), device), leaves[2], leaves[3], options);
   const Tensor dy = to_device(converted(random_tensor({c.n, c.d}, 5), y.dtype()), device);
   std::vector<Tensor> result = gradients(std::span(&y, 1), leaves, std::span(&dy, 1));
-  result.insert(result.begin(), y);
+  result.insert(result.begin(), y.detach());
   return result;
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("moe: bf16 tokens with float32 parameters") {
     auto exact_leaves = leaves_of(c, DType::float64, DType::float64);
     // Both sides see the same x and w1, or ReLU would cut at other places.
     for (std::size_t i : {0, 2}) {
-      const Tensor rounded = converted(leaves[i], DType::bf16);
+      const Tensor rounded = converted(leaves[i].detach(), DType::bf16);
       leaves[i] = require_gradient(converted(rounded, leaves[i].dtype()).detach());
       exact_leaves[i] = require_gradient(converted(rounded, DType::float64).detach());
     }
@@ -194,7 +194,7 @@ TEST_CASE("moe: grouped_matmul of bf16 sums in float, whatever the tiles") {
       const Tensor y = grouped_matmul(leaves[0], leaves[1], to_device(offsets, device)),
                    weighting = to_device(converted(dy, rows), device);
       auto result = gradients(std::span(&y, 1), leaves, std::span(&weighting, 1));
-      result.push_back(y);
+      result.push_back(y.detach());
       return result;
     };
     const auto expected = results(DType::float64, DType::float64, {});

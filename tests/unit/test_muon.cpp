@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "autograd/autograd.h"
 #include "models/initialise.h"
 #include "ops/support/samples.h"
 #include "tensor_checks.h"
@@ -79,7 +80,7 @@ class PublishedMuon {
   }
 
   void step(double learning_rate, double factor) {
-    const std::vector<Matrix> gradients = matrices_of(parameter_.shape, parameter_.gradient.values());
+    const std::vector<Matrix> gradients = matrices_of(parameter_.shape, gradient(parameter_.value).values());
     for (std::size_t e = 0; e < values_.size(); ++e)
       move(values_[e], kept_[e], gradients[e], rate_ * learning_rate, factor);
   }
@@ -128,7 +129,7 @@ void check_published(Device device, bool nesterov, double share, double toleranc
     const double rate = 0.02 / (1 + t), factor = t % 2 == 0 ? 1 : 0.25;
     for (const ParameterSet* parameters : {&set, &rest})
       for (const Parameter& p : parameters->parameters())
-        copy_into(random_tensor(p.shape, static_cast<std::uint64_t>(t + 10)), p.gradient);
+        copy_into(random_tensor(p.shape, static_cast<std::uint64_t>(t + 10)), gradient(p.value));
     muon.step(rate, factor);
     other.step(rate, factor);
     for (PublishedMuon& each : expected) {

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 
 #include "core/error.h"
+#include "models/transformer_xl.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/checkpoint.h"
@@ -13,6 +15,7 @@
 #include "train/not_finite.h"
 #include "train/optimizer/adamw.h"
 #include "train/soundness.h"
+#include "train/training_step.h"
 
 using namespace weir;
 
@@ -63,9 +66,10 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 TEST_CASE("not finite: the first element is named with its place, its value and its expert") {
   const std::vector<double> values = {1, 2, 3, -kInfinity, kNan, 6};
-  CHECK(first_not_finite("t", Tensor::from_values({2, 3}, values)) == "t is -inf at [1, 0]");
+  CHECK(first_not_finite("t", Tensor::from_values({2, 3}, values)) ==
+        "t is -inf at [1, 0], and not finite in 2 of 6 elements");
   CHECK(first_not_finite("layer3.ff.w2", Tensor::from_values({3, 1, 2}, values)) ==
-        "layer3.ff.w2 is -inf at [1, 0, 1], in expert 1");
+        "layer3.ff.w2 is -inf at [1, 0, 1], in expert 1, and not finite in 2 of 6 elements");
   CHECK_FALSE(first_not_finite("t", Tensor::zeros({3}, DType::float32)));
   CHECK_FALSE(first_not_finite("t", Tensor::zeros({3}, DType::int32)));
 }
@@ -129,4 +133,29 @@ TEST_CASE("not finite: checkpoints with such weights or moments are refused by n
     const std::string message = message_of([&] { load_checkpoint(other, back.model.parameters(), into, state); });
     CHECK(contains(message, fmt::format("optimizer.safetensors: the tensor v.output.bias is {} at [0]", poison)));
   }
+}
+
+TEST_CASE("not finite: with WEIR_CHECK_FINITE=1 a step ends at the first such tensor, with its op and place") {
+  const Model made;
+  fill(made.model.parameters().at("layer1.ff.w1").value.detach(), kNan);
+  const std::vector<double> tokens = {0, 1, 2, 3, 4, 5, 6, 0};
+  const Tensor ids = Tensor::from_values({2, 4}, tokens, DType::int32);
+  const auto step = [&] {
+    TrainingStep update(made.config, made.model);
+    std::vector<Memory> memories;
+    return update([&](std::int64_t) { return Batch{ids, ids}; }, memories, 0, 1e-3, false);
+  };
+  CHECK_FALSE(step().applied);
+  setenv("WEIR_CHECK_FINITE", "1", 1);
+  std::string message;
+  try {
+    step();
+  } catch (const RunError& error) {
+    CHECK(error.code() == ExitCode::diverged);
+    message = error.what();
+  }
+  unsetenv("WEIR_CHECK_FINITE");
+  CAPTURE(message);
+  CHECK(message.starts_with("what expert_feedforward gives at layer1.ff."));
+  CHECK(contains(message, " elements; the run ends here since WEIR_CHECK_FINITE=1"));
 }

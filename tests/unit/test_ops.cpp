@@ -6,11 +6,17 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <memory>
 #include <set>
 
+#include "autograd/autograd.h"
+#include "autograd/backward.h"
 #include "autograd/grad_check.h"
+#include "autograd/live_nodes.h"
+#include "autograd/node.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "ops/multiply.h"
 #include "tests/source_dir.h"
 #include "tests/unit/op_suite.h"
 #include "tests/unit/tensor_checks.h"
@@ -125,6 +131,36 @@ TEST_CASE("ops: gradients agree with finite differences") {
     CHECK(grad_check(sample.run, inputs_of(sample, DType::float64, device),
                      {.second_order = record.twice_differentiable}) == "");
   });
+}
+
+TEST_CASE("ops: a call's graph goes with its tensors") {
+  for_each_sample([](const OpRecord& record, const Sample& sample, Device device) {
+    if (!record.differentiable) return;
+    const std::int64_t before = live_nodes();
+    {
+      std::vector<Tensor> inputs = inputs_of(sample, DType::float32, device);
+      for (Tensor& t : inputs)
+        if (is_floating(t.dtype())) require_gradient(t = t.detach());
+      sample.run(inputs);
+    }
+    INFO(record.name, " / ", sample.name, " / ", device_name(device));
+    CHECK(live_nodes() == before);
+  });
+}
+
+TEST_CASE("ops: an op whose gradient holds its own output is found") {
+  const std::int64_t before = live_nodes();
+  std::weak_ptr<GradientSlot> slot;
+  {
+    const Tensor x = require_gradient(Tensor::full({2}, 3, DType::float32)), y = clone(x.detach());
+    Backward back("holds its output", {x}, {y});
+    back.input(0, [y](const Tensor& dy) { return dy * y; });
+    slot = y.gradient_slot();
+  }
+  CHECK(live_nodes() == before + 2);  // the op, and the leaf
+  REQUIRE_FALSE(slot.expired());
+  static_cast<TensorGradient&>(*slot.lock()).edge.node->gradient = nullptr;
+  CHECK(live_nodes() == before);
 }
 
 TEST_CASE("ops: one and two threads give the same bits") {

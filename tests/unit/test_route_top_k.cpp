@@ -102,6 +102,6 @@ TEST_CASE("routing: a router gives what its selection and its gate give, fused o
 
           CHECK(same_bits(routed.index, index));
           CHECK(same_bits(routed.gate.detach(), gate.detach()));
-          CHECK(same_bits(parameters.at("ff.router").gradient, gradient(leaf)));
+          CHECK(same_bits(gradient(parameters.at("ff.router").value), gradient(leaf)));
         }
 }

@@ -9,6 +9,7 @@
 
 #include "models/dense.h"
 #include "models/moe.h"
+#include "models/transformer_xl.h"
 #include "ops/support/samples.h"
 #include "temporary_directory.h"
 #include "train/evaluate.h"

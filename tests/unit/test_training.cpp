@@ -15,6 +15,7 @@
 #include "core/stored_json.h"
 #include "models/initialise.h"
 #include "models/model_cost.h"
+#include "models/transformer_xl.h"
 #include "ops/global_norm.h"
 #include "ops/support/samples.h"
 #include "temporary_directory.h"
@@ -58,14 +59,17 @@ struct Bench {
   Bench(const Config& c, const Corpus& corpus, DType dtype = DType::float32)
       : config(c),
         model(config.model, config.feedforward),
-        reader(corpus, config.train.batch_size, config.model.segment, "train.batch_size") {
+        reader(corpus, {config.train.batch_size, config.model.segment}) {
     model.initialise(5, dtype);
     update.emplace(config, model);
   }
   TrainingStep::Result step(std::int64_t number, double lr) {
     const std::int64_t group = config.train.batch_size / config.train.accumulate;
-    return (*update)([&](std::int64_t g) { return reader.read(number % reader.blocks_per_stream(), g * group, group); },
-                     memories, number, lr, false);
+    return (*update)(
+        [&](std::int64_t g) {
+          return reader.read({0, number % reader.blocks_per_epoch()}, g * group, group);
+        },
+        memories, number, lr, false);
   }
   const Config config;
   TransformerXl model;
@@ -98,8 +102,8 @@ TEST_CASE("AdamW against a plain loop") {
       const double lr = 0.1 / t, factor = t % 2 ? 1.0 : 0.3;
       std::vector<double> g;
       for (const Parameter& parameter : set.parameters()) {
-        copy_into(random_tensor(parameter.shape, static_cast<std::uint64_t>(t)), parameter.gradient);
-        for (double value : parameter.gradient.values()) g.push_back(value);
+        copy_into(random_tensor(parameter.shape, static_cast<std::uint64_t>(t)), gradient(parameter.value));
+        for (double value : gradient(parameter.value).values()) g.push_back(value);
       }
       optimizer.step(lr, factor);
       for (std::size_t i = 0; i < p.size(); ++i) {
@@ -129,8 +133,8 @@ TEST_CASE("gradient norm and clipping") {
   set.allocate(DType::float32, 1);
   double squares = 0;
   for (const Parameter& p : set.parameters()) {
-    copy_into(random_tensor(p.shape, 3), p.gradient);
-    for (double g : p.gradient.values()) squares += g * g;
+    copy_into(random_tensor(p.shape, 3), gradient(p.value));
+    for (double g : gradient(p.value).values()) squares += g * g;
   }
   CHECK(global_norm(set.gradients()).item() == doctest::Approx(std::sqrt(squares)).epsilon(1e-12));
 }
@@ -169,13 +173,34 @@ TEST_CASE("what limits a run") {
   CHECK(decay_progress({}, {.tokens = 100}, 10, 5, 0) == doctest::Approx(0.5));
 }
 
+TEST_CASE("schedules: where each begins, is half-way and ends, and which need an end") {
+  OptimizerConfig config{.lr = 1, .warmup_steps = 4, .min_lr = 0.2};
+  const auto rates = [&](const char* schedule) {
+    config.schedule = schedule;
+    std::vector<double> values;
+    for (const double progress : {0.0, 0.25, 0.5, 1.0, 2.0}) values.push_back(learning_rate(config, 4, progress));
+    CHECK(learning_rate(config, 1, 0) == 0.5);
+    return values;
+  };
+  CHECK(rates("constant") == std::vector<double>(5, 1));
+  CHECK_FALSE(needs_end(config));
+  const std::vector<double> linear = rates("linear"), cosine = rates("cosine");
+  const double expected_linear[] = {1, 0.8, 0.6, 0.2, 0.2},
+               expected_cosine[] = {1, 0.2 + 0.8 * 0.85355339, 0.6, 0.2, 0.2};
+  for (std::size_t i = 0; i < 5; ++i) {
+    CHECK(linear[i] == doctest::Approx(expected_linear[i]));
+    CHECK(cosine[i] == doctest::Approx(expected_cosine[i]));
+  }
+  CHECK(needs_end(config));
+}
+
 TEST_CASE("streams cover consecutive blocks, targets one token later") {
   const TemporaryDirectory folder;
   const Corpus corpus = corpus_of(folder, 75, [](std::size_t i) { return static_cast<int>(i); });
-  const StreamReader reader(corpus, 3, 6, "train.batch_size");  // 12 blocks of 6, 4 per stream; 2 bytes left over
-  CHECK(reader.blocks_per_stream() == 4);
+  const StreamReader reader(corpus, {3, 6});  // 12 blocks of 6, 4 per stream; 2 bytes left over
+  CHECK(reader.blocks_per_epoch() == 4);
   for (std::int64_t block = 0; block < 4; ++block) {
-    const Batch batch = reader.read(block, 1, 2);
+    const Batch batch = reader.read({0, block}, 1, 2);
     CHECK(batch.inputs.shape() == Shape{2, 6});
     const auto inputs = batch.inputs.values(), targets = batch.targets.values();
     for (std::int64_t b = 0; b < 2; ++b)
@@ -185,18 +210,61 @@ TEST_CASE("streams cover consecutive blocks, targets one token later") {
         CHECK(targets[static_cast<std::size_t>(b * 6 + t)] == expected + 1);
       }
   }
-  CHECK_THROWS_AS(reader.read(4, 0, 1), InternalError);
-  CHECK_THROWS_AS(reader.read(0, 2, 2), InternalError);
-  CHECK(StreamReader(corpus.part(0, 73), 3, 6, "").blocks_per_stream() == 4);
-  CHECK(StreamReader(corpus.part(0, 72), 3, 6, "").blocks_per_stream() == 3);  // the last target is missing
-  CHECK(StreamReader(corpus.part(0, 19), 3, 6, "").blocks_per_stream() == 1);
+  CHECK_THROWS_AS(reader.read({0, 4}, 0, 1), InternalError);
+  CHECK_THROWS_AS(reader.read({0, 0}, 2, 2), InternalError);
+  CHECK(StreamReader(corpus.part(0, 73), {3, 6}).blocks_per_epoch() == 4);
+  CHECK(StreamReader(corpus.part(0, 72), {3, 6}).blocks_per_epoch() == 3);  // the last target is missing
+  CHECK(StreamReader(corpus.part(0, 19), {3, 6}).blocks_per_epoch() == 1);
   for (std::int64_t size : {0, 1, 18}) {
-    const std::string message = error_message([&] { StreamReader(corpus.part(0, size), 3, 6, "eval.batch_size"); });
+    const std::string message = error_message([&] {
+      StreamReader(corpus.part(0, size), {3, 6, 0, "eval.batch_size"});
+    });
     CAPTURE(message);
     CHECK(message.find("at least 19") != std::string::npos);
     CHECK(message.find("eval.batch_size") != std::string::npos);
     CHECK(message.find(corpus.name()) != std::string::npos);
   }
+}
+
+TEST_CASE("windows: whole sequences from anywhere, the same ones when read again") {
+  const TemporaryDirectory folder;
+  const Corpus corpus = corpus_of(folder, 200, [](std::size_t i) { return static_cast<int>(i); });
+  const auto windows = registry<BatchKind>().find("windows")(corpus, {4, 6, 7});
+  CHECK(windows->blocks_per_epoch() == 8);
+  CHECK_FALSE(windows->is_continuous());
+  std::vector<int> begun(200);
+  for (std::int64_t epoch = 0; epoch < 300; ++epoch)
+    for (std::int64_t block = 0; block < 8; ++block) {
+      const Batch batch = windows->read({epoch, block}, 0, 4);
+      const auto inputs = batch.inputs.values(), targets = batch.targets.values();
+      for (std::size_t i = 0; i < 24; ++i) REQUIRE(targets[i] == inputs[i] + 1);
+      for (std::size_t b = 0; b < 4; ++b) {
+        for (std::size_t t = 0; t < 6; ++t) REQUIRE(inputs[b * 6 + t] == inputs[b * 6] + static_cast<double>(t));
+        ++begun[static_cast<std::size_t>(inputs[b * 6])];
+      }
+      CHECK(same_bits(windows->read({epoch, block}, 2, 1).inputs, slice_view(batch.inputs, 0, 2, 3)));
+    }
+  // 9600 draws over the 194 places with six tokens and one more after them, 49 each: none is left out, nor beyond.
+  for (std::size_t i = 0; i < 200; ++i) {
+    CAPTURE(i);
+    CHECK((i < 194 ? begun[i] > 15 && begun[i] < 100 : begun[i] == 0));
+  }
+  CHECK(same_bits(windows->read({3, 2}, 0, 4).inputs, windows->read({3, 2}, 0, 4).inputs));
+  CHECK_FALSE(same_bits(windows->read({3, 2}, 0, 4).inputs, windows->read({4, 2}, 0, 4).inputs));
+}
+
+TEST_CASE("windows: no memory goes with them") {
+  const TemporaryDirectory folder;
+  const Corpus corpus = corpus_of(folder, 400, [](std::size_t i) { return static_cast<int>(i); });
+  Config config;
+  config.data.order = "windows";
+  config.train.batch_size = 2;
+  config.model.segment = 8;
+  CHECK(error_message([&] { open_batches(config, corpus); }) ==
+        "data.order = \"windows\" reads sequences that do not continue each other, of which model.memory = 8 keeps "
+        "tokens: set model.memory = 0, or data.order = \"streams\"");
+  config.model.memory = 0;
+  CHECK(open_batches(config, corpus)->blocks_per_epoch() == 24);
 }
 
 TEST_CASE("accumulated gradients are those of the whole batch") {

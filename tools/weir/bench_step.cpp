@@ -66,9 +66,9 @@ std::int64_t steps_until_steady(const ModelConfig& model) {
 }
 
 Measured measure(const Config& config, const BenchOptions& options, bool breakdown, Device device) {
-  TransformerXl model(config.model, config.feedforward);
-  model.initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, device);
-  TrainingStep training_step(config, model);
+  const auto model = make_language_model(config.model, config.feedforward);
+  model->initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, device);
+  TrainingStep training_step(config, *model);
   std::vector<Memory> memories;
   std::int64_t step = 0;
   const auto one_step = [&] {

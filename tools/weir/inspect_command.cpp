@@ -6,7 +6,7 @@
 #include "core/json_writer.h"
 #include "core/text.h"
 #include "models/feedforward_share.h"
-#include "models/transformer_xl.h"
+#include "models/language_model.h"
 #include "tools/weir/commands.h"
 #include "tools/weir/print.h"
 #include "train/checkpoint.h"
@@ -61,7 +61,7 @@ FeedforwardShare share_of(const Config& config, const PaperPreset* row) {
 // The authors' model has one more scalar per layer, an attention scale that it never uses.
 std::int64_t unused_reference_scalars(const Config& config) { return config.model.layers; }
 
-void print_json(const Config& config, const ModelCost& cost, const TransformerXl& model) {
+void print_json(const Config& config, const ModelCost& cost, const LanguageModel& model) {
   JsonList tensors;
   for (const Parameter& p : model.parameters().parameters())
     tensors.push_back(
@@ -89,9 +89,9 @@ void print_json(const Config& config, const ModelCost& cost, const TransformerXl
   print("{}\n", Json(object).text());
 }
 
-void print_model(const Config& config, const TransformerXl& model) {
+void print_model(const Config& config, const LanguageModel& model) {
   const ModelConfig& m = config.model;
-  print("{}: Transformer-XL, {}, d_model {}, {} of {}, {} feedforward\n\n", config.name, counted(m.layers, "layer"),
+  print("{}: {}, {}, d_model {}, {} of {}, {} feedforward\n\n", config.name, m.kind, counted(m.layers, "layer"),
         m.d_model, counted(m.heads, "head"), m.head_size, config.feedforward.kind);
   for (const Parameter& p : model.parameters().parameters())
     if (!p.name.starts_with("layer") || p.name.starts_with("layer0.")) print("  {:<24} {}\n", p.name, p.shape.str());
@@ -122,12 +122,12 @@ void print_cost(const Config& config, const ModelCost& cost) {
 void run_inspect(const InspectArguments& arguments) {
   const Config config = load(arguments);
   const ModelCost cost = training_cost(config);
-  const TransformerXl declared(config.model, config.feedforward);
+  const auto model = make_language_model(config.model, config.feedforward);
   if (arguments.json) {
-    print_json(config, cost, declared);
+    print_json(config, cost, *model);
     return;
   }
-  print_model(config, declared);
+  print_model(config, *model);
   print_cost(config, cost);
 }
 

@@ -25,7 +25,7 @@ namespace {
 struct LoadedModel {
   std::string checkpoint;
   Config config;
-  std::unique_ptr<TransformerXl> model;
+  std::unique_ptr<LanguageModel> model;
 };
 
 // `precision` replaces the one that the run was trained in; empty: leaves it.
@@ -39,7 +39,7 @@ LoadedModel load_model(const std::string& path, const std::string& device, std::
   if (!precision.empty()) loaded.config.model.precision = precision;
   const Device place = device_from_name(device);
   check_head_size(loaded.config.model, place, "this model runs on the cpu alone; leave --device out");
-  loaded.model = std::make_unique<TransformerXl>(loaded.config.model, loaded.config.feedforward);
+  loaded.model = make_language_model(loaded.config.model, loaded.config.feedforward);
   loaded.model->initialise(0, DType::float32, place);
   load_parameters(loaded.checkpoint, loaded.model->parameters());
   return loaded;

@@ -9,8 +9,8 @@
 #include "core/file.h"
 #include "core/stored_json.h"
 #include "core/text.h"
+#include "models/language_model.h"
 #include "models/model_cost.h"
-#include "models/transformer_xl.h"
 #include "tools/weir/sweep.h"
 #include "train/config_sources.h"
 #include "train/preconditions.h"
@@ -124,7 +124,7 @@ void finish(SweepVariant& variant, ConfigSources sources, const SweepArguments& 
     complete(variant.config, sources, &notes);
     model_cost(variant.config.model, variant.config.feedforward, 1);
     check_optimizer(variant.config.optimizer,
-                    TransformerXl(variant.config.model, variant.config.feedforward).parameters());
+                    make_language_model(variant.config.model, variant.config.feedforward)->parameters());
   } catch (const ArgumentError& error) {
     throw ArgumentError(fmt::format("{}: variant {}: {}", arguments.file, variant.config.name, error.what()));
   }

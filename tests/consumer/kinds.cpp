@@ -1,0 +1,215 @@
+// A program outside the project that adds one of each kind of thing that a training run is put together from, without
+// an edit of the library: a model, a feedforward with settings of its own, a gate for routers, an optimiser, a schedule
+// of the learning rate and an order of the data. Then it trains with them, from a configuration like any other.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "models/feedforward.h"
+#include "models/initialise.h"
+#include "models/language_model.h"
+#include "models/layers.h"
+#include "models/routing/part.h"
+#include "ops/add.h"
+#include "ops/cast.h"
+#include "ops/exp.h"
+#include "ops/linear.h"
+#include "ops/multiply.h"
+#include "ops/relu.h"
+#include "ops/scale.h"
+#include "ops/square.h"
+#include "ops/subtract.h"
+#include "ops/take_along.h"
+#include "train/batch_source.h"
+#include "train/optimizer/optimizer.h"
+#include "train/run_directory.h"
+#include "train/schedule.h"
+#include "train/trainer.h"
+
+using namespace weir;
+
+// --- a feedforward, with a section [squared] in the configuration ---------------------------------------------------
+
+struct SquaredSettings {
+  double scale = 1;
+  void visit(FieldVisitor& v) { v.field("scale", scale, {.min = 0, .max = 100}, "factor on what the layer adds"); }
+  bool operator==(const SquaredSettings&) const = default;
+};
+
+// scale * W2 relu(W1 x)^2
+class Squared final : public Feedforward {
+ public:
+  Squared(ParameterSet& parameters, const std::string& name, std::int64_t, const ModelConfig& model,
+          const FeedforwardConfig& config)
+      : scale_(config.own.get<SquaredSettings>().scale),
+        w1_(parameters.add(name + ".w1", {config.d_ff, model.d_model}, initialise::normal(0.1))),
+        w2_(parameters.add(name + ".w2", {model.d_model, config.d_ff}, initialise::normal(0.1))) {}
+
+  FeedforwardOutput operator()(const Tensor& x, const ForwardContext&) const override {
+    FeedforwardOutput out;
+    out.y = scale(linear(square(relu(linear(x, w1_.value))), w2_.value), scale_);
+    return out;
+  }
+  FeedforwardCost cost() const override {
+    const std::int64_t all = w1_.shape.product() + w2_.shape.product();
+    return {all, all, static_cast<double>(all), static_cast<double>(2 * w2_.shape[0] + 3 * w1_.shape[0])};
+  }
+  std::string text() const override { return "squared ReLU: " + std::to_string(w1_.shape[0]) + " hidden units"; }
+
+ private:
+  double scale_;
+  const Parameter &w1_, &w2_;
+};
+
+const bool feedforward_added =
+    registry<FeedforwardKind>().add({"squared", "ReLU squared", make<Squared>, OwnSettings::of<SquaredSettings>()});
+
+// --- a part of routers ----------------------------------------------------------------------------------------------
+
+Tensor exponential_gate(const routing::Scored& scored, const Tensor& index) {
+  return exp(take_along(scored.logits, index));
+}
+const bool gate_added = registry<routing::Gate>().add({"exponential", "e to the score", exponential_gate});
+
+// --- a model: the next token from this one alone --------------------------------------------------------------------
+
+class Bigram final : public LanguageModel {
+ public:
+  Bigram(const ModelConfig& model, const FeedforwardConfig& feedforward)
+      : LanguageModel(model),
+        embedding_(declare(), "embedding", model.vocabulary, model.d_model),
+        norm_(declare(), "norm", model.d_model),
+        feedforward_(make_feedforward(declare(), "ff", 0, model, feedforward)),
+        output_(declare(), "output", model.vocabulary, model.d_model) {}
+
+  LanguageModelOutput operator()(const Tensor& ids, const Memory&, std::int64_t,
+                                 const ForwardContext& context) const override {
+    const Tensor x = embedding_(ids, activation_dtype());  // [B, T, D]
+    FeedforwardOutput layer = (*feedforward_)(norm_(x), context);
+    LanguageModelOutput out;
+    out.logits = output_(x + layer.y);
+    out.auxiliary_loss = layer.auxiliary_loss;
+    if (context.collect_statistics) out.statistics = {layer.statistics};
+    return out;
+  }
+  std::vector<Shape> memory_shapes(std::int64_t, std::int64_t) const override { return {}; }
+  ModelCost cost(std::int64_t batch_size, double state_bytes) const override {
+    const double flops = 2 * feedforward_->cost().multiply_adds;
+    const auto weights = static_cast<std::int64_t>(8 + state_bytes) * parameters().count();
+    return {.parameters = parameters().count(),
+            .active_parameters = parameters().count(),
+            .forward_flops_per_token = flops,
+            .training_flops_per_token = 3 * flops,
+            .weight_bytes = weights,
+            .training_bytes = weights + 4096 * batch_size};
+  }
+
+ private:
+  Embedding embedding_;
+  LayerNorm norm_;
+  std::unique_ptr<Feedforward> feedforward_;
+  OutputProjection output_;
+};
+
+const bool model_added = registry<ModelKind>().add(
+    {"bigram", "looks at one token",
+     [](const ModelConfig& model, const FeedforwardConfig& feedforward) -> std::unique_ptr<LanguageModel> {
+       return std::make_unique<Bigram>(model, feedforward);
+     }});
+
+// --- an optimiser: plain gradient descent ---------------------------------------------------------------------------
+
+class Descent final : public Optimizer {
+ public:
+  Descent(const ParameterSet& parameters, const ParameterGroups& groups)
+      : Optimizer("descent", parameters, groups, [](const Parameter&) { return std::vector<OptimizerStateKind>(); }) {}
+
+ private:
+  void update(const Part& part, const Tensor& factor) override {
+    if (!std::isfinite(factor.item())) return;  // read here, as it is for the CPU alone
+    const Tensor rate = cast(part.learning_rate * factor, part.values.dtype());
+    copy_into(part.values - part.gradients * rate, part.values);
+    fill(part.updates, part.updates.item() + 1);
+  }
+};
+
+const bool optimizer_added = registry<OptimizerKind>().add(
+    {"descent",
+     "plain gradient descent",
+     {.make = [](const OptimizerConfig& config, const ParameterSet& parameters) -> std::unique_ptr<Optimizer> {
+        return std::make_unique<Descent>(parameters, ParameterGroups(config.no_decay, config.rates));
+      },
+      .state_of = [](const OptimizerConfig&, const Parameter&) { return std::vector<OptimizerStateKind>(); },
+      .keeps = "nothing"}});
+
+// --- a schedule -----------------------------------------------------------------------------------------------------
+
+const bool schedule_added = registry<ScheduleKind>().add(
+    {"square", "down to min_lr, fast at first", [](const OptimizerConfig& config, double progress) {
+       return config.min_lr + (config.lr - config.min_lr) * (1 - progress) * (1 - progress);
+     }});
+
+// --- an order of the data: the blocks of the streams from the last to the first -------------------------------------
+
+class Backwards final : public BatchSource {
+ public:
+  Backwards(const Corpus& corpus, const BatchShape& shape) : streams_(corpus, shape) {}
+  std::int64_t blocks_per_epoch() const override { return streams_.blocks_per_epoch(); }
+  Batch read(const BatchPlace& place, std::int64_t first, std::int64_t count) const override {
+    return streams_.read({place.epoch, blocks_per_epoch() - 1 - place.block}, first, count);
+  }
+  bool is_continuous() const override { return false; }
+
+ private:
+  StreamReader streams_;
+};
+
+const bool order_added =
+    registry<BatchKind>().add({"backwards", "the last block first",
+                               [](const Corpus& corpus, const BatchShape& shape) -> std::unique_ptr<BatchSource> {
+                                 return std::make_unique<Backwards>(corpus, shape);
+                               }});
+
+// --- training with them ---------------------------------------------------------------------------------------------
+
+// Bits per byte of a text that says the same again and again; true where a short run learns it.
+bool learns(const std::string& folder, const std::string& name, std::vector<std::string> settings) {
+  settings.insert(settings.end(), {"data.train=" + folder + "/text.txt", "model.memory=0", "data.order=backwards",
+                                   "optimizer.schedule=square", "train.steps=60", "train.batch_size=4",
+                                   "model.segment=16", "model.d_model=16", "model.layers=1", "model.heads=2",
+                                   "model.head_size=8", "eval.every=0", "sample.every=0"});
+  const Config config = load_config("quickstart", settings);
+  const RunDirectory run(folder + "/" + name);
+  const TrainingResult result = train(config, run, {.quiet = true});
+  const double bits = result.validation.nats_per_token / std::log(2.0);
+  std::printf("%s: %.3f bits per byte after %lld steps\n", name.c_str(), bits, static_cast<long long>(result.steps));
+  return bits < 2;
+}
+
+int main() {
+  std::string folder = (std::filesystem::temp_directory_path() / "weir-kinds-XXXXXX").string();
+  if (mkdtemp(folder.data()) == nullptr) return 1;
+  std::ofstream text(folder + "/text.txt");
+  for (int i = 0; i < 400; ++i) text << "the cat sat on the mat\n";
+  text.close();
+  bool right = false;
+  try {
+    right = learns(folder, "squared",
+                   {"feedforward.kind=squared", "feedforward.d_ff=32", "squared.scale=0.5", "optimizer.lr=0.01"}) &&
+            learns(folder, "bigram",
+                   {"model.kind=bigram", "feedforward.kind=moe", "feedforward.experts=4", "feedforward.expert_size=8",
+                    "feedforward.k=2", "feedforward.gate=exponential", "optimizer.kind=descent", "optimizer.lr=2",
+                    "optimizer.rates=embedding=5"});
+    std::printf("%s\n", right ? "all of them train" : "a run did not learn its text");
+  } catch (const Error& error) {
+    std::printf("%s\n", error.what());
+  }
+  std::filesystem::remove_all(folder);
+  return right ? 0 : 1;
+}
