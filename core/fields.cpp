@@ -222,6 +222,15 @@ bool has_allowed_value(const Field& field) {
       field.value);
 }
 
+void check_values(const std::string& section, const FieldList& list) {
+  for (const Field& field : list.fields)
+    if (!has_allowed_value(field))
+      throw ArgumentError(fmt::format("{}.{} = {}: give {}", section, field.name, value_text(field),
+                                      std::holds_alternative<Choices>(field.limits)
+                                          ? "one of " + limits_text(field)
+                                          : kind_text(field) + ", " + limits_text(field)));
+}
+
 void set_field(const Field& field, const FieldInput& input, const std::string& where) {
   const auto store = [&](auto* target, const auto& value) {
     if (!value || !allows(field, *value)) refuse(field, input, where);

@@ -169,5 +169,8 @@ std::string type_text(const Field& field);    // "integer", "number", "true or f
 std::string limits_text(const Field& field);  // "1 to 65536", "dense, moe"; empty where anything goes
 std::string value_text(const Field& field);   // the present value as TOML writes it
 bool has_allowed_value(const Field& field);   // the present value is within the limits
+// Throws ArgumentError naming the first value outside its limits: "model.precision = \"fp16\": give one of ...". For
+// structs that a program filled in itself.
+void check_values(const std::string& section, const FieldList& list);
 
 }  // namespace weir

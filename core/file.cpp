@@ -270,9 +270,10 @@ void RandomAccessFile::read(std::uint64_t offset, std::span<std::byte> into) con
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail(path_, fmt::format("read at byte {}", offset), errno);
     if (n == 0)
-      fail(path_, fmt::format("the file ends at byte {}, but had {} when it was opened; it was cut meanwhile: "
-                              "put it back and start again",
-                              offset, counted(size_, "byte")));
+      fail(path_,
+           fmt::format("the file has {} now, but had {} when it was opened; it was cut meanwhile: put it back and "
+                       "start again",
+                       counted(std::min(stamp().size, offset), "byte"), size_));
     offset += static_cast<std::uint64_t>(n);
     into = into.subspan(static_cast<std::size_t>(n));
   }
@@ -296,9 +297,10 @@ TemporaryFile::~TemporaryFile() {
 
 void TemporaryFile::fail(const std::string& action, int error) const {
   weir::fail(label_,
-             fmt::format("cannot be kept in a temporary file in {}: cannot {}: {}; free some space there, or name "
-                         "another folder with the environment variable TMPDIR",
-                         printable(folder_, kPathLimit), action, std::generic_category().message(error)));
+             fmt::format("cannot be kept in a temporary file in {}: cannot {}: {}; {}name another folder with the "
+                         "environment variable TMPDIR",
+                         printable(folder_, kPathLimit), action, std::generic_category().message(error),
+                         error == ENOSPC || error == EDQUOT ? "free some space there, or " : ""));
 }
 
 void TemporaryFile::write(std::span<const std::byte> bytes) {

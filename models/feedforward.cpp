@@ -12,6 +12,8 @@ Tensor Feedforward::auxiliary_loss(const RegulariserInputs&) const { return {}; 
 
 std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,
                                               const ModelConfig& model, const FeedforwardConfig& config) {
+  FeedforwardConfig checked = config;
+  check_values("feedforward", fields_of(checked));
   return registry<FeedforwardKind>().find(config.kind)(parameters, name, layer, model, config);
 }
 

@@ -15,9 +15,8 @@ Analysis analyse_run(const std::string& run, std::int64_t max_tokens) {
   load_parameters(analysis.checkpoint, model->parameters());
   const Corpus corpus = open_corpora(data_of(analysis.checkpoint)).valid;
   if (corpus.size() < 2)
-    throw RunError(ExitCode::bad_data, analysis.checkpoint +
-                                           ": the run has no validation text to analyse; set "
-                                           "data.valid or data.valid_fraction");
+    throw RunError(ExitCode::bad_data,
+                   analysis.checkpoint + ": the run keeps no validation data on which its experts could be looked at");
   EvalConfig eval = config.eval;
   eval.max_tokens = max_tokens;
   analysis.data = corpus.name();

@@ -1,10 +1,13 @@
 #include "train/append_file.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <utility>
 
 #include "core/error.h"
@@ -25,6 +28,7 @@ AppendFile::AppendFile(std::string path, Warn warn) : path_(std::move(path)), wa
 AppendFile::~AppendFile() {
   if (!pending_.empty()) flush();
   if (descriptor_ >= 0) close(descriptor_);
+  if (folder_descriptor_ >= 0) close(folder_descriptor_);
 }
 
 void AppendFile::append(std::string_view record) {
@@ -35,8 +39,20 @@ void AppendFile::append(std::string_view record) {
   flush();
 }
 
+std::string AppendFile::folder() const {
+  const std::string folder = std::filesystem::path(path_).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+// The folder that the file was opened in is elsewhere now, and what stands at its path is somebody else's.
+bool AppendFile::was_moved_with_folder() const {
+  struct stat status {};
+  return descriptor_ >= 0 && folder_descriptor_ >= 0 && !is_at(folder_descriptor_, folder(), Links::followed) &&
+         fstat(descriptor_, &status) == 0 && status.st_nlink > 0;
+}
+
 bool AppendFile::open() {
-  if (descriptor_ >= 0 && is_at(descriptor_, path_)) return true;
+  if (descriptor_ >= 0 && (is_at(descriptor_, path_) || was_moved_with_folder())) return true;
   const bool lost = descriptor_ >= 0;
   if (lost) {
     close(std::exchange(descriptor_, -1));
@@ -47,6 +63,7 @@ bool AppendFile::open() {
   } catch (const RunError& error) {
     return fail(error.what());
   }
+  if (folder_descriptor_ < 0) folder_descriptor_ = ::open(folder().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (lost)
     fail(fmt::format("{}: this file was moved, removed or replaced while the run wrote to it, and is begun anew",
                      printable(path_, 4096)));

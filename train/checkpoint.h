@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -87,8 +88,9 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Op
 
 // Fills the parameters only, and refuses those that are not finite. For evaluation and generation.
 void load_parameters(const std::string& path, const ParameterSet& parameters);
-// The configuration and the tokenizer's name (see TrainingState) that a checkpoint was trained with.
-Config checkpoint_config(const std::string& path);
+// The configuration, with overrides as load_config() takes them, and the tokenizer's name (see TrainingState) that a
+// checkpoint was trained with.
+Config checkpoint_config(const std::string& path, std::span<const std::string> overrides = {}, Notes* notes = nullptr);
 std::string checkpoint_tokenizer(const std::string& path);
 
 // Removes all but the newest `keep_last` checkpoints and the one of step `keep_step`.

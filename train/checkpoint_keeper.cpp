@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "train/disk_space.h"
 #include "train/run_directory.h"
+#include "train/run_names.h"
 
 namespace weir {
 namespace {
@@ -38,6 +39,43 @@ bool CheckpointKeeper::has(const TrainingState& state) const {
 
 void CheckpointKeeper::save(const ParameterSet& parameters, const Optimizer& optimizer, const TrainingState& state,
                             Failure failure) {
+  try {
+    try_to_save(parameters, optimizer, state, failure);
+  } catch (const RunFolderGone& gone) {
+    save_elsewhere(gone, parameters, optimizer, state);
+  }
+}
+
+// The folder is still locked by this process, whatever its name. Older checkpoints stay: whoever resumes goes on from
+// the newest.
+void CheckpointKeeper::save_elsewhere(const RunFolderGone& gone, const ParameterSet& parameters,
+                                      const Optimizer& optimizer, const TrainingState& state) {
+  if (has(state) || gone.now_at().empty()) throw gone;
+  const std::string folder = gone.now_at() + "/checkpoints";
+  try {
+    remove_checkpoints_after(folder, last_.step);
+    start_from({save_checkpoint(folder, config_, parameters, optimizer, state), state.step}, state);
+  } catch (const RunError& error) {
+    throw RunFolderGone(fmt::format("{}, where step {} could not be saved: {}", gone.what(), state.step, error.what()),
+                        gone.now_at());
+  }
+  throw gone;
+}
+
+std::string CheckpointKeeper::gone_text(const RunFolderGone& gone, std::int64_t step) const {
+  std::string text = gone.what();
+  if (gone.now_at().empty()) return text;
+  if (last_.step == step)
+    text += fmt::format("; step {}, the last one, is saved there", step);
+  else if (last_.step >= 0)
+    text += fmt::format("; what was trained after step {}, the last one that was saved, is lost", last_.step);
+  else
+    text += "; nothing was saved yet, so what was trained is lost";
+  return fmt::format("{}; continue with: {}", text, resume_command(gone.now_at()));
+}
+
+void CheckpointKeeper::try_to_save(const ParameterSet& parameters, const Optimizer& optimizer,
+                                   const TrainingState& state, Failure failure) {
   check_owned_();
   if (has(state)) return;
   try {

@@ -14,13 +14,15 @@
 #include "train/append_file.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
+#include "train/run_lock.h"
 
 namespace weir {
 
 class CheckpointKeeper {
  public:
   // Of the run in folder `run`, which `resume` goes on with: "weir train --resume RUN". `check_owned` throws where that
-  // folder is not the run's any more: it is asked before a save, and again where one failed.
+  // folder is not the run's any more: it is asked before a save, and again where one failed. Where the folder was
+  // moved, the save goes to its new place, and ends the run.
   CheckpointKeeper(
       const std::string& run, const std::string& resume, const Config& config, Warn warn = warn_on_stderr,
       std::function<void()> check_owned = [] {});
@@ -35,6 +37,9 @@ class CheckpointKeeper {
   // Older ones go as the configuration says.
   void save(const ParameterSet& parameters, const Optimizer& optimizer, const TrainingState& state, Failure failure);
 
+  // What ends a run at `step` whose folder is gone: where it is, what was saved, and how to go on.
+  std::string gone_text(const RunFolderGone& gone, std::int64_t step) const;
+
   // Loads the newest checkpoint; where the run came back to that one before, it is removed and the one before it
   // loaded, if there is one. False where there is none at all, and nothing is changed.
   bool roll_back(const ParameterSet& parameters, Optimizer& optimizer, TrainingState& state);
@@ -47,6 +52,10 @@ class CheckpointKeeper {
   std::string what_there_is() const;
 
  private:
+  void try_to_save(const ParameterSet& parameters, const Optimizer& optimizer, const TrainingState& state,
+                   Failure failure);
+  [[noreturn]] void save_elsewhere(const RunFolderGone& gone, const ParameterSet& parameters,
+                                   const Optimizer& optimizer, const TrainingState& state);
   void failed(const std::string& why, std::int64_t step, Failure failure);
 
   const std::string run_, folder_, resume_;

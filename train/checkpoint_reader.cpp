@@ -169,14 +169,16 @@ void load_checkpoint(const std::string& path, const ParameterSet& parameters, Op
       state.memories[g].layers.push_back(to_device(memory.load(memory_name(g, l)), parameters.values().device()));
 }
 
-Config checkpoint_config(const std::string& path) {
+Config checkpoint_config(const std::string& path, std::span<const std::string> overrides, Notes* notes) {
   const std::string state_path = path + "/state.json";
   const std::string text = read_state(state_path).text("config");
   try {
-    return parse_stored_config(text, state_path);
+    const Config stored = parse_stored_config(text, state_path);
+    if (overrides.empty() && notes == nullptr) return stored;
   } catch (const ArgumentError& error) {
     throw DamagedCheckpoint(state_path, fmt::format("the field 'config': {}", error.what()));
   }
+  return parse_stored_config(text, state_path, overrides, notes);
 }
 
 std::string checkpoint_tokenizer(const std::string& path) {

@@ -94,7 +94,7 @@ void validate_name(const std::string& name) {
   constexpr std::size_t longest = 200;
   const char* const wrong = name.empty()                          ? "is empty"
                             : name.find('/') != std::string::npos ? "has a slash"
-                            : name.starts_with('.')               ? "begins with a point"
+                            : name.starts_with('.')               ? "begins with a dot"
                             : one_line(name) != name              ? "has control characters, or is not UTF-8"
                             : name.size() > longest               ? "is longer than 200 bytes"
                                                                   : nullptr;

@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/text.h"
 #include "train/data_paths.h"
 #include "train/schedule.h"
@@ -88,8 +92,71 @@ void shorten_warmup(Config& config, const ConfigSources& sources, Notes* notes) 
   warmup = steps / 10;
 }
 
+namespace {
+
+using Names = std::vector<std::string_view>;
+
+bool is_one_of(std::string_view name, const Names& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Of the built-in kinds: what a setting of [feedforward] is for. Kinds of others may use any of them.
+const Names& kinds_with(std::string_view setting) {
+  static const Names none, hidden = {"dense", "gelu", "swiglu", "top-k"}, experts = {"moe"}, keys = {"pkm"},
+                           chosen = {"moe", "top-k", "pkm"};
+  static const std::pair<std::string_view, const Names*> table[] = {{"d_ff", &hidden},
+                                                                    {"k", &chosen},
+                                                                    {"experts", &experts},
+                                                                    {"expert_size", &experts},
+                                                                    {"scores", &experts},
+                                                                    {"selection", &experts},
+                                                                    {"gate", &experts},
+                                                                    {"hidden_k", &experts},
+                                                                    {"expert_dropout", &experts},
+                                                                    {"dropout_experts", &experts},
+                                                                    {"regulariser", &experts},
+                                                                    {"regulariser_weight", &experts},
+                                                                    {"sub_keys", &keys},
+                                                                    {"key_heads", &keys}};
+  for (const auto& [name, kinds] : table)
+    if (name == setting) return *kinds;
+  return none;
+}
+
+bool is_prepared(const DataConfig& data) {
+  try {
+    return is_there(data_path(data, data.train) + "/dataset.json");
+  } catch (const RunError&) {
+    return false;  // whoever opens the data says what is wrong
+  }
+}
+
+// Why a value that was given changes nothing beside the others; empty where it counts.
+std::string why_unused(const FieldList& list, const Field& field, const Config& c) {
+  if (!list.uses(field))
+    return fmt::format("the section [{}] is for another kind than the configuration has", field.section);
+  static const Names known = {"dense", "gelu", "swiglu", "top-k", "moe", "pkm"};
+  const std::string key = field.key();
+  if (field.section == "feedforward" && is_one_of(c.feedforward.kind, known)) {
+    const Names& kinds = kinds_with(field.name);
+    return kinds.empty() || is_one_of(c.feedforward.kind, kinds) ? "" : "feedforward.kind = " + c.feedforward.kind;
+  }
+  if (key.starts_with("model.attention_") && c.model.attention == "relative") return "model.attention = relative";
+  if (key == "optimizer.min_lr" || key == "optimizer.decay_steps")
+    return c.optimizer.schedule == "constant" ? "optimizer.schedule = constant" : "";
+  if (key == "data.encoding") return is_prepared(c.data) ? "data.train is prepared data" : "";
+  if (key == "data.valid_fraction") return c.data.valid.empty() ? "" : "data.valid is set";
+  return "";
+}
+
+}  // namespace
+
 void note_unused(Config& config, const ConfigSources& sources, Notes* notes) {
   const FieldList list = fields_of(config);
+  for (const Field& field : list.fields)
+    if (const std::string why = sources.given.contains(field.key()) ? why_unused(list, field, config) : "";
+        !why.empty())
+      note(notes, fmt::format("{} ({}) has no effect: {}", field.key(), place_of(field.key(), sources), why));
   for (const Field& field : list.fields)
     if (!list.uses(field) && sources.given.contains(field.key()))
       note(notes, fmt::format("{} ({}) has no effect: the section [{}] is for another kind than the configuration has",

@@ -172,11 +172,16 @@ Corpus open_corpus(const std::string& path, const std::string& name, const TextO
 Corpora open_corpora(const DataConfig& data) {
   if (data.train.empty())
     throw ArgumentError("data.train is not set: name a text file or a folder of prepared data with data.train=FILE");
+  std::error_code ignored;
+  if (is_relative_path(data.train) && !data.folder.empty() && !std::filesystem::is_directory(data.folder, ignored))
+    throw RunError(ExitCode::io,
+                   fmt::format("data.folder = {}: there is no such folder, and data.train = {} starts there; "
+                               "correct it, or leave it out",
+                               quote_short(data.folder), quote_short(data.train)));
   const TextOptions options{text_content(data.encoding), "data.encoding=bytes"};
   const std::string path = data_path(data, data.train);
   const Corpus train = open_corpus(path, "train", options);
   if (!data.valid.empty()) return {train, open_corpus(data_path(data, data.valid), "valid", options)};
-  std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored) && read_dataset(path).splits.contains("valid"))
     return {train, Corpus::split(path, "valid")};
   const auto held_back = static_cast<std::int64_t>(std::ceil(data.valid_fraction * static_cast<double>(train.size())));

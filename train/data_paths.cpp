@@ -62,10 +62,13 @@ std::string data_path(const DataConfig& data, const std::string& path) {
   return data.folder == working_directory() ? path : from_folder(data.folder, path);
 }
 
-DataConfig found_data(DataConfig data, const std::string& run) {
+DataConfig found_data(DataConfig data, const std::string& run, const std::string& advice) {
   const std::vector<std::string> paths = relative_paths(data);
   if (paths.empty()) return data;
-  const std::vector<std::string> folders = distinct({data.folder, real_folder(run), working_directory()});
+  const fs::path place = real_folder(run), around = place.parent_path();
+  const std::vector<std::string> folders =
+      distinct({data.folder, place.string(), around.string(),
+                around.filename() == "runs" ? around.parent_path().string() : "", working_directory()});
   for (const std::string& folder : folders) {
     if (!std::all_of(paths.begin(), paths.end(),
                      [&](const std::string& path) { return is_there(from_folder(folder, path)); }))
@@ -81,10 +84,8 @@ DataConfig found_data(DataConfig data, const std::string& run) {
   std::string name = printable(run, 4096);
   while (name.size() > 1 && name.ends_with('/')) name.pop_back();
   throw RunError(ExitCode::io,
-                 fmt::format("{}: the data of {} is not there any more; looked in {}; put it back, or say where it is: "
-                             "'weir train --resume' takes {}=PATH, 'weir eval' --data PATH",
-                             printable(missing, 4096), name, join(quoted, ", "),
-                             missing == data.train ? "data.train" : "data.valid"));
+                 fmt::format("{}: the data of {} is not there any more; looked in {}; put it back{}",
+                             printable(missing, 4096), name, join(quoted, ", "), advice.empty() ? "" : ", " + advice));
 }
 
 DataConfig relative_to_run(DataConfig data, const std::string& run) {

@@ -17,9 +17,10 @@ std::string from_folder(const std::string& folder, const std::string& path);  //
 std::string data_path(const DataConfig& data, const std::string& path);
 
 // The data of a run that began earlier, perhaps elsewhere: relative paths are looked for in data.folder, then in the
-// run folder and in the working directory, and data.folder becomes the first that has all of them. Throws RunError(io)
-// that lists what was tried.
-DataConfig found_data(DataConfig data, const std::string& run);
+// run folder, in the folder around it (and around runs/), and in the working directory, and data.folder becomes the
+// first that has all of them. Throws RunError(io) that lists what was tried and ends with `advice`, what else than
+// putting the data back helps: "or name other data with --data".
+DataConfig found_data(DataConfig data, const std::string& run, const std::string& advice = "");
 
 // Paths into the run folder as relative to it, so that they stay right when the folder moves.
 DataConfig relative_to_run(DataConfig data, const std::string& run);

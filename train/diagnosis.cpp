@@ -59,8 +59,8 @@ std::string largest_weight(const ParameterSet& parameters) {
         largest = std::abs(value);
         name = tensor.name;
       }
-  return fmt::format("made again, the step has no tensor that is not finite; the largest weight, {:.3g}, is in {}",
-                     largest, name);
+  return fmt::format("repeating the step gave only finite tensors; the largest weight, {:.3g}, is in {}", largest,
+                     name);
 }
 
 }  // namespace
@@ -71,7 +71,7 @@ OpObserver report_not_finite(const ParameterSet& parameters, std::function<void(
     for (const Tensor& input : inputs)
       if (const Parameter* p = parameter_of(input, parameters)) place = p->name;
     const std::string name =
-        fmt::format("what {} gives {}", op, adding_to_leaves() ? "in the backward pass" : "at " + place);
+        fmt::format("the output of {} ({})", op, adding_to_leaves() ? "in the backward pass" : place);
     for (const Tensor& output : outputs)
       if (const auto bad = first_not_finite(name, output.detach())) report(*bad);
   };
@@ -96,7 +96,7 @@ std::string first_fault(const LanguageModel& model, const Batch& batch, const Me
   std::optional<std::string> found = first_not_finite(parameters.values(), values_of(parameters));
   if (!found) found = fault_of_step(model, batch, memory, context);
   if (!found) return largest_weight(parameters);
-  return "made again, the first tensor of the step that is not finite: " + *found;
+  return "repeating the step, the first tensor that is not finite: " + *found;
 }
 
 }  // namespace weir

@@ -17,9 +17,9 @@ namespace weir {
 std::string first_fault(const LanguageModel& model, const Batch& batch, const Memory& memory,
                         const ForwardContext& context);
 
-// For ObserveOps: tells `report` of each tensor that an op gives and that is not finite, as "what linear gives at
-// layer0.ff.w1 is nan at ...", or "... gives in the backward pass". An op without parameters is at the parameter that
-// was used last.
+// For ObserveOps: tells `report` of each tensor that an op gives and that is not finite, as "the output of linear
+// (layer0.ff.w1) is nan at ...", or "(in the backward pass)". An op without parameters is at the parameter that was
+// used last.
 OpObserver report_not_finite(const ParameterSet& parameters, std::function<void(const std::string&)> report);
 
 // "the gradient of layer0.ff.w1 is inf at ..."; nothing where all are finite.

@@ -22,6 +22,8 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kSmallFiles =
     1 << 20;  // headers and state of a checkpoint; metrics, events and samples of a run
+constexpr std::uint64_t kFewest =
+    2;  // checkpoints, whatever the settings: the last one, and the next while it is written
 
 // Checkpoints that the run will write, as far as its steps say.
 std::int64_t saves(const Config& c) {
@@ -42,6 +44,11 @@ std::uint64_t bytes_in(const std::string& checkpoint) {
   return bytes;
 }
 
+std::string fewer_checkpoints(bool many, bool best) {
+  if (many && best) return "lower checkpoint.keep_last, and set checkpoint.keep_best=false where that is not enough";
+  return many ? "lower checkpoint.keep_last" : best ? "set checkpoint.keep_best=false" : "";
+}
+
 }  // namespace
 
 DiskNeed disk_need(const Config& c) {
@@ -54,9 +61,7 @@ DiskNeed disk_need(const Config& c) {
   const std::int64_t kept = c.checkpoint.keep_last + (c.checkpoint.keep_best && c.eval.every > 0 ? 1 : 0);
   return {.checkpoint = static_cast<std::uint64_t>(numbers) * sizeof(float) + memory_bytes + kSmallFiles,
           .checkpoints = std::min(kept + 1, saves(c)),
-          .fewer = c.checkpoint.keep_last > 1 ? "lower checkpoint.keep_last"
-                   : kept > 1                 ? "set checkpoint.keep_best=false"
-                                              : ""};
+          .fewer = fewer_checkpoints(c.checkpoint.keep_last > 1, kept > c.checkpoint.keep_last)};
 }
 
 std::string disk_warning(const DiskNeed& need, const DiskPlace& place) {
@@ -78,7 +83,7 @@ std::string disk_warning(const DiskNeed& need, const DiskPlace& place) {
       "{}: {} of {} each will be there at a time (those that are kept, and the next one while it is written), but only "
       "{} {} room ({} free): free some space{}",
       folder, counted(planned, "checkpoint"), byte_size(need.checkpoint), fit, fit == 1 ? "has" : "have",
-      byte_size(place.free_bytes), need.fewer.empty() ? "" : ", or " + need.fewer);
+      byte_size(place.free_bytes), need.fewer.empty() || fit < kFewest ? "" : ", or " + need.fewer);
 }
 
 void check_disk_space(const Config& config, const std::string& run, bool begun) {

@@ -25,7 +25,7 @@ DivergenceWatch::DivergenceWatch(const Config& config, const LanguageModel& mode
 std::string DivergenceWatch::look_at(const TrainingStep::Result& result, TrainingState& state) {
   std::string bad;
   if (!result.applied) {
-    bad = "its " + excess_text(result, detector_.limits());
+    bad = excess_text(result, detector_.limits());
     const bool finite = std::isfinite(result.loss) && std::isfinite(result.gradient_norm);
     if (!finite && state.bad_in_a_row == 0) bad += "; " + first_fault(state);
   } else if (result.loss > detector_.suspicious_loss()) {
@@ -43,9 +43,9 @@ std::string DivergenceWatch::look_at(const TrainingStep::Result& result, Trainin
 
 std::string DivergenceWatch::divergence(const TrainingStep::Result& result, const TrainingState& state,
                                         const std::string& bad) const {
-  if (!result.sound) return "an update left weights or moments that are not finite or absurd";
+  if (!result.sound) return "an update left weights or a state of the optimizer that are not finite, or absurdly large";
   if (state.bad_in_a_row >= kMaxBadInARow)
-    return fmt::format("{} steps in a row were bad, the last for {}", kMaxBadInARow, bad);
+    return fmt::format("{} steps in a row were skipped or left damaged weights; the last one: {}", kMaxBadInARow, bad);
   if (detector_.is_lost())
     return fmt::format("the loss has been worse than guessing for {} steps", SpikeDetector::kWindow / 2);
   return "";

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
 #include "core/caching_allocator.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "core/text.h"
 #include "models/language_model.h"
 #include "ops/support/attention.h"
@@ -21,7 +23,12 @@
 namespace weir {
 namespace {
 
-std::string gibibytes(double bytes) { return fmt::format("{:.1f} GiB", bytes / (1 << 30)); }
+constexpr std::uint64_t kLargestTokenizer = std::uint64_t{1} << 28;
+
+std::string memory_size(double bytes) {
+  return bytes < (1 << 30) ? fmt::format("{:.0f} MiB", std::ceil(bytes / (1 << 20)))
+                           : fmt::format("{:.1f} GiB", bytes / (1 << 30));
+}
 
 bool memory_fits(const Memory& memory, const Config& config) {
   const auto model = make_language_model(config.model, config.feedforward);
@@ -46,25 +53,62 @@ void check_tokenizer(const Corpus& corpus) {
                                printable(corpus.name(), 4096), corpus.vocabulary()));
 }
 
+bool have_same_tokens(const Corpus& train, const Corpus& valid) {
+  if (train.is_bytes() || valid.is_bytes()) return train.is_bytes() == valid.is_bytes();
+  return train.vocabulary() == valid.vocabulary() &&
+         (train.tokenizer() == valid.tokenizer() ||
+          read_file(train.tokenizer(), kLargestTokenizer) == read_file(valid.tokenizer(), kLargestTokenizer));
+}
+
 // What a model that reads one of them can make nothing of.
 void check_same_tokens(const Corpus& train, const Corpus& valid) {
-  if (train.is_bytes() == valid.is_bytes()) return;
+  if (have_same_tokens(train, valid)) return;
   const auto text = [](const Corpus& corpus) {
     return corpus.is_bytes() ? std::string("bytes") : fmt::format("{} tokens of its tokenizer", corpus.vocabulary());
   };
   throw ArgumentError(fmt::format(
-      "data.valid: {} consists of {}, but data.train, {}, of {}: leave data.valid out to validate on a part of "
+      "data.valid: {} consists of {}, but data.train, {}, of {}{}: leave data.valid out to validate on a part of "
       "data.train, or {}",
       printable(valid.name(), 4096), text(valid), printable(train.name(), 4096), text(train),
-      valid.is_bytes() ? "prepare both texts together: 'weir prepare files --train FILE --valid FILE --out FOLDER'"
-                       : "name a text"));
+      train.vocabulary() == valid.vocabulary() ? ", which is another one" : "",
+      train.is_bytes() ? "name a text"
+                       : "prepare both texts together: 'weir prepare files --train FILE --valid FILE --out FOLDER'"));
 }
 
-void check_data(const Config& config) {
+// Of a run that goes on, whose weights have as many rows as its tokens once were.
+void check_begun_vocabulary(const ModelConfig& model, const Corpus& corpus, const std::string& run) {
+  if (model.vocabulary == corpus.vocabulary()) return;
+  throw ArgumentError(fmt::format(
+      "{}: this data has {} different tokens, but the run in {} was begun with {}: give it the data that it was begun "
+      "with, as it was, with data.train=PATH, or begin another run with --run",
+      printable(corpus.name(), 4096), corpus.vocabulary(), printable(run, 4096), model.vocabulary));
+}
+
+// Where data.valid_fraction is what leaves too little, or there is next to nothing, lowering the batch is no help.
+void check_enough(const Config& config, const Corpus& train, const Corpus& valid) {
+  const std::int64_t needed = config.train.batch_size * config.model.segment + 1;
+  if (train.size() >= needed) return;
+  const bool held_back = config.data.valid.empty() && valid.stamps() == train.stamps();
+  const std::int64_t whole = train.size() + (held_back ? valid.size() : 0);
+  const std::string name = printable(train.name(), 4096);
+  if (whole < 2)
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}: this text has {}, and there is nothing to learn from fewer than "
+                               "2: name another with data.train",
+                               name, counted(whole, train.is_bytes() ? "byte" : "token")));
+  if (whole >= needed)
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}: data.valid_fraction = {} leaves {} of {} to train on, but a step takes {}: lower "
+                               "data.valid_fraction, or name another text to validate on with data.valid",
+                               name, config.data.valid_fraction, train.size(), counted(whole, "token"), needed));
+}
+
+void check_data(const Config& config, const std::string& begun_run) {
   const auto [train, valid] = open_corpora(config.data);
   check_same_tokens(train, valid);
+  if (!begun_run.empty()) check_begun_vocabulary(config.model, train, begun_run);
   check_vocabulary(config.model, train);
-  check_vocabulary(config.model, valid);
+  check_enough(config, train, valid);
   if (config.eval.every > 0 && valid.size() == 0)
     throw ArgumentError(
         fmt::format("eval.every = {} needs validation data, but data.valid is empty, {} has no valid "
@@ -121,19 +165,18 @@ void check_memory(const ModelCost& cost, const OptimizerConfig& optimizer, Devic
              there = static_cast<double>(allocator(device).limit_bytes());
   if (needed <= there) return;
   const auto others = static_cast<double>(bytes_of_others(device));
-  std::string what_is_there = fmt::format("{} are there on {}", gibibytes(there), device_name(device));
+  std::string what_is_there = fmt::format("but only {} is available on {}", memory_size(there), device_name(device));
   if (others > 0)
-    what_is_there += fmt::format(", where other programs hold {} (nvidia-smi names them)", gibibytes(others));
+    what_is_there += fmt::format(", where other programs hold {} (nvidia-smi names them)", memory_size(others));
   if (weights > there)
     throw ModelTooLarge(fmt::format(
-        "out of memory: this model takes {} in training whatever the batch, for its weights, their gradients "
-        "and {}, {}; choose a smaller model (lower model.layers, model.d_model or what the "
-        "feedforward has most of), raise the limit (ulimit -v, or the control group's), or take a machine or device "
-        "with more memory",
-        gibibytes(weights), registry<OptimizerKind>().find(optimizer.kind).keeps, what_is_there));
+        "out of memory: training this model needs {} whatever the batch, for its weights, their gradients and {}, {}; "
+        "choose a smaller model (lower model.layers, model.d_model or what the feedforward has most of), raise the "
+        "limit (ulimit -v, or the control group's), or take a machine or device with more memory",
+        memory_size(weights), registry<OptimizerKind>().find(optimizer.kind).keeps, what_is_there));
   throw RunError(ExitCode::out_of_memory,
-                 fmt::format("out of memory: this model and batch take about {} in training, {}", gibibytes(needed),
-                             what_is_there));
+                 fmt::format("out of memory: training this model with this batch needs about {}, {}",
+                             memory_size(needed), what_is_there));
 }
 
 }  // namespace
@@ -153,9 +196,9 @@ void check_head_size(const ModelConfig& model, Device device, std::string_view a
                                   kGpuHeadSize, advice));
 }
 
-void check_before_training(const Config& config, Device device) {
+void check_before_training(const Config& config, Device device, const std::string& begun_run) {
   check_head_size(config.model, device, "raise model.heads and lower model.head_size, or train on the cpu");
-  check_data(config);
+  check_data(config, begun_run);
   check_optimizer(config.optimizer, make_language_model(config.model, config.feedforward)->parameters());
   check_memory(training_cost(config), config.optimizer, device);
 }

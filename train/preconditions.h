@@ -20,8 +20,9 @@ class ModelTooLarge : public RunError {
 
 // Refuses what cannot be trained: heads larger than the device takes, data with another vocabulary than the model's
 // (ArgumentError), data that is missing, damaged or too short, or has lost its tokenizer (RunError(io or bad_data)), a
-// model and batch beyond the memory of the device (RunError(out_of_memory), ModelTooLarge).
-void check_before_training(const Config& config, Device device = {});
+// model and batch beyond the memory of the device (RunError(out_of_memory), ModelTooLarge). `begun_run` is the folder
+// of a run that goes on, whose vocabulary is settled.
+void check_before_training(const Config& config, Device device = {}, const std::string& begun_run = "");
 
 // The heads of attention are no larger than the device takes. Throws ArgumentError with both sizes and `advice`.
 void check_head_size(const ModelConfig& model, Device device, std::string_view advice);

@@ -15,6 +15,7 @@
 #include "train/comparison.h"
 #include "train/paper_presets.h"
 #include "train/progress.h"
+#include "train/run_directory.h"
 #include "train/run_lookup.h"
 #include "train/run_names.h"
 #include "train/run_result.h"
@@ -35,7 +36,7 @@ struct Row {
 Row read_row(const std::string& run) {
   Row row;
   row.run = run;
-  row.config = load_config(run_file(run, "config.toml"));
+  row.config = run_config(run);
   const Config& c = row.config;
   row.cost = model_cost(c.model, c.feedforward, c.train.batch_size);
   row.published = published_result(c);

@@ -38,11 +38,11 @@ std::string run_of(const std::string& checkpoint) {
 }
 }  // namespace
 
-RunDirectory::RunDirectory(const std::string& path) : path_(path) {
+RunDirectory::RunDirectory(const std::string& path, const std::function<void()>& look) : path_(path) {
   if (const std::error_code error = make_directories(path_))
     throw RunError(ExitCode::io, fmt::format("{}: cannot create the run folder: {}; choose another with --run", path_,
                                              error.message()));
-  lock_ = std::make_unique<RunLock>(path_);
+  lock_ = std::make_unique<RunLock>(path_, look);
   check_kinds();
   remove_unfinished_files();
 }
@@ -50,7 +50,7 @@ RunDirectory::RunDirectory(const std::string& path) : path_(path) {
 // A folder in which no run began is left as it was found, or not at all.
 RunDirectory::~RunDirectory() {
   try {
-    if (has_run()) return;
+    if (has_config()) return;
     lock_->remove();
     rmdir(path_.c_str());
   } catch (const RunError&) {
@@ -100,13 +100,22 @@ void RunDirectory::check_complete(const std::string& checkpoint) const {
 std::string RunDirectory::keep_tokenizer(const Corpus& corpus) const {
   if (corpus.is_bytes()) return "bytes";
   const std::string name = "tokenizer" + fs::path(corpus.tokenizer()).extension().string();
-  if (!(has_run() && is_there(file(name))))
-    write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
+  if (!is_there(file(name))) write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
   return name;
 }
 
-DataConfig data_of(const std::string& checkpoint) {
-  return found_data(checkpoint_config(checkpoint).data, run_of(checkpoint));
+Config run_config(const std::string& run, std::span<const std::string> overrides, Notes* notes) {
+  const std::string file = run_file(run, "config.toml");
+  if (is_there(file)) return load_config(file, overrides, notes);
+  const auto newest = newest_valid_checkpoint(run);
+  if (!newest) refuse_no_run(run, RunUse::read);
+  warn_on_stderr(fmt::format("{}: this file is not there any more; the settings are those that {} stored",
+                             printable(file, 4096), printable(newest->path, 4096)));
+  return checkpoint_config(newest->path, overrides, notes);
+}
+
+DataConfig data_of(const std::string& checkpoint, const std::string& advice) {
+  return found_data(checkpoint_config(checkpoint).data, run_of(checkpoint), advice);
 }
 
 std::string tokenizer_file(const std::string& checkpoint) {
@@ -152,7 +161,7 @@ std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run) {
         ExitCode::bad_data,
         fmt::format("{}: {} damaged ({}); train it again with: weir train {} --run FOLDER", printable(run, 4096),
                     found.size() == 1 ? "the only checkpoint is" : fmt::format("all {} checkpoints are", found.size()),
-                    reasons.front(), shell_word(run + "/config.toml")));
+                    reasons.front(), is_there(run + "/config.toml") ? shell_word(run + "/config.toml") : "PRESET"));
   return std::nullopt;
 }
 

@@ -3,8 +3,10 @@
 //   config.toml  metrics.jsonl  events.out.tfevents...  checkpoints/  samples.txt  lock  tokenizer.model or .json
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "core/file.h"
@@ -19,8 +21,9 @@ namespace weir {
 class RunDirectory {
  public:
   // Creates the folder where it is not there and takes its lock. Throws RunError(io) where another process has it, or
-  // where something else than a regular file stands in the place of one that a run writes.
-  explicit RunDirectory(const std::string& path);
+  // where something else than a regular file stands in the place of one that a run writes. `look` is called before
+  // anything is written there; what it throws leaves the folder as it was.
+  explicit RunDirectory(const std::string& path, const std::function<void()>& look = {});
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
@@ -28,10 +31,10 @@ class RunDirectory {
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
   std::string checkpoints() const { return file("checkpoints"); }
-  bool has_run() const { return is_there(file("config.toml")); }  // a configuration was stored here
+  bool has_config() const { return is_there(file("config.toml")); }  // a run began here
 
-  // Throws RunError(io) where the folder is not there any more, or belongs to another process. A lock that somebody
-  // removed is put back. To be asked before anything is written that another run could have written.
+  // Throws RunFolderGone where the folder is not there any more, RunError(io) where it belongs to another process. A
+  // lock that somebody removed is put back. To be asked before anything is written that another run could have written.
   void check_owned() const;
 
   // Throws RunError(io) where the configuration or that checkpoint is not there any more.
@@ -54,8 +57,12 @@ class RunDirectory {
 // error of the system where one cannot be looked at: it may be sound, and the next save would remove it.
 std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run);
 
+// The configuration of a run: its config.toml, or, where that is not there any more, what its newest valid checkpoint
+// stored (a warning says so). With overrides and notes as load_config() takes them.
+Config run_config(const std::string& run, std::span<const std::string> overrides = {}, Notes* notes = nullptr);
+
 // The data of the run that a checkpoint belongs to, wherever both are now (found_data() of train/data_paths.h).
-DataConfig data_of(const std::string& checkpoint);
+DataConfig data_of(const std::string& checkpoint, const std::string& advice = "");
 
 // The file of the tokenizer of the run that a checkpoint belongs to; not for a run on bytes.
 std::string tokenizer_file(const std::string& checkpoint);

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -12,7 +13,7 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "train/append_file.h"
-#include "train/run_names.h"
+#include "train/new_run_folder.h"
 
 namespace weir {
 namespace {
@@ -29,13 +30,20 @@ std::string place_of(int descriptor) {
 [[noreturn]] void refuse_gone(const std::string& folder, const std::string& now_at) {
   const std::string what = fmt::format("{}: the run's folder is no longer at this name: while the run went on it was ",
                                        printable(folder, 4096));
-  throw RunError(
-      ExitCode::io,
+  throw RunFolderGone(
       what + (now_at.empty()
                   ? "removed, or moved to where it cannot be seen from here; if it was moved, resume it there, "
                     "else train it again: 'weir train --resume FOLDER', 'weir train PRESET'"
-                  : fmt::format("moved to {}, with all that was saved; continue with: {}", printable(now_at, 4096),
-                                resume_command(now_at))));
+                  : "moved to " + printable(now_at, 4096)),
+      now_at);
+}
+
+// The start of what the file holds; empty where it cannot be read.
+std::string start_of(int descriptor) {
+  std::string text(64, '\0');
+  const ssize_t count = pread(descriptor, text.data(), text.size(), 0);
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(0, count)));
+  return text;
 }
 
 // " (pid 4711)", as the file says.
@@ -56,12 +64,13 @@ std::string owner(const std::string& file) {
 
 }  // namespace
 
-RunLock::RunLock(const std::string& folder) : folder_(folder) {
+RunLock::RunLock(const std::string& folder, const std::function<void()>& look) : folder_(folder) {
   folder_descriptor_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder_descriptor_ < 0) throw SystemError(folder, "open the run folder", errno);
   try {
     // Where folders cannot be locked, the file decides.
     if (!try_lock(folder_descriptor_) && errno == EWOULDBLOCK) refuse_second(folder);
+    if (look) look();
     lock_file();
   } catch (...) {
     close(folder_descriptor_);
@@ -80,8 +89,16 @@ void RunLock::lock_file() {
     close(descriptor);
     refuse_second(folder_);
   }
-  if (file_descriptor_ >= 0) close(file_descriptor_);
+  const bool begins = file_descriptor_ < 0, ours = is_lock_text(start_of(descriptor));
+  if (begins && !ours) {
+    close(descriptor);
+    throw RunError(ExitCode::io, fmt::format("{}: this file is no lock of Weir's, which a run writes under this name; "
+                                             "move it away",
+                                             printable(file(), 4096)));
+  }
+  if (!begins) close(file_descriptor_);
   file_descriptor_ = descriptor;
+  if (!ours) return;  // somebody put it there while the run went on: it is locked, and stays as it is
   const std::string text = fmt::format("pid {}", getpid());
   if (ftruncate(descriptor, 0) != 0 || pwrite(descriptor, text.data(), text.size(), 0) < 0)
     warn_on_stderr(SystemError(file(), "note the owner", errno).what());
@@ -91,8 +108,8 @@ void RunLock::check() {
   if (!is_at(folder_descriptor_, folder_, Links::followed)) refuse_gone(folder_, place_of(folder_descriptor_));
   if (is_at(file_descriptor_, file())) return;
   warn_on_stderr(
-      fmt::format("{}: this file was removed or replaced while the run went on; it is put back, for it keeps "
-                  "a second run out of the folder",
+      fmt::format("{}: this file was removed or replaced while the run went on; it is locked again, for it "
+                  "keeps a second run out of the folder",
                   printable(file(), 4096)));
   lock_file();
 }

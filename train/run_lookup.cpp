@@ -42,7 +42,8 @@ std::vector<std::string> runs_in(const std::string& folder) {
   std::vector<std::string> runs;
   std::error_code ignored, unseen;
   for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end; entry.increment(ignored))
-    if (fs::exists(entry->path() / "config.toml", unseen)) runs.push_back(entry->path().string());
+    if (fs::exists(entry->path() / "config.toml", unseen) || fs::is_directory(entry->path() / "checkpoints", unseen))
+      runs.push_back(entry->path().string());
   std::sort(runs.begin(), runs.end());
   return runs;
 }
@@ -52,6 +53,9 @@ std::vector<std::string> runs_in(const std::string& folder) {
   if (use == RunUse::resume)
     throw ArgumentError(fmt::format("{}: this is a part of a run, which goes on from its newest checkpoint with: {}",
                                     name, resume_command(run)));
+  if (is_there(what + "/MANIFEST.json"))
+    throw ArgumentError(
+        fmt::format("{}: this is a checkpoint, and a run is wanted; name the run, {}", name, shell_word(run)));
   const std::vector<CheckpointInfo> all = list_checkpoints(run + "/checkpoints");
   throw ArgumentError(fmt::format("{}: this is a part of a run and no whole checkpoint; name the run, {}{}", name,
                                   shell_word(run),
@@ -73,7 +77,9 @@ std::string instead_of_name(const std::string& name, RunUse use) {
 }  // namespace
 
 bool holds_run(const std::string& folder) {
-  return !folder.empty() && is_there(folder + "/config.toml");  // whoever reads it says what else it may be
+  if (folder.empty()) return false;
+  return is_there(folder + "/config.toml") ||  // whoever reads it says what else it may be
+         !list_checkpoints(folder + "/checkpoints").empty();
 }
 
 bool is_preset(const std::string& name) {

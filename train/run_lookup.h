@@ -5,6 +5,7 @@
 
 namespace weir {
 
+// Whether a run began in that folder: its configuration is there, or a checkpoint.
 bool holds_run(const std::string& folder);
 bool is_preset(const std::string& name);
 

@@ -125,6 +125,11 @@ bool is_past(const RunLimit& limit, const TrainingResult& r) {
   return done - limit.value >= (limit.key == "train.minutes" ? 2 : 1) * of_a_step;
 }
 
+bool is_limit(const std::string& setting) {
+  return setting.starts_with("train.steps=") || setting.starts_with("train.tokens=") ||
+         setting.starts_with("train.minutes=");
+}
+
 // The limit, doubled until it is beyond what the run has done.
 std::string extension(RunLimit limit, const TrainingResult& r) {
   do limit.value *= 2;
@@ -154,21 +159,21 @@ std::string resume_text(const std::string& checkpoint, const Config& saved, cons
     if (change.key == "train.seed") changes += " (dropout and samples from here on)";
   }
   if (changes.empty()) return text + "; no setting changed";
-  const double before = next_rate(saved, state), after = next_rate(now, state);
   const std::int64_t tokens_per_step = now.train.batch_size * now.model.segment;
-  const bool goes_on = !reached_limit(now.train, tokens_per_step, state.step, state.seconds);
-  if (goes_on && std::abs(after - before) > 1e-3 * before)
+  if (!state.pending && reached_limit(now.train, tokens_per_step, state.step, state.seconds))
+    return text + "; nothing is left to train, so these settings stay as they were:" + changes;
+  const double before = next_rate(saved, state), after = next_rate(now, state);
+  if (std::abs(after - before) > 1e-3 * before)
     changes += fmt::format("\n  so the learning rate goes from {:.1e} to {:.1e} here", before, after);
   return text + "; changed:" + changes;
 }
 
 std::string excess_text(const TrainingStep::Result& result, const StepLimits& limits) {
-  if (!std::isfinite(result.loss)) return "loss, which is not finite";
-  if (!std::isfinite(result.gradient_norm)) return "gradient, which is not finite";
+  if (!std::isfinite(result.loss)) return "its loss is not finite";
+  if (!std::isfinite(result.gradient_norm)) return "its gradient is not finite";
   if (result.loss > limits.loss)
-    return fmt::format("loss of {:.4g}, where at most {:.4g} is plausible", result.loss, limits.loss);
-  return fmt::format("gradient norm of {:.4g}, where at most {:.4g} is plausible", result.gradient_norm,
-                     limits.gradient_norm);
+    return fmt::format("loss {:.4g} is above the limit of {:.4g}", result.loss, limits.loss);
+  return fmt::format("gradient norm {:.4g} is above the limit of {:.4g}", result.gradient_norm, limits.gradient_norm);
 }
 
 std::string diverged_text(const TrainingState& state, const Config& config, const std::string& why, double rate,
@@ -187,16 +192,20 @@ std::string diverged_text(const TrainingState& state, const Config& config, cons
   return text;
 }
 
-std::string end_text(const TrainingResult& r, const std::string& run, const std::string& device) {
+std::string end_text(const TrainingResult& r, const std::string& run, const std::string& device,
+                     std::span<const std::string> overrides) {
   std::string text = fmt::format("{} in {:.0f} s", counted(r.steps, "step"), r.seconds);
   const bool past = r.ended_before && is_past(*r.limit, r);
   if (past) text = fmt::format("{}, {} in {:.0f} s", counted(r.steps, "step"), counted(r.tokens, "token"), r.seconds);
   if (r.limit && !past) text += ", ended by " + r.limit->text();
   if (r.validation.tokens > 0) text += ", validation " + describe(r.validation);
   if (!r.ended_before) return fmt::format("done: {}; the run is in {}", text, shown(run));
+  std::string command = resume_command(run, device);
+  for (const std::string& setting : overrides)
+    if (!is_limit(setting)) command += " " + shell_word(setting);
   return fmt::format("this run {}: {}; nothing was trained\nto train it further: {} {}",
-                     past ? fmt::format("is past {} already", r.limit->text()) : "had finished before", text,
-                     resume_command(run, device), extension(*r.limit, r));
+                     past ? fmt::format("is past {} already", r.limit->text()) : "had finished before", text, command,
+                     extension(*r.limit, r));
 }
 
 }  // namespace weir

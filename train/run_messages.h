@@ -2,6 +2,7 @@
 // the end.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "core/device.h"
@@ -22,7 +23,7 @@ std::string start_text(const Config& config, const Corpora& corpora, Device devi
 std::string resume_text(const std::string& checkpoint, const Config& saved, const Config& now,
                         const TrainingState& state);
 
-// What of a step was beyond its limit: "loss of 812, where at most 10.5 is plausible".
+// What of a step was beyond its limit: "loss 812 is above the limit of 10.5".
 std::string excess_text(const TrainingStep::Result& result, const StepLimits& limits);
 
 // That a run diverged for good: why, where its last good checkpoint is, and the command that goes on from there with a
@@ -30,7 +31,9 @@ std::string excess_text(const TrainingStep::Result& result, const StepLimits& li
 std::string diverged_text(const TrainingState& state, const Config& config, const std::string& why, double rate,
                           const CheckpointInfo& good, const std::string& resume);
 
-// How a run ended, and where it is. Of a run that had ended before it was resumed: how to train it further.
-std::string end_text(const TrainingResult& result, const std::string& run, const std::string& device);
+// How a run ended, and where it is. Of a run that had ended before it was resumed: how to train it further, with the
+// settings that were asked for.
+std::string end_text(const TrainingResult& result, const std::string& run, const std::string& device,
+                     std::span<const std::string> overrides = {});
 
 }  // namespace weir

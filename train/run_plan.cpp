@@ -8,6 +8,7 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "train/data_paths.h"
+#include "train/run_directory.h"
 #include "train/run_lookup.h"
 #include "train/run_names.h"
 
@@ -21,7 +22,7 @@ bool same_folder(const std::string& a, const std::string& b) { return real_folde
 RunPlan stored_run(const std::string& run, const RunRequest& request) {
   if (!holds_run(run)) refuse_no_run(run, RunUse::resume);
   RunPlan plan{.config = {}, .run = run, .notes = {}};
-  plan.config = load_config(run_file(run, "config.toml"), request.overrides, &plan.notes);
+  plan.config = run_config(run, request.overrides, &plan.notes);
   return plan;
 }
 
@@ -99,7 +100,10 @@ RunPlan plan_run(const RunRequest& given) {
                     "weir train quickstart {}",
                     quote_short(request.what), shell_word(request.what)));
   RunPlan plan = request.resume ? resumed(request) : begun(request);
-  if (request.resume && holds_run(plan.run)) plan.config.data = found_data(plan.config.data, plan.run);
+  if (request.resume && holds_run(plan.run))
+    plan.config.data = found_data(plan.config.data, plan.run,
+                                  "or say where it is with data.train=PATH (and data.valid=PATH, where it was "
+                                  "given)");
   plan.config.data = relative_to_run(plan.config.data, plan.run);
   return plan;
 }

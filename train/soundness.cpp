@@ -40,14 +40,17 @@ Soundness judge_weights(const LanguageModel& model, const Corpus& held_back, con
   probe.max_tokens = kSegments * eval.batch_size * model.config().segment;
   const double good = detector.good_loss(), highest = before ? std::min(good, highest_after(*before)) : good;
   if (detector.recent_loss() > good)
-    return {.good = false,
-            .held_back_nats = 0,
-            .why = fmt::format("the loss of the steps before is {:.4g}, that of good weights at most {:.4g}",
-                               detector.recent_loss(), good)};
+    return {
+        .good = false,
+        .held_back_nats = 0,
+        .why = fmt::format("the weights look damaged: the loss of the last steps is {:.4g} nats, where at most {:.4g} "
+                           "is expected",
+                           detector.recent_loss(), good)};
   Soundness found{.good = false, .held_back_nats = evaluate(model, held_back, probe).nats_per_token, .why = {}};
   found.good = found.held_back_nats <= highest;
-  found.why = fmt::format("the loss of the weights on held-back data is {:.4g}, that of good ones at most {:.4g}",
-                          found.held_back_nats, highest);
+  found.why =
+      fmt::format("the weights look damaged: their held-out loss is {:.4g} nats, where at most {:.4g} is expected",
+                  found.held_back_nats, highest);
   if (found.good || !(found.held_back_nats <= detector.absurd_loss())) return found;
   found.good = loss_on(model, next, memory) <= std::min(good, detector.suspicious_loss());
   return found;

@@ -20,6 +20,7 @@
 #include "train/metrics.h"
 #include "train/preconditions.h"
 #include "train/progress.h"
+#include "train/run_lookup.h"
 #include "train/run_messages.h"
 #include "train/run_names.h"
 #include "train/samples_log.h"
@@ -57,17 +58,19 @@ class Trainer {
     if (!resumption_.empty()) say(resumption_);
     state_.data_tokens = corpora_.train.size();
     state_.data_checksum = data_checksum;
+    // The configuration is the first file of a run: where it stands, the others are the run's own.
+    if (!ended_before_) write_file_atomically(run.file("config.toml"), to_toml(config));
     state_.tokenizer = run.keep_tokenizer(corpora_.train);
     tokenizer_ = open_tokenizer(state_.tokenizer == "bytes" ? "bytes" : run.file(state_.tokenizer));
-    if (ended_before_) return;  // its files stay as they are
-    write_file_atomically(run.file("config.toml"), to_toml(config));
-    open_logs();
+    if (!ended_before_) open_logs();  // or else its files stay as they are
   }
 
   // What ends a run for the file system's sake also says what was saved.
   TrainingResult run() {
     try {
       return train_or_stop();
+    } catch (const RunFolderGone& gone) {  // when nothing was to be saved
+      throw RunError(gone.code(), keeper_.gone_text(gone, state_.step));
     } catch (const RunError& error) {
       const std::string saved = keeper_.what_there_is();
       if (error.code() != ExitCode::io || ended_before_ || saved.empty()) throw;
@@ -79,7 +82,8 @@ class Trainer {
   struct Stop {};
 
   TrainingResult train_or_stop() {
-    started_ = now() - state_.seconds;
+    session_started_ = now();
+    started_ = session_started_ - state_.seconds;
     try {
       if (ended_before_) {
         measure();
@@ -164,7 +168,7 @@ class Trainer {
     const TrainingStep::Result result = step();
     report(result);
     const std::string bad = watch_.look_at(result, state_);
-    if (!bad.empty()) say(fmt::format("step {}: {}, for {}", state_.step, result.applied ? "bad" : "skipped", bad));
+    if (!bad.empty()) say(fmt::format("step {}: {}{}", state_.step, result.applied ? "" : "skipped: ", bad));
     const std::string divergence = watch_.divergence(result, state_, bad);
     if (!divergence.empty()) roll_back(divergence);
     return divergence.empty();
@@ -183,6 +187,7 @@ class Trainer {
         (*update_)(read, state_.memories, state_.step, learning_rate_, logging(state_.step + 1), watch_.limits());
     tokens_per_second_ = smoothed(static_cast<double>(tokens_per_step_) / (now() - before));
     ++state_.step;
+    ++steps_made_;
     state_.tokens += tokens_per_step_;
     const BatchPlace next = batches_->next({state_.epoch, state_.block});
     // What attention remembers of a bad step would spoil all that come.
@@ -240,9 +245,10 @@ class Trainer {
     const std::int64_t limit = step_limit(config_.train, tokens_per_step_);
     const double by_time = config_.train.minutes > 0 ? 60 * config_.train.minutes - state_.seconds : -1;
     if (limit == 0) return by_time;
-    // The mean over the run so far, evaluations and saves included.
+    // The mean over the steps made in this session, evaluations and saves included: also those that were lost when the
+    // run went back.
     const double by_steps =
-        state_.seconds / static_cast<double>(state_.step) * static_cast<double>(limit - state_.step);
+        (now() - session_started_) / static_cast<double>(steps_made_) * static_cast<double>(limit - state_.step);
     return by_time < 0 ? by_steps : std::min(by_time, by_steps);
   }
 
@@ -330,7 +336,9 @@ class Trainer {
     if (keeper_.has(state_)) return true;
     Soundness found = watch_.judge(state_);
     if (!are_sound(model_->parameters(), update_->optimizer()))
-      found = {.good = false, .held_back_nats = 0, .why = "weights or moments that are not finite or absurd"};
+      found = {.good = false,
+               .held_back_nats = 0,
+               .why = "the weights or the state of the optimizer are not finite, or absurdly large"};
     if (found.good) {
       state_.held_back_nats = found.held_back_nats;
       write_checkpoint(which);
@@ -342,15 +350,15 @@ class Trainer {
     }
     if (!std::exchange(told_of_no_save_, true)) {
       progress_.finish();
-      warn_on_stderr(fmt::format("step {}: not saved, for {}", state_.step, found.why));
+      warn_on_stderr(fmt::format("step {}: not saved: {}", state_.step, found.why));
     }
     return true;
   }
 
   void write_checkpoint(Save which) {
     train_watch_.check();
+    state_.seconds = now() - started_;
     TrainingState state = state_;
-    state.seconds = now() - started_;
     state.accepted = watch_.accepted();
     told_of_no_save_ = false;
     keeper_.save(model_->parameters(), update_->optimizer(), state,
@@ -390,13 +398,19 @@ class Trainer {
   Evaluation last_validation_;
   std::string resumption_;
   bool ended_before_ = false, told_of_no_save_ = false;
-  double started_ = 0, tokens_per_second_ = 0, learning_rate_ = 0;
+  std::int64_t steps_made_ = 0;  // in this session
+  double started_ = 0, session_started_ = 0, tokens_per_second_ = 0, learning_rate_ = 0;
 };
 
 }  // namespace
 
 TrainingResult train(const Config& config, const RunDirectory& run, const TrainerOptions& options) {
-  check_disk_space(config, run.path(), run.has_run());
+  if (!options.resume && !list_checkpoints(run.checkpoints()).empty())
+    throw ArgumentError(
+        fmt::format("{}: there are checkpoints here already, which a new run would remove; choose "
+                    "another folder, or continue with: {}",
+                    printable(run.path(), 4096), resume_command(run.path())));
+  check_disk_space(config, run.path(), holds_run(run.path()));
   return Trainer(config, run, options).run();
 }
 

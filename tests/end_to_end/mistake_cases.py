@@ -1,7 +1,9 @@
 """What the mistakes in mistakes.txt are made with: files of the wrong kind, damaged runs, tokenizers that are none."""
 
+import io
 import os
 import shutil
+import zipfile
 
 from weir_test import checkpoints
 
@@ -23,10 +25,21 @@ def write_texts(folder, text):
         (folder / name).write_bytes(data)
 
 
+def encrypted_zip():
+    """What says that it is encrypted, in the flags of both headers."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("text.txt", "secret " * 20)
+    data = bytearray(packed.getvalue())
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
 def write_other_files(folder):
     files = {
         "picture.png": b"\x89PNG\r\n\x1a\n0000", "program.txt": b"\x7fELF\x02\x01\x01" + bytes(100),
-        "paper.pdf": b"%PDF-1.7\n", "cut.zip": b"PK\x03\x04xx", "cut.xz": b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F",
+        "paper.pdf": b"%PDF-1.7\n", "cut.zip": b"PK\x03\x04xx", "locked.zip": encrypted_zip(), "cut.xz": b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F",
         "empty.model": b"", "broken.model": b"x", "cut.json": BROKEN_JSON.encode(), "empty.json": b"{}",
         "other.json": OTHER_JSON.encode(), "one.toml": VARIANT.encode(), "same-names.toml": (
             VARIANT + '[[variant]]\nname = "a"\n').encode(), "no-variants.toml": b'preset = "quickstart"\n',
@@ -74,6 +87,18 @@ def make_runs(weir):
     (folder / "bad-configuration" / "config.toml").write_text("model = [\n")
 
 
+def make_occupied(weir):
+    """Folders in which no run may begin: with the checkpoints of another, with files of a run's names, with texts."""
+    files = {"their-configuration/config.toml": "x = 1\n", "their-metrics/metrics.jsonl": "{}\n",
+             "their-lock/lock": "mine\n", "texts/a.txt": "a text\n", "texts/b.txt": "another\n"}
+    for name, text in files.items():
+        path = weir.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (weir.folder / "linked").mkdir()
+    (weir.folder / "linked" / "checkpoints").symlink_to(weir.folder / "run" / "checkpoints")
+
+
 def make_data(weir):
     """`book`, prepared, with a file of the user in its folder; `book-damaged`, whose description is cut off."""
     for name in "book", "book-damaged":
@@ -89,6 +114,7 @@ def make_cases(weir):
     write_other_files(weir.folder)
     make_runs(weir)
     make_data(weir)
+    make_occupied(weir)
     lacking = set()
     if "packed or not" not in weir.succeed("prepare", "--help"):
         lacking.add("unpacking")

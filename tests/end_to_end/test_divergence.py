@@ -20,7 +20,7 @@ def check_ruin(weir, name, **changes):
     found = re.search(r"the last good checkpoint is (.+); go on from there with a lower learning rate: (weir .*)$",
                       errors.strip())
     check(found, f"{name}: no checkpoint and no command in {errors}")
-    check("made again, " in errors, f"{name}: no tensor is named: {errors}")
+    check("repeating the step" in errors, f"{name}: no tensor is named: {errors}")
     good, command = found[1], shlex.split(found[2])
     check(str(checkpoints(run)[-1]) == good, f"{name}: {good} is not the newest of {checkpoints(run)}")
     bits = weir.succeed_json("eval", good, "--json")["bits_per_byte"]

@@ -94,7 +94,8 @@ class Mistakes:
 
     def contents(self):
         return {path: path.read_bytes() if path.is_file() else None
-                for path in self.weir.folder.rglob("*") if path.name != "lock"}
+                for path in self.weir.folder.rglob("*")
+                if path.name != "lock" or not (path.parent / "checkpoints").exists()}
 
     def check_unchanged(self, name, before):
         after = self.contents()

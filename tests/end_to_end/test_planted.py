@@ -316,9 +316,10 @@ def check_deleted(weir):
     moved = running.run.rename(weir.folder / "moved it")
     message, code = running.end(stop=False)
     last = message.splitlines()[-1]
-    check(code == IO and last.endswith(f"it was moved to {moved}, with all that was saved; continue with: weir train "
-                                       f"--resume '{moved}'"), f"mv RUN: {code}: {message!r}")
     newest = int(checkpoints(moved)[-1].name[5:])
+    check(code == IO and last.endswith(f"it was moved to {moved}; step {newest}, the last one, is saved there; continue "
+                                       f"with: weir train --resume '{moved}'"), f"mv RUN: {code}: {message!r}")
+    check([line["step"] for line in metrics(moved)] == list(range(1, newest + 1)), "metrics are lost when a run moves")
     weir.succeed("train", "--resume", moved, f"train.steps={newest + 3}")
 
     running = Running(weir, "moved", train__steps=400)

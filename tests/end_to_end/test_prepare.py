@@ -135,9 +135,9 @@ def check_wikitext(weir):
     before = (out / "dataset.json").read_bytes()
     weir.succeed(*common, "--from", archive, "--force", "--quiet")
     check((out / "dataset.json").read_bytes() == before, "preparing again gives another dataset.json")
-    weir.succeed(*common, "--from", archive, "--tokenizer", out / "tokenizer.model", "--out", weir.folder / "again")
+    weir.succeed(*common[:2], "--from", archive, "--tokenizer", out / "tokenizer.model", "--out", weir.folder / "again")
     check(same_folders(out, weir.folder / "again"), "the tokenizer trained, given as a file, makes other data")
-    weir.succeed(*common, "--from", archive, "--tokenizer", "bytes", "--out", weir.folder / "bytes")
+    weir.succeed(*common[:2], "--from", archive, "--tokenizer", "bytes", "--out", weir.folder / "bytes")
     for split in SPLITS:
         check(bytes(read_split(weir.folder / "bytes", split)) == texts[split].encode(), f"{split} is not its bytes")
     check(leftovers(weir.folder) == leftovers(weir.folder / "data") == [], "something temporary is left")
@@ -396,7 +396,7 @@ def check_bad_inputs(weir, archive):
         return folder / name
 
     def words(code, fragments, path, *more):
-        vocabulary = [] if "--vocabulary" in more else ["--vocabulary", 60]
+        vocabulary = [] if "--vocabulary" in more or "--tokenizer" in more else ["--vocabulary", 60]
         refused(weir, code, fragments, "prepare", "wikitext-2", "--from", path, "--out", out, *vocabulary, *more)
 
     good = archive.read_bytes()

@@ -198,7 +198,8 @@ def check_many(weir):
     for run in runs[1:]:
         shutil.copytree(first, run)
     weir.succeed("report", *runs, "--max-tokens", 128)
-    page, text = read_page(first / "report.html")
+    check(not (first / "report.html").exists(), "a comparison takes the place of a run's own page")
+    page, text = read_page(first / "comparison.html")
     check(page.elements["polyline"] >= 16 * 10, "not every run is drawn")
     print(f"ok: sixteen runs of 18 layers with 128 experts make a page of {len(text) // 1000} kB", flush=True)
 
@@ -209,6 +210,11 @@ def check_incomplete(weir, run):
         copy = weir.folder / name
         shutil.copytree(run, copy)
         change(copy)
+        full = (copy / "report.html").read_bytes()
+        result = weir.run("report", copy)
+        check(result.returncode == 65 and b"shows what the experts of a run do" in result.stderr and
+              (copy / "report.html").read_bytes() == full, f"{name}: a full page does not stay: {result.stderr}")
+        (copy / "report.html").unlink()
         result = weir.run("report", copy)
         check(result.returncode == 0 and b"warning" in result.stderr, f"{name}: {result.returncode}, {result.stderr}")
         page, text = read_page(copy / "report.html")
@@ -220,7 +226,8 @@ def check_incomplete(weir, run):
     copy = weir.folder / "silent"
     shutil.copytree(run, copy)
     (copy / "metrics.jsonl").unlink()
-    weir.succeed("report", copy)
+    errors = weir.run("report", copy).stderr.decode()
+    check("metrics.jsonl: this file is not there, so there are no curves" in errors, f"without metrics: {errors!r}")
     page, _ = read_page(copy / "report.html")
     seen = "".join(page.text)
     check("Gradient norm" not in seen and "Active channels" in seen, "without metrics there are no channels")

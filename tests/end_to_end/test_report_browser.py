@@ -217,10 +217,25 @@ def check_tokenizers(weir, browser, run):
     print("ok: tokenizers compare by bits per byte", flush=True)
 
 
+def check_one_diverged(weir, browser, run):
+    """Beside others, a run that diverged leaves the chart; it does not flatten them."""
+    def diverge(lines):
+        late = lines[-1]["step"] // 3
+        return [line | {"train/loss": 40 + line["step"]} if "train/loss" in line and line["step"] > late else line
+                for line in lines]
+
+    other, page = with_metrics(run, weir.folder / "blown-up", diverge), weir.folder / "one-diverged.html"
+    weir.succeed("report", run, other, "--out", page)
+    loss = figure_of(look(browser, page, "one-diverged"), "Loss")
+    check(loss["marks"] > 0 and any("above the chart" in entry for entry in loss["legend"]), f"one diverged: {loss}")
+    print("ok: a run that diverged does not flatten the curves of another", flush=True)
+
+
 def check_missing(weir, browser, run):
     copy = weir.folder / "unsaved"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / "checkpoints")
+    (copy / "report.html").unlink(missing_ok=True)
     weir.run("report", copy)
     notes = look(browser, copy / "report.html", "missing")["notes"]
     check(any("is not shown here, because its feedforwards could not be measured" in note for note in notes), f"{notes}")
@@ -240,6 +255,7 @@ def main():
         check_odd_losses(weir, browser, run)
         check_several(weir, browser, run)
         check_tokenizers(weir, browser, run)
+        check_one_diverged(weir, browser, run)
         check_missing(weir, browser, run)
 
 

@@ -121,6 +121,10 @@ def check_resume(place):
                         rf"runs/first {further}\n$", past), f"a run that is past {limit} says {past!r}")
         check(contents(run) == before, f"a run that is past {limit} has other files")
         check("learning rate" not in past, f"a run that is past {limit} speaks of a rate to come: {past!r}")
+    unmade = place.succeed("train", "--resume", "first", "train.steps=10", "optimizer.lr=0.01")
+    check("nothing is left to train, so these settings stay as they were:\n" in unmade and
+          unmade.endswith("to train it further: weir train --resume runs/first optimizer.lr=0.01 train.steps=40\n"),
+          f"a finished run that is to have another rate says {unmade!r}")
     command = output.splitlines()[-1].split("weir ")[1].split()
     start, rest = face(place.succeed(*command, "train.seed=7", "optimizer.lr=0.004"))
     at = next(i for i, line in enumerate(start) if line.startswith("resumed from "))
@@ -187,8 +191,9 @@ def check_moves(weir, place):
     check(f'data.folder: "{place.folder}" -> "{elsewhere.folder}"' in output, f"the data moved: {output}")
     (elsewhere.folder / "book.txt").rename(weir.folder / "away.txt")
     tried = [str(elsewhere.folder) + ",", str(elsewhere.folder / "moved"), str(weir.folder)]
-    for words in (["eval", elsewhere.folder / "moved"], ["train", "--resume", elsewhere.folder / "moved"]):
-        result = Place(weir, weir.folder).refused(IO, [f"book.txt: the data of {elsewhere.folder}/moved is not", *tried, "data.train=PATH"], *words)
+    for way_out, words in (("--data", ["eval"]), ("data.train=PATH", ["train", "--resume"])):
+        fragments = [f"book.txt: the data of {elsewhere.folder}/moved is not", *tried, way_out]
+        result = Place(weir, weir.folder).refused(IO, fragments, *words, elsewhere.folder / "moved")
         check(result.stderr.count("\n") == 1, f"more than a line: {result.stderr!r}")
     (weir.folder / "away.txt").rename(place.folder / "book.txt")
 

@@ -3,6 +3,7 @@
 WEIR_SIGNALS=300 sends so many signals at random moments instead of 40, or of 9 with WEIR_QUICK=1.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -152,7 +153,7 @@ def check_second_signal(weir, references):
         time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         _, errors = finish(process, "a second signal", STOPPED)
-        at_once = errors == "" and not checkpoints(run)
+        at_once = "stopped at once, before anything was saved" in errors and not checkpoints(run)
         shutil.rmtree(run)
         if at_once:
             break
@@ -168,7 +169,9 @@ def check_second_signal(weir, references):
         time.sleep(0.002 * trial)
         process.send_signal(signal.SIGINT)
         _, errors = finish(process, "a second signal while saving", STOPPED)
-        cut += errors == ""
+        if "stopped at once, without saving" in errors:
+            cut += 1
+            check(f"{run}/checkpoints/step_" in errors and "--resume" in errors, f"a second signal says {errors!r}")
         resume(weir, run, references["float32"][0], "a second signal while saving")
     check(cut > 0, "no second signal came while the run was saving")
     print(f"ok: a second signal ends a run at once; {cut} times while it was saving", flush=True)
@@ -220,6 +223,28 @@ def check_closed_terminal(weir, reference):
     check(os.waitstatus_to_exitcode(status) == STOPPED, f"a closed terminal: ends with status {status}")
     resume(weir, run, reference, "a closed terminal")
     print("ok: a closed terminal saves and ends with 75", flush=True)
+
+
+def check_terminal(weir, reference):
+    """Who presses Ctrl-C there learns at once what it does, and what a second one would."""
+    run = weir.folder / "on-a-terminal"
+    command = weir.command(*arguments(weir, run))
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(command[0], command)
+    seen = b""
+    while b"step 3/" not in seen:
+        seen += os.read(terminal, 4096)
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # its end
+        while part := os.read(terminal, 4096):
+            seen += part
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    check(os.waitstatus_to_exitcode(status) == STOPPED, f"Ctrl-C on a terminal: ends with status {status}")
+    check(b"saving after this step, then stopping; again to stop at once" in seen, f"Ctrl-C on a terminal: {seen!r}")
+    resume(weir, run, reference, "Ctrl-C on a terminal")
+    print("ok: Ctrl-C on a terminal is answered at once", flush=True)
 
 
 def check_broken_pipe(weir, reference):
@@ -308,6 +333,7 @@ def main():
         check_second_signal(weir, references)
         check_ignored(weir, reference)
         check_closed_terminal(weir, reference)
+        check_terminal(weir, reference)
         check_broken_pipe(weir, reference)
         check_file_size_limit(weir, reference)
         check_sweep(weir)

@@ -134,6 +134,35 @@ TEST_CASE(
   CHECK(run.keeper.what_there_is() == "");
 }
 
+TEST_CASE("checkpoint keeper: a run whose folder was moved saves at its new place, and says what was lost where not") {
+  Run run;
+  const TemporaryDirectory elsewhere;
+  std::string now_at = elsewhere.path();
+  CheckpointKeeper keeper(
+      run.folder.path(), "RESUME", run.config, [](const std::string& w) { FAIL(w); },
+      [&] { throw RunFolderGone("it was moved", now_at); });
+  TrainingState state;
+  state.step = 10;
+  const auto save = [&] {
+    keeper.save(run.model.parameters(), *run.optimizer, state, CheckpointKeeper::Failure::warns);
+  };
+  const auto text = [&] { return keeper.gone_text(RunFolderGone("it was moved", now_at), state.step); };
+  CHECK(text() ==
+        "it was moved; nothing was saved yet, so what was trained is lost; continue with: weir train --resume " +
+            now_at);
+  CHECK_THROWS_WITH_AS(save(), "it was moved", RunFolderGone);
+  verify_checkpoint(elsewhere / "checkpoints/step_00000010");
+  CHECK(text() == "it was moved; step 10, the last one, is saved there; continue with: weir train --resume " + now_at);
+  state.step = 20;
+  CHECK(text() ==
+        "it was moved; what was trained after step 10, the last one that was saved, is lost; continue with: "
+        "weir train --resume " +
+            now_at);
+  now_at.clear();
+  CHECK_THROWS_WITH_AS(save(), "it was moved", RunFolderGone);
+  CHECK(text() == "it was moved");
+}
+
 TEST_CASE("checkpoint keeper: what is no fault of the file system is no warning") {
   Run run;
   TransformerXl other(run.config.model, run.config.feedforward);

@@ -132,10 +132,38 @@ TEST_CASE("sources: the data of a run is found after a move") {
   CHECK(found_data(kept, folder + "/run") == kept);
   std::filesystem::rename(folder + "/run", folder + "/moved");
   CHECK(found_data(kept, folder + "/moved").folder == folder + "/moved");
-  const std::string message = error_message([&] { found_data(kept, folder + "/nowhere"); });
+  const std::string message = error_message([&] { found_data(kept, folder + "/nowhere", "or buy it"); });
   CHECK(message.starts_with("text: the data of " + folder + "/nowhere is not there any more; looked in " + folder +
-                            "/run, " + folder + "/nowhere, " + std::filesystem::current_path().string()));
-  CHECK(message.find("data.train=PATH") != std::string::npos);
+                            "/run, " + folder + "/nowhere, " + folder + ", " +
+                            std::filesystem::current_path().string()));
+  CHECK(message.ends_with("; put it back, or buy it"));
+  // A project that moved with its data and its runs: the text lies beside the run, or beside runs/.
+  std::filesystem::create_directories(folder + "/project/runs/run");
+  std::filesystem::create_directories(folder + "/project/run");
+  std::ofstream(folder + "/project/text") << "text";
+  for (const char* run : {"/project/run", "/project/runs/run"})
+    CHECK(found_data(kept, folder + run).folder == folder + "/project");
+}
+
+TEST_CASE("sources: a setting that has no effect beside the others is noted, with the reason") {
+  const TemporaryDirectory folder;
+  std::ofstream(folder / "dataset.json") << "{}";
+  const std::string prepared = "data.train=" + folder.path();
+  const auto noted = [](const Overrides& overrides) {
+    Notes notes;
+    load_config("quickstart", overrides, &notes);
+    return notes.empty() ? "" : notes.back();
+  };
+  CHECK(noted({"feedforward.d_ff=100"}) == "feedforward.d_ff (command line) has no effect: feedforward.kind = moe");
+  CHECK(noted({"feedforward.kind=dense", "feedforward.d_ff=100"}) == "");
+  CHECK(noted({"feedforward.kind=dense", "feedforward.k=1"}).ends_with("has no effect: feedforward.kind = dense"));
+  CHECK(noted({"feedforward.kind=pkm", "feedforward.k=1"}) == "");
+  CHECK(noted({"model.attention_k=1"}).ends_with("has no effect: model.attention = relative"));
+  CHECK(noted({"optimizer.schedule=constant", "optimizer.decay_steps=5"}) ==
+        "optimizer.decay_steps (command line) has no effect: optimizer.schedule = constant");
+  CHECK(noted({"data.valid=a", "data.valid_fraction=0.1"}).ends_with("has no effect: data.valid is set"));
+  CHECK(noted({prepared, "data.encoding=bytes"}).ends_with("has no effect: data.train is prepared data"));
+  CHECK(noted({"data.train=book.txt", "data.encoding=bytes"}) == "");
 }
 
 TEST_CASE("sources: the vocabulary follows the data until it is set") {

@@ -208,10 +208,11 @@ TEST_CASE("divergence: what is said at the end is so, and the cure it names work
       [&] { train(place.config, run, {.quiet = true, .before_step = ruin(33, kNan, 3)}); }, ExitCode::diverged);
   CAPTURE(message);
   const std::string good = run.checkpoints() + "/step_00000030";
-  CHECK(contains(message,
-                 "step 43: 10 steps in a row were bad, the last for its loss, which is not finite; made again, the "
-                 "first tensor of "
-                 "the step that is not finite: layer1.ff.w1 is nan at [0, 0, 5], in expert 0; the run"));
+  CHECK(
+      contains(message,
+               "step 43: 10 steps in a row were skipped or left damaged weights; the last one: its loss is not finite; "
+               "repeating the step, the first tensor that is not finite: layer1.ff.w1 is nan at [0, 0, 5], in expert "
+               "0; the run"));
   CHECK(contains(message, "the run had gone back 2 times before (train.max_rollbacks = 2)"));
   CHECK(contains(message, "the last good checkpoint is " + good + "; go on from there"));
   CHECK(message.ends_with(": weir train --resume " + run.path() + " optimizer.lr=2e-04"));

@@ -153,7 +153,7 @@ TEST_CASE("a file that is open for reading at any place") {
   CHECK(text == "3456");
   std::filesystem::resize_file(path, 5);
   CHECK(contains(io_error_of([&] { file.read(3, std::as_writable_bytes(std::span(text))); }),
-                 path + ": the file ends at byte 5, but had 10 bytes when it was opened; it was cut meanwhile"));
+                 path + ": the file has 5 bytes now, but had 10 when it was opened; it was cut meanwhile"));
   CHECK(contains(io_error_of([&] { RandomAccessFile none(directory / "none"); }), "cannot open"));
   CHECK(contains(io_error_of([&] { RandomAccessFile none("/dev/zero"); }), "expected a regular file"));
 }

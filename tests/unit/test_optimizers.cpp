@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/transformer_xl.h"
 #include "autograd/autograd.h"
 #include "models/initialise.h"
+#include "models/transformer_xl.h"
 #include "ops/support/samples.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"

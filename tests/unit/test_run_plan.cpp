@@ -167,7 +167,7 @@ TEST_CASE("disk space: what a run will need") {
   config.checkpoint.every = 600;
   CHECK(disk_need(config).checkpoints == 2);
   // What makes them fewer, where there is such a setting.
-  CHECK(need.fewer == "lower checkpoint.keep_last");
+  CHECK(need.fewer == "lower checkpoint.keep_last, and set checkpoint.keep_best=false where that is not enough");
   config.checkpoint.keep_last = 1;
   CHECK(disk_need(config).fewer == "");
   config.eval.every = 10;
@@ -185,6 +185,7 @@ TEST_CASE("disk space: refused where no checkpoint fits, warned where some do no
       "runs/r: 4 checkpoints of 100 MB each will be there at a time (those that are kept, and the next one while it is "
       "written), but only 3 have room (302 MB free): free some space";
   CHECK(warning(302'000'000, 0) == few + ", or lower checkpoint.keep_last");
+  CHECK(warning(150'000'000, 0).ends_with("but only 1 has room (150 MB free): free some space"));
   need.fewer.clear();
   CHECK(warning(302'000'000, 0) == few);
   const std::string none =

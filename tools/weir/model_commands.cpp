@@ -60,7 +60,7 @@ struct EvalArguments {
     v.option("--batch-size N", batch_size, {.min = 1, .max = 1 << 16},
              "streams read side by side; default eval.batch_size of the run");
     v.option("--max-tokens N", max_tokens, {.min = 0, .max = std::int64_t{1} << 48},
-             "measure only this many tokens, the first; default all");
+             "measure about this many tokens: the start of each stream, in whole segments; default all");
     v.flag("--paper", paper,
            "measure as the paper does: a memory of four segments, batch 4, float32, all of the split");
     v.excludes("--paper", {"--memory", "--batch-size", "--max-tokens"});
@@ -85,10 +85,23 @@ Corpus tokens_of_text(const EvalArguments& arguments, const LoadedModel& loaded)
 // What to measure on: --data, or the data of the run; there --split, by default what training validates on.
 Corpus chosen_corpus(const EvalArguments& arguments, const LoadedModel& loaded) {
   const std::string split = arguments.split.empty() ? "valid" : arguments.split;
+  if (!arguments.encoding.empty() && (arguments.data.empty() || is_prepared_data(arguments.data)))
+    throw ArgumentError(arguments.data.empty()
+                            ? "--encoding is that of the text which --data names; leave it out"
+                            : fmt::format("--encoding {}: {} is prepared data, whose texts were read when it was made; "
+                                          "leave --encoding out",
+                                          arguments.encoding, quote_short(arguments.data)));
   if (!arguments.data.empty())
     return is_prepared_data(arguments.data) ? Corpus::split(arguments.data, split) : tokens_of_text(arguments, loaded);
-  const DataConfig data = data_of(loaded.checkpoint);
-  if (split == "valid") return open_corpora(data).valid;
+  const DataConfig data = data_of(loaded.checkpoint, "or name other data with --data");
+  if (split == "valid") {
+    const Corpus valid = open_corpora(data).valid;
+    if (valid.size() == 0)
+      throw RunError(ExitCode::bad_data, fmt::format("{}: this run keeps no validation data (data.valid_fraction = 0); "
+                                                     "name a text with --data",
+                                                     printable(arguments.path, 4096)));
+    return valid;
+  }
   Corpus corpus = open_corpus(data_path(data, data.train), split);
   if (!corpus.has_splits())
     throw ArgumentError(

@@ -25,7 +25,7 @@ namespace {
 struct PrepareArguments {
   PrepareOptions options;
   std::string tokens;
-  std::int64_t threads = 0;
+  std::int64_t threads = 0, vocabulary = 0;  // 0: as PrepareOptions has it
   bool only_mirror = false, json = false, quiet = false;
 
   void visit(OptionVisitor& v);
@@ -96,6 +96,17 @@ void read_tokens(PrepareArguments& arguments) {
     throw ArgumentError(fmt::format("--tokens: {} is neither small nor big nor a number above 0", quote_short(text)));
 }
 
+void read_vocabulary(PrepareArguments& arguments) {
+  if (arguments.vocabulary == 0) return;
+  const std::string& tokenizer = arguments.options.tokenizer;
+  if (!tokenizer.empty() && tokenizer != "train")
+    throw ArgumentError(
+        fmt::format("--vocabulary {}: this is for a tokenizer that is trained, and --tokenizer {} has "
+                    "its tokens; leave one of them out",
+                    arguments.vocabulary, printable(tokenizer, 4096)));
+  arguments.options.vocabulary = arguments.vocabulary;
+}
+
 void print_json(const Prepared& prepared) {
   JsonObject splits;
   for (const auto& [name, split] : prepared.dataset.splits) {
@@ -124,6 +135,7 @@ void run_prepare(PrepareArguments arguments) {
   if (arguments.only_mirror && arguments.options.downloads.mirror.empty())
     throw ArgumentError("--only-mirror: name the mirror with --mirror URL");
   arguments.options.downloads.only_mirror = arguments.only_mirror;
+  read_vocabulary(arguments);
   arguments.options.downloads.user_agent = "weir/" WEIR_VERSION;
   ConsoleReporter reporter(arguments.quiet || arguments.json);
   const Prepared prepared = prepare(arguments.options, reporter);
@@ -190,7 +202,8 @@ void PrepareArguments::visit(OptionVisitor& v) {
   visit_texts(v, options);
   v.option("--tokenizer NAME", options.tokenizer,
            "bytes, train, or a file (.model, .json); default bytes for enwik8 and text8, else train");
-  v.option("--vocabulary N", options.vocabulary, {.min = 4, .max = 1'000'000}, "pieces of a tokenizer that is trained");
+  v.option("--vocabulary N", vocabulary, {.min = 4, .max = 1'000'000},
+           "pieces of a tokenizer that is trained; default 8000");
   v.option("--tokens N", tokens,
            "training tokens of c4 and peS2o: small or big, as for the published models, or a number; default small");
   if (have_downloads()) visit_downloads(v, *this);

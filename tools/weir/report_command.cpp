@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::size_t kMostRuns = 16;        // whose curves can still be told apart
 constexpr std::size_t kHeadBytes = 1 << 10;  // of a page: enough to tell it
+constexpr std::uint64_t kLargestPage = std::uint64_t{1} << 30;
 
 struct ReportArguments {
   std::vector<std::string> runs;
@@ -29,7 +30,9 @@ struct ReportArguments {
 
   void visit(OptionVisitor& v) {
     v.argument("RUN...", runs, "runs: their folders, or names below runs/; several are drawn over one another");
-    v.option("--out FILE", out, "file to write, - for standard output; default report.html in the first run folder");
+    v.option("--out FILE", out,
+             "file to write, - for standard output; default report.html in the run's folder, of several runs "
+             "comparison.html in that of the first");
     v.option("--max-tokens N", max_tokens, {.min = 0, .max = std::int64_t{1} << 48},
              "validation tokens on which the newest checkpoints are analysed; 0: all");
     threads_option(v, threads);
@@ -45,6 +48,22 @@ void print_table(const ReportArguments& arguments) {
                              : arguments.markdown ? TableFormat::markdown
                                                   : TableFormat::text;
   print("{}", result_table(arguments.runs, format));
+}
+
+std::string default_place(const std::vector<std::string>& runs) {
+  return runs[0] + (runs.size() == 1 ? "/report.html" : "/comparison.html");
+}
+
+// A page that shows what the experts of a run do stays where a new one could not, for the data is not there.
+void check_as_full(const std::string& out, const Report& report) {
+  const auto missing = std::find_if(report.runs.begin(), report.runs.end(),
+                                    [](const ReportRun& run) { return !run.analysis.has_value(); });
+  if (missing == report.runs.end() || !is_there(out)) return;
+  if (!shows_experts(read_file(out, kLargestPage, Empty::allowed))) return;
+  throw RunError(ExitCode::bad_data,
+                 fmt::format("{}: the page that is there shows what the experts of a run do, which is missing in this "
+                             "one ({}); so it stays: name another file with --out, or remove it",
+                             printable(out, 4096), missing->missing));
 }
 
 // The page takes the place of what is there, so that must be an older page, or empty.
@@ -66,12 +85,13 @@ void write_page(const ReportArguments& arguments) {
     throw ArgumentError(fmt::format("report: {} runs are more than one page can show; name at most {}",
                                     arguments.runs.size(), kMostRuns));
   if (arguments.threads > 0) set_thread_count(static_cast<int>(arguments.threads));
-  const std::string out = arguments.out.empty() ? arguments.runs[0] + "/report.html" : arguments.out;
+  const std::string out = arguments.out.empty() ? default_place(arguments.runs) : arguments.out;
   const bool to_output = out == "-";
   if (to_output && arguments.json)
     throw ArgumentError("report: --json prints its object where '--out -' prints the page; name a file with --out");
   if (!to_output) check_place(out);
   const Report report = load_report(arguments.runs, arguments.max_tokens);
+  if (!to_output) check_as_full(out, report);
   const std::string page = report_page(report);
   if (to_output) {
     print("{}", page);

@@ -47,6 +47,9 @@ struct SweepArguments {
 // Reads, resolves and validates every variant. Trains nothing, touches no folder.
 Sweep load_sweep(const SweepArguments& arguments);
 
+// Whether the folder of one of its runs is there.
+bool holds_any_run(const Sweep& sweep);
+
 // Refuses a folder without any of the sweep's runs.
 void check_any_run(const Sweep& sweep);
 

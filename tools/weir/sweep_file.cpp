@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <list>
+#include <map>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -173,15 +174,20 @@ Sweep load_sweep(const SweepArguments& arguments) {
   Sweep sweep;
   sweep.name = parsed.file.base.name;
   sweep.folder = arguments.folder.empty() ? "runs/" + sweep.name : arguments.folder;
+  std::map<std::string, std::size_t> times;  // a note is that of so many variants
   for (auto& [variant, sources] : parsed.variants) {
     const std::vector<std::string>& only = arguments.only;
     if (!only.empty() && std::find(only.begin(), only.end(), variant.config.name) == only.end()) continue;
     Notes notes;
     finish(variant, sources, arguments, notes);
     for (const std::string& note : notes)
-      if (std::find(sweep.notes.begin(), sweep.notes.end(), note) == sweep.notes.end()) sweep.notes.push_back(note);
+      if (++times[note] == 1) sweep.notes.push_back(note);
     sweep.variants.push_back(std::move(variant));
   }
+  // What one variant has no use for, another has.
+  std::erase_if(sweep.notes, [&](const std::string& note) {
+    return note.find(") has no effect: ") != std::string::npos && times[note] < sweep.variants.size();
+  });
   const std::int64_t seeds = arguments.seeds > 0 ? arguments.seeds : parsed.file.seeds;
   for (std::int64_t i = 0; i < seeds; ++i)
     for (std::size_t v = 0; v < sweep.variants.size(); ++v) {
@@ -197,10 +203,15 @@ Sweep load_sweep(const SweepArguments& arguments) {
   return sweep;
 }
 
-void check_any_run(const Sweep& sweep) {
+bool holds_any_run(const Sweep& sweep) {
   std::error_code ignored;
-  for (const SweepRun& run : sweep.runs)
-    if (std::filesystem::exists(run.folder, ignored)) return;
+  return std::any_of(sweep.runs.begin(), sweep.runs.end(),
+                     [&](const SweepRun& run) { return std::filesystem::exists(run.folder, ignored); });
+}
+
+void check_any_run(const Sweep& sweep) {
+  if (holds_any_run(sweep)) return;
+  std::error_code ignored;
   const std::string folder = printable(sweep.folder, 4096);
   if (!std::filesystem::exists(sweep.folder, ignored))
     throw RunError(ExitCode::io, fmt::format("{}: there is no such folder; name that of the sweep with --run, or leave "

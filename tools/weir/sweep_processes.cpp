@@ -18,8 +18,10 @@
 #include "core/text.h"
 #include "tools/weir/signals.h"
 #include "tools/weir/sweep.h"
+#include "train/new_run_folder.h"
 #include "train/progress.h"
 #include "train/run_directory.h"
+#include "train/run_lookup.h"
 #include "train/run_result.h"
 #include "train/schedule.h"
 
@@ -73,6 +75,7 @@ void make_folder(const std::string& path) {
 
 pid_t start(const SweepRun& run) {
   make_folder(run.folder);
+  if (!holds_run(run.folder)) check_new_run_folder(run.folder, run.config.data);
   check_replaceable(run.file("config.toml"));
   if (!is_there(run.file("config.toml"))) write_file_atomically(run.file("config.toml"), to_toml(run.config));
   const std::string binary = own_binary();
@@ -154,7 +157,7 @@ class Supervisor {
     waiting_.pop_back();
     try {
       running_.push_back({start(*run), run, now()});
-    } catch (const RunError& error) {
+    } catch (const Error& error) {
       failed(*run, static_cast<int>(error.code()), error.what());
     }
   }
@@ -263,7 +266,9 @@ class Supervisor {
 }  // namespace
 
 SweepOutcome run_sweep(const Sweep& sweep, std::int64_t jobs, bool quiet) {
-  const RunDirectory one_at_a_time(sweep.folder);
+  const RunDirectory one_at_a_time(sweep.folder, [&] {
+    if (!holds_any_run(sweep)) check_new_sweep_folder(sweep.folder);
+  });
   return Supervisor(sweep, jobs, quiet).run();
 }
 

@@ -1,5 +1,9 @@
 // weir train
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
 
 #include "core/error.h"
 #include "core/json_writer.h"
@@ -9,10 +13,16 @@
 #include "tools/weir/common_options.h"
 #include "tools/weir/print.h"
 #include "tools/weir/signals.h"
+#include "train/checkpoint.h"
+#include "train/data.h"
+#include "train/data_paths.h"
+#include "train/new_run_folder.h"
 #include "train/preconditions.h"
+#include "train/run_lookup.h"
 #include "train/run_messages.h"
 #include "train/run_names.h"
 #include "train/run_plan.h"
+#include "train/text/text_stream.h"
 #include "train/trainer.h"
 
 namespace weir {
@@ -56,25 +66,64 @@ void print_json(const TrainingResult& result, const std::string& run) {
   standard_output().try_write(Json(object).text() + "\n");
 }
 
+// What signals tell of the run that goes on; read on the thread that waits for them.
+std::atomic<const std::string*> running_folder{nullptr};
+std::atomic<bool> is_quiet{true};
+
+std::string newest_saved(const std::string& run) {
+  try {
+    const std::vector<CheckpointInfo> all = list_checkpoints(run + "/checkpoints");
+    return all.empty() ? "" : all.front().path;
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+// What the steps since the last save have come to is lost.
+std::string lost_text() {
+  const std::string* const run = running_folder;
+  if (run == nullptr) return "stopped before the run had begun";
+  const std::string saved = newest_saved(*run);
+  if (saved.empty()) return "stopped at once, before anything was saved: what was trained is lost";
+  return fmt::format("stopped at once, without saving: what was trained after {} is lost; continue with: {}", saved,
+                     resume_command(*run));
+}
+
+// The first signal asks for an orderly stop after the current step; the second ends the process at once, which the
+// checkpoints survive. Whoever sends the first from a terminal learns of both.
+void on_signal(int signals) {
+  if (signals > 1) {
+    std::fprintf(stderr, "weir: %s\n", one_line(lost_text()).c_str());
+    exit_stopped();
+  }
+  if (!is_quiet && isatty(STDERR_FILENO) == 1)
+    std::fputs("\nweir: saving after this step, then stopping; again to stop at once, without saving\n", stderr);
+}
+
+// Texts in a form that is seldom meant to be trained on as it is.
+void note_odd_text(const DataConfig& data, Notes& notes) {
+  const std::string path = data_path(data, data.train);
+  if (data.encoding == "utf-8" && !is_prepared_data(path) && seems_json_lines(path))
+    notes.push_back("data.train: " + json_lines_note(path));
+}
+
 void run_train(const TrainArguments& arguments) {
   if (arguments.keys) {
     print("{}", help_text());
     return;
   }
-  // The first signal asks for an orderly stop after the current step; the second ends the process at once, which the
-  // checkpoints survive.
-  take_stop_signals([](int signals) {
-    if (signals > 1) exit_stopped();
-  });
-  const auto& [config, run_path, notes] = plan_run(arguments.request);
+  is_quiet = arguments.quiet || arguments.json;
+  take_stop_signals(on_signal);
+  auto [config, run_path, notes] = plan_run(arguments.request);
   const Device device = device_from_name(arguments.device);
   if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
-  check_before_training(config, device);
-  const RunDirectory run(run_path);
-  if (run.has_run() && !arguments.request.resume)
-    throw ArgumentError(
-        fmt::format("train: {} already holds a run: choose another folder with --run, or continue it with: {}",
-                    run.path(), resume_command(run.path(), arguments.device)));
+  const bool goes_on = arguments.request.resume && holds_run(run_path);
+  check_before_training(config, device, goes_on ? run_path : "");
+  const RunDirectory run(run_path, [&, &folder = run_path, &data = config.data] {
+    if (!arguments.request.resume || !holds_run(folder)) check_new_run_folder(folder, data);
+  });
+  if (!goes_on) note_odd_text(config.data, notes);
+  running_folder = new std::string(run.path());  // which outlives the run, as the thread that reads it does
   const TrainingResult result = train(config, run,
                                       {.resume = arguments.request.resume,
                                        .mode = arguments.eager ? StepMode::eager : StepMode::recorded,
@@ -87,7 +136,7 @@ void run_train(const TrainArguments& arguments) {
     throw RunError(ExitCode::stopped, fmt::format("stopped after step {}, saved in {}; continue with: {}", result.steps,
                                                   result.checkpoint, resume_command(run.path(), arguments.device)));
   if (arguments.quiet || arguments.json) return;
-  print("{}\n", end_text(result, run.path(), arguments.device));
+  print("{}\n", end_text(result, run.path(), arguments.device, arguments.request.overrides));
 }
 
 }  // namespace

@@ -271,15 +271,8 @@ void plan_documents(Plan& plan, const Source& source, const PrepareOptions& opti
   plan.tokenizer_texts = shard_supply(inputs, train, source.train, std::min(shards, source.tokenizer_shards));
 }
 
-// They are text as well, but seldom meant to be trained on as they are.
 void note_json_lines(const std::string& path, const TextOptions& options, Reporter& reporter) {
-  std::string head(kHeadBytes, '\0');
-  head.resize(open_text(path, options)->read(head));
-  if (head.starts_with('{') && head.find("\"text\"") != std::string::npos)
-    reporter.message(fmt::format(
-        "note: {} seems to be JSON lines, which are taken as they are; the texts in them are taken by 'weir "
-        "prepare c4 --from FILE...', where the names of the files say train and valid",
-        printable(path, 4096)));
+  if (seems_json_lines(path, options)) reporter.message("note: " + json_lines_note(path));
 }
 
 void plan_files(Plan& plan, const PrepareOptions& options, std::shared_ptr<Inputs> inputs, Reporter& reporter) {
@@ -290,8 +283,7 @@ void plan_files(Plan& plan, const PrepareOptions& options, std::shared_ptr<Input
   for (const auto* paths : {&options.train, &options.valid, &options.test})
     for (const std::string& path : *paths) inputs->given(path);
   const TextOptions texts{text_content(options.encoding), "--encoding bytes"};
-  if (texts.content == TextContent::text)
-    for (const std::string& path : options.train) note_json_lines(path, texts, reporter);
+  for (const std::string& path : options.train) note_json_lines(path, texts, reporter);
   const auto open = [texts](const std::vector<std::string>& paths) {
     return std::make_unique<FilesText>(paths, texts);
   };

@@ -153,6 +153,22 @@ std::unique_ptr<TextStream> open_text(const std::string& path, const TextOptions
                                        options);
 }
 
+bool seems_json_lines(const std::string& path, const TextOptions& options) {
+  if (options.content != TextContent::text) return false;
+  std::string head(kHeadBytes, '\0');
+  head.resize(open_text(path, options)->read(head));
+  return head.starts_with('{') && head.find("\"text\"") != std::string::npos;
+}
+
+std::string json_lines_note(const std::string& path) {
+  return fmt::format(
+      "{} seems to be JSON lines, which are taken as they are, with braces and keys; to take the texts in them, split "
+      "it "
+      "into files with train and valid in their names, such as train.jsonl and valid.jsonl, and prepare these: weir "
+      "prepare c4 --from train.jsonl valid.jsonl --out FOLDER",
+      printable(path, 4096));
+}
+
 TextFile open_text_file(const std::string& path, const TextOptions& options) {
   auto file = std::make_unique<const RandomAccessFile>(path);
   if (options.content == TextContent::bytes) return {std::move(file)};

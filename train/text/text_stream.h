@@ -50,6 +50,10 @@ TextFile open_text_file(const std::string& path, const TextOptions& options = {}
 // pipe cannot be packed.
 std::string read_text(const std::string& path, std::uint64_t max_bytes, const TextOptions& options = {});
 
+// Whether a text seems to be JSON lines with documents in them, which are seldom meant to be trained on as they are.
+bool seems_json_lines(const std::string& path, const TextOptions& options = {});
+std::string json_lines_note(const std::string& path);  // what becomes of them, and how their texts are taken
+
 bool is_packed(const std::string& path);
 bool is_gzip(const std::string& path);
 bool have_unpacking();

@@ -147,6 +147,9 @@ class ArchiveText final : public TextStream {
       if (result == ARCHIVE_EOF) return false;
       if (result != ARCHIVE_OK && result != ARCHIVE_WARN) fail();
       if (archive_entry_filetype(entry) != AE_IFREG) continue;
+      if (archive_entry_is_data_encrypted(entry) != 0)
+        throw RunError(ExitCode::bad_data,
+                       fmt::format("{}: it is encrypted; unpack it with its password, and name what comes out", path_));
       const char* const name = archive_entry_pathname(entry);
       name_ = name != nullptr ? name : "";
       return true;

@@ -59,6 +59,7 @@ std::string tiles(const ReportRun& run, ResultUnit unit) {
 }
 
 std::string eval_text(const ReportRun& run) {
+  if (run.metrics.series.empty()) return "There are no metrics of this run.";
   const auto last = run_result(run.metrics).last;
   if (!last) return "Not validated so far.";
   return fmt::format("Validation on {}, {}.", measured_text(run.config, &*last), run.config.model.precision);

@@ -17,6 +17,8 @@ bool is_report_page(std::string_view head) {
          (head.find(kGenerator) != std::string_view::npos || head.find(kOlderTitle) != std::string_view::npos);
 }
 
+bool shows_experts(std::string_view page) { return page.find("<summary>Figures per layer") != std::string_view::npos; }
+
 // The policy lets the page load nothing, wherever it is opened.
 std::string report_page(const Report& report) {
   const std::vector<ReportRun>& runs = report.runs;

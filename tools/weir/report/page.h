@@ -11,6 +11,9 @@ namespace weir {
 
 std::string report_page(const Report& report);
 
+// Whether such a page has the figures of a run's feedforwards.
+bool shows_experts(std::string_view page);
+
 // Whether a file that begins so is such a page.
 bool is_report_page(std::string_view head);
 

@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "train/append_file.h"
 #include "train/checkpoint.h"
+#include "train/run_directory.h"
 #include "train/run_lookup.h"
 #include "train/run_names.h"
 #include "train/samples_log.h"
@@ -55,9 +56,13 @@ ReportRun load_run(const std::string& path, std::int64_t max_tokens) {
                                                    printable(path, 4096), resume_command(path)));
   ReportRun run;
   run.path = path;
-  run.config = load_config(run_file(path, "config.toml"));
+  run.config = run_config(path);
   run.cost = model_cost(run.config.model, run.config.feedforward, run.config.train.batch_size);
-  if (has_metrics) run.metrics = read_metrics(metrics);
+  if (has_metrics)
+    run.metrics = read_metrics(metrics);
+  else
+    warn_on_stderr(fmt::format("{}: this file is not there, so there are no curves and no results of this run",
+                               printable(metrics, 4096)));
   if (!run.metrics.first_wrong.empty()) warn_on_stderr(passed_over(run.metrics));
   run.samples = last_samples(run_file(path, "samples.txt"));
   try {

@@ -67,7 +67,11 @@ svg.sample { display: inline-block; width: auto; height: 10px; margin-right: 6px
 .h7 { fill-opacity: .77; } .h8 { fill-opacity: .88; }
 .ramp { display: inline-block; width: 110px; height: 10px; margin: 0 6px; border: 1px solid var(--line);
   background: linear-gradient(90deg, transparent, var(--heat)); }
-.wide { overflow-x: auto; margin: 10px 0; }
+.wide { overflow-x: auto; margin: 10px 0; background:
+  linear-gradient(90deg, var(--page) 40%, transparent) left / 40px 100% no-repeat local,
+  linear-gradient(270deg, var(--page) 40%, transparent) right / 40px 100% no-repeat local,
+  linear-gradient(90deg, #8886, transparent) left / 14px 100% no-repeat scroll,
+  linear-gradient(270deg, #8886, transparent) right / 14px 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: 14px; min-width: 50%; }
 th, td { text-align: right; padding: 5px 9px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { font-weight: 600; color: var(--quiet); font-size: 13px; vertical-align: bottom; }

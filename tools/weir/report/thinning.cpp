@@ -1,9 +1,11 @@
 #include "tools/weir/report/thinning.h"
 
+#include <map>
+
 namespace weir {
 namespace {
 
-constexpr std::size_t kFewPoints = 10;
+constexpr std::size_t kFewPoints = 10, kFewest = 3;
 
 bool drawable(double y, Scale scale) { return std::isfinite(y) && (scale == Scale::linear || y > 0); }
 
@@ -13,6 +15,18 @@ Range without_outliers(std::vector<double> values) {
   const std::size_t rest = values.size() / 100;
   const double low = values[rest], high = values[values.size() - 1 - rest], margin = (high - low) / 2;
   return {std::max(values.front(), low - margin), std::min(values.back(), high + margin)};
+}
+
+// Of several runs, so that one which diverged does not flatten the others: up to three times what the best one needs.
+void cut_worse_runs(Range& range, const LineChart& chart, double from) {
+  std::map<std::size_t, std::vector<double>> runs;
+  for (const Line& line : chart.lines)
+    for (const Point& point : line.points)
+      if (drawable(point.y, chart.scale) && point.x >= from) runs[line.run].push_back(point.y);
+  double lowest = range.high;
+  for (const auto& [run, values] : runs)
+    if (values.size() >= kFewest) lowest = std::min(lowest, without_outliers(values).high);
+  if (runs.size() > 1 && lowest > 0) range.high = std::min(range.high, 3 * lowest);
 }
 
 }  // namespace
@@ -36,7 +50,8 @@ Range y_range(const LineChart& chart, const Range& x) {
       if (point.x >= from) values.push_back(point.y);
     }
   if (all.empty()) return {};
-  const Range range = without_outliers(values.size() < kFewPoints ? all : values);
+  Range range = without_outliers(values.size() < kFewPoints ? all : values);
+  if (chart.cut_start) cut_worse_runs(range, chart, from);
   if (!chart.from_zero) return range;
   return {0, range.high > 0 ? range.high : 1};
 }
