@@ -15,15 +15,16 @@ std::string place(const std::string& file_name, const toml::source_region& regio
   return fmt::format("{}:{}:{}", file_name, region.begin.line, region.begin.column);
 }
 
-// The parser's messages can quote the file; they go to a terminal on one line.
-std::string one_line(std::string_view description) {
-  const std::string escaped = quote(description);
-  std::string text;
-  for (std::size_t i = 1; i + 1 < escaped.size(); ++i) {
-    if (escaped[i] == '\\' && escaped[i + 1] == '"') ++i;
-    text += escaped[i];
-  }
-  return text;
+// What helps against a mistake, as the parser describes it.
+const char* advice(std::string_view text, std::string_view description) {
+  const auto says = [&](std::string_view words) { return description.find(words) != std::string_view::npos; };
+  if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff"))
+    return "the file is UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)";
+  if (says("cannot redefine")) return "it is there twice: leave one of them out";
+  if (says("table header")) return "a section begins with its name in brackets, as in [train], on a line of its own";
+  if (says("parsing array")) return "a list ends with ]";
+  if (says("utf-8") || says("UTF-8")) return "save the file as UTF-8";
+  return "write key = value with text in double quotes";
 }
 
 // A dotted key nests a table per dot, and the parser's recursion follows without a limit: this one keeps the stack
@@ -40,8 +41,9 @@ toml::table parse(std::string_view text, const std::string& file_name) {
   try {
     return toml::parse(text, file_name);
   } catch (const toml::parse_error& error) {
-    throw ArgumentError(fmt::format("{}: not valid TOML: {}; write key = value with text in double quotes",
-                                    place(file_name, error.source()), one_line(error.description())));
+    // The parser's messages can quote the file; they go to a terminal on one line.
+    throw ArgumentError(fmt::format("{}: not valid TOML: {}; {}", place(file_name, error.source()),
+                                    one_line(error.description()), advice(text, error.description())));
   }
 }
 

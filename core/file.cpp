@@ -23,7 +23,10 @@ namespace {
 
 constexpr std::size_t kPathLimit = 4096;
 
-const char* advice(int error) {
+const char* advice(const std::string& path, int error) {
+  std::error_code ignored;
+  if (error == ENOENT && std::filesystem::is_symlink(std::filesystem::symlink_status(path, ignored)))
+    return "this symbolic link leads to nothing: correct it, or name a file";
   switch (error) {
     case ENOENT:
     case ENOTDIR:
@@ -198,7 +201,7 @@ SystemError::SystemError(const std::string& path, const std::string& action, int
     : RunError(
           error == ENOMEM ? ExitCode::out_of_memory : ExitCode::io,
           fmt::format("{}: {}cannot {}: {}; {}", printable(path, kPathLimit), error == ENOMEM ? "out of memory: " : "",
-                      action, std::generic_category().message(error), advice(error))),
+                      action, std::generic_category().message(error), advice(path, error))),
       number_(error) {}
 
 bool is_there(const std::string& path, Links links) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -36,10 +37,27 @@ bool is_file(const std::string& path) {
   return std::filesystem::is_regular_file(path, ignored);
 }
 
+// Whether the first line with more than a comment in it is a section, "[train]", or a key with a value.
+bool looks_like_toml(const std::string& path) {
+  constexpr const char* kNames = "abcdefghijklmnopqrstuvwxyz0123456789_.";
+  std::ifstream file(path);
+  std::string line;
+  for (int i = 0; i < 100 && std::getline(file, line); ++i) {
+    std::erase_if(line, [](char c) { return c == ' ' || c == '\t' || c == '\r'; });
+    if (line.empty() || line[0] == '#') continue;
+    const std::size_t name = line.find_first_not_of('['), end = line.find_first_not_of(kNames, name);
+    return name != std::string::npos && end != std::string::npos && end > name && line[end] == (name > 0 ? ']' : '=');
+  }
+  return false;
+}
+
 // `weir train book.txt`, `weir train data/book`: what is to be trained on it is missing.
 void refuse_data(const std::string& path) {
   const bool prepared = is_file(path + "/dataset.json");
   if (path.ends_with(".toml") || !(prepared || is_file(path))) return;
+  if (!prepared && looks_like_toml(path))
+    throw ArgumentError(fmt::format("{}: the names of configurations end in .toml; if this is one, rename it: mv {} {}",
+                                    printable(path, 4096), shell_word(path), shell_word(path + ".toml")));
   throw ArgumentError(
       fmt::format("{}: this is {}, but no configuration (their names end in .toml); to train on it, name a "
                   "preset as well: weir train quickstart {}",

@@ -157,10 +157,6 @@ void note_unused(Config& config, const ConfigSources& sources, Notes* notes) {
     if (const std::string why = sources.given.contains(field.key()) ? why_unused(list, field, config) : "";
         !why.empty())
       note(notes, fmt::format("{} ({}) has no effect: {}", field.key(), place_of(field.key(), sources), why));
-  for (const Field& field : list.fields)
-    if (!list.uses(field) && sources.given.contains(field.key()))
-      note(notes, fmt::format("{} ({}) has no effect: the section [{}] is for another kind than the configuration has",
-                              field.key(), place_of(field.key(), sources), field.section));
 }
 
 void set_data_folder(DataConfig& data, const ConfigSources& sources) {

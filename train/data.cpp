@@ -11,6 +11,7 @@
 #include "core/text.h"
 #include "train/data_paths.h"
 #include "train/dataset.h"
+#include "train/prepare/sources.h"
 
 namespace weir {
 namespace {
@@ -37,10 +38,11 @@ std::optional<double> ratio(std::optional<std::int64_t> part, std::int64_t token
 [[noreturn]] void refuse_split(const std::string& folder, const std::string& name, const Dataset& dataset) {
   std::vector<std::string> there;
   for (const auto& [each, split] : dataset.splits) there.push_back(each);
+  const std::string other = dataset.splits.contains("valid") ? "valid" : there[0];
   throw RunError(ExitCode::bad_data,
                  fmt::format("{}: this data has no {} split, only {}; name other data, or one that it has ('weir eval' "
                              "takes --split {})",
-                             printable(folder, 4096), name, join(there, " and "), there[0]));
+                             printable(folder, 4096), name, join(there, " and "), other));
 }
 
 }  // namespace
@@ -142,8 +144,12 @@ std::string why_missing(const std::string& path) {
     return "there is no such path; the shell replaces ~ only where a word begins: write $HOME instead";
   if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, ignored)))
     return "this symbolic link leads to nothing; check the path, or make a data set with 'weir prepare'";
-  return "there is no such text and no such folder of prepared data; check the path, or make a data set with 'weir "
-         "prepare'";
+  const std::string missing = "there is no such text and no such folder of prepared data; ";
+  const std::string name = std::filesystem::path(path).filename().string();
+  if (find_source(name) != nullptr)
+    return missing + fmt::format("make it with: weir prepare {}{}; or name another", name,
+                                 path == "data/" + name ? "" : " --out " + shell_word(path));
+  return missing + "check the path, or make a data set with 'weir prepare'";
 }
 
 }  // namespace

@@ -2,10 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 
 #include "ops/cpu/gemm.h"
-#include "ops/cpu/math.h"
 
 namespace weir::cpu::attention {
 
@@ -62,23 +60,6 @@ struct ExpSum {
 // scores[0..n) become exp(scale * score - largest). The loops run over whole vectors, since what is left over would
 // take as long as many vectors; the elements behind the n-th become 0.
 template <class Sum>
-ExpSum<Sum> exp_row(Sum* scores, std::int64_t n, Sum scale) {
-  const std::int64_t whole = rounded_up(n);
-  Sum largest = -std::numeric_limits<Sum>::infinity(), total = 0;
-  std::fill(scores + n, scores + whole, scores[0]);
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t j = 0; j < whole; ++j) {
-    const Sum scaled = scores[j] * scale;
-    scores[j] = scaled;
-    largest = largest < scaled ? scaled : largest;
-  }
-  std::fill(scores + n, scores + whole, -std::numeric_limits<Sum>::infinity());
-#pragma omp simd reduction(+ : total)
-  for (std::int64_t j = 0; j < whole; ++j) {
-    scores[j] = cpu::exp(scores[j] - largest);
-    total += scores[j];
-  }
-  return {largest, total};
-}
+ExpSum<Sum> exp_row(Sum* scores, std::int64_t n, Sum scale);
 
 }  // namespace weir::cpu::attention

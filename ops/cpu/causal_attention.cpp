@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "ops/causal_attention.h"
 #include "ops/cpu/attention_rows.h"
+#include "ops/cpu/math.h"
 
 namespace weir {
 namespace {

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "core/gradient_mode.h"
 #include "core/loop_space.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
@@ -29,6 +30,7 @@ void elementwise(const Tensor& out, const F& f, std::index_sequence<I...> indice
   constexpr std::size_t kInputs = sizeof...(In);
   constexpr std::int64_t kBlock = 4096;  // elements of the inner loop that one item of work takes
   if (out.numel() == 0) return;
+  const NoGradient guard;
   const LoopSpace<kInputs + 1> space(out.shape(), {broadcast_view(inputs[I], out.shape()).strides()..., out.strides()});
   const std::int64_t cols = space.shape[-1], rows = space.shape.product() / cols;
   const std::int64_t blocks = (cols + kBlock - 1) / kBlock;

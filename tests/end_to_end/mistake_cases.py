@@ -43,12 +43,15 @@ def write_other_files(folder):
         "empty.model": b"", "broken.model": b"x", "cut.json": BROKEN_JSON.encode(), "empty.json": b"{}",
         "other.json": OTHER_JSON.encode(), "one.toml": VARIANT.encode(), "same-names.toml": (
             VARIANT + '[[variant]]\nname = "a"\n').encode(), "no-variants.toml": b'preset = "quickstart"\n',
+        "twice.toml": b"[train]\nsteps = 1\nsteps = 2\n", "open.toml": b"[train\nsteps = 1\n",
+        "utf16.toml": "[train]\nsteps = 1\n".encode("utf-16"), "configuration": b"# mine\n\n[train]\nsteps = 1\n",
         "seeds.toml": b'seeds = 3\n[[variant]]\nname = "a"\n',
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
     (folder / "nothing").mkdir()
     (folder / "loop").symlink_to("loop")
+    (folder / "dangling").symlink_to("not-there")
     os.mkfifo(folder / "pipe")
     os.mkfifo(folder / "pipe.toml")
     (folder / "swept" / "a-seed1").mkdir(parents=True)

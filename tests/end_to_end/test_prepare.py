@@ -94,6 +94,13 @@ def articles(size, seed):
     return "".join(text)
 
 
+def spm_encode(folder, text):
+    """The tokens of each line."""
+    result = subprocess.run(["spm_encode", f"--model={folder}/tokenizer.model", "--output_format=id"],
+                            input=text.encode(), capture_output=True, check=True)
+    return [list(map(int, line.split())) for line in result.stdout.splitlines()]
+
+
 def check_wikitext(weir):
     texts = {"train": articles(60000, 1), "valid": articles(9000, 2), "test": articles(9000, 3)}
     archive = weir.folder / "wikitext-2-v1.zip"
@@ -117,9 +124,9 @@ def check_wikitext(weir):
         check(description["splits"][split]["words"] == words, f"{split}: dataset.json counts other words than {words}")
         check(description["splits"][split]["bytes"] == len(text.encode()), f"{split}: dataset.json counts other bytes")
         if shutil.which("spm_encode"):
-            expected = subprocess.run(["spm_encode", f"--model={out}/tokenizer.model", "--output_format=id"],
-                                      input=text.encode(), capture_output=True, check=True).stdout.split()
-            check(read_split(out, split) == list(map(int, expected)), f"{split} is not what spm_encode makes of it")
+            expected = [token for line in spm_encode(out, text) for token in [*line, 3]]  # 3 is the end of a line
+            check(read_split(out, split) == expected, f"{split} is not what spm_encode makes of it")
+        check("unknown_share" not in description["splits"][split], f"{split}: the tokenizer loses some of the text")
     evaluation = train_on(weir, out, 60)
     check(evaluation["word_perplexity"] > evaluation["perplexity"] > 1, f"eval on prepared words says {evaluation}")
     print("ok: wikitext from an archive, as spm_encode has it; trained on and evaluated per word", flush=True)
@@ -143,6 +150,40 @@ def check_wikitext(weir):
     check(leftovers(weir.folder) == leftovers(weir.folder / "data") == [], "something temporary is left")
     print("ok: the same from three files, again with --force, with a tokenizer given, as bytes", flush=True)
     return archive
+
+
+def check_published(weir):
+    """The tokenizer of wikitext-103 is the published one: it loses blanks, line ends, and brackets."""
+    files = [weir.folder / f"wiki.{split}.tokens.xz" for split in SPLITS]
+    out = weir.folder / "published"
+    said = weir.succeed("prepare", "wikitext-103", "--vocabulary", 60, "--from", *files, "--out", out)
+    check("perplexities per token compare with published ones" in said, f"prepare wikitext-103 says {said}")
+    for split, path in zip(SPLITS, files):
+        text = lzma.decompress(path.read_bytes()).decode()
+        if shutil.which("spm_encode"):
+            expected = [token for line in spm_encode(out, text) for token in line]
+            check(read_split(out, split) == expected, f"{split} is not what spm_encode makes of it")
+        lost = sum(1 + len(line) - len(" ".join(line.split())) for line in text.splitlines())
+        lost += len("<uk>") * text.count("<unk>")  # no other word has these letters
+        share = json.loads((out / "dataset.json").read_text())["splits"][split]["unknown_share"]
+        check(abs(share - lost / len(text)) < 1e-12, f"{split}: {share} is lost, expected {lost / len(text)}")
+    print("ok: wikitext-103 as published; what its tokenizer loses is counted", flush=True)
+
+
+def check_layout(weir):
+    """Indented text: a tokenizer trained on it keeps all, one with the library's settings loses the indentation."""
+    text = "".join("    " * (i % 5) + f"if (a{i % 7})\treturn  <b>{i}</b>;\n" + "\n" * (i % 3) for i in range(400))
+    path, out = weir.folder / "code.txt", weir.folder / "code"
+    path.write_text(text)
+    splits = weir.succeed_json("prepare", "files", "--train", path, "--vocabulary", 60, "--out", out, "--json")["splits"]
+    check("unknown_share" not in splits["train"], f"blanks or line ends are lost: {splits}")
+    model = weir.folder / "published" / "tokenizer.model"
+    weir.succeed("prepare", "files", "--train", path, "--tokenizer", model, "--out", out, "--force")
+    share = json.loads((out / "dataset.json").read_text())["splits"]["train"]["unknown_share"]
+    blanks = sum(1 + len(line) - len(" ".join(line.split())) for line in text.splitlines()) / len(text)
+    check(blanks > 0.25 and share >= blanks, f"{share} is lost, of blanks and line ends alone {blanks}")
+    shutil.rmtree(out)
+    print("ok: blanks, tabs and line ends of a text are kept, or counted", flush=True)
 
 
 def check_bytes(weir):
@@ -429,7 +470,7 @@ def check_bad_inputs(weir, archive):
         weir.succeed("prepare", "files", "--train", path, "--tokenizer", "bytes", "--out", folder / ending)
         check(bytes(read_split(folder / ending, "train")) == text, f"{ending} is unpacked to another text")
     bomb = file("bomb.bz2", bz2.compress(b"a" * 100_000_000))
-    refused(weir, DATA, ["no text does"], "prepare", "files", "--train", bomb, "--tokenizer", "bytes", "--out", out)
+    refused(weir, DATA, ["unpacks to more than 67,", "far more than text"], "prepare", "files", "--train", bomb, "--tokenizer", "bytes", "--out", out)
     several = io.BytesIO()
     with zipfile.ZipFile(several, "w") as packed:
         for name in "ab":
@@ -438,7 +479,7 @@ def check_bad_inputs(weir, archive):
     refused(weir, DATA, ["several files (a, b)"], "prepare", "files", "--train", path, "--out", out)
     refused(weir, DATA, ["empty"], "prepare", "files", "--train", file("empty.txt", b""), "--out", out)
     path = file("blank.txt", b"\n\n\n")
-    model = weir.folder / "data" / "wikitext-2" / "tokenizer.model"
+    model = weir.folder / "published" / "tokenizer.model"
     refused(weir, DATA, ["train", "no token"], "prepare", "files", "--train", path, "--tokenizer", model, "--out", out)
     refused(weir, DATA, ["line 2", "text"], "prepare", "c4", "--tokenizer", "bytes", "--tokens", 1000, "--from",
             file("c4-train.json", b'{"text": "a"}\n{"txt": "b"}\n'), file("c4-validation.json", b'{"text": "a"}\n'),
@@ -596,6 +637,8 @@ def main():
             print("skipped: this build lacks libcurl, OpenSSL, libarchive or zlib", flush=True)
             sys.exit(77)
         archive = check_wikitext(weir)
+        check_published(weir)
+        check_layout(weir)
         check_bytes(weir)
         shards = pes2o_shards()
         expected = check_documents(weir, shards)

@@ -252,12 +252,24 @@ def check_disk(weir, place):
     print("ok: the room for checkpoints is foreseen", flush=True)
 
 
+def check_same_text(weir):
+    """Validation on the text of training is noted; what training shortens, inspect shortens, and both state one size."""
+    run = weir.folder / "same"
+    said = weir.succeed(*weir.train_arguments(run, data__valid=weir.text, train__steps=60, optimizer__warmup_steps=50))
+    check("note: data.valid is the text of data.train" in said, f"train says {said}")
+    memory, = re.findall(r"about (.+?) of memory", said)
+    check(f" {memory}  estimate" in weir.succeed("inspect", run), f"inspect of {run} does not say {memory}")
+    weir.succeed("inspect", run, "train.steps=5")
+    print("ok: train notes that a text is given twice, inspect agrees with train", flush=True)
+
+
 def main():
     with setup() as weir:
         weir.folder = weir.folder.resolve()
         place = Place(weir, weir.folder / "here")
         check_start(weir, place)
         check_warmup(place)
+        check_same_text(weir)
         check_resume(place)
         check_ways_to_resume(place)
         check_damaged(place)

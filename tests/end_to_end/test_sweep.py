@@ -170,7 +170,7 @@ def check_mistakes(weir, file, folder):
         ((file, "--run", weir.folder / "nothing", "--table"), "nothing: there is no such folder"),
         ((file, "--run", weir.folder, "--table"), 'none of the runs of "whole" is in this folder, not even moe-seed1'),
         ((file, "--only", "moo"), "did you mean moe?"),
-        ((write_sweep(weir, "empty", ""),), "no variants"),
+        ((write_sweep(weir, "empty", ""),), "no [[variant]] tables"),
         ((write_sweep(weir, "unnamed", "[[variant]]\n"),), "a [[variant]] without a name"),
         ((write_sweep(weir, "twice", '[[variant]]\nname = "a"\n' * 2),), 'two variants are named "a"'),
         ((write_sweep(weir, "slash", '[[variant]]\nname = "a/b"\n'),), "its name becomes a folder's"),

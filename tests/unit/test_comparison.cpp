@@ -118,7 +118,8 @@ TEST_CASE("comparison: runs whose tokenizer leaves out some of the text are name
   CHECK(says(compare_results(std::vector{a, b, c}), "do not rank these runs: b (15.2%)."));
   CHECK(says(compare_results(std::vector{a, b, c}), "lowers the figures a little: c (less than 0.001%)."));
   CHECK(describe_unknown(0.0005) ==
-        "the tokenizer has no token for 0.05% of the text, which lowers bits per byte and perplexities a little");
+        "the tokenizer has no token for 0.05% of the text (blanks and line ends that it removes count), which lowers "
+        "bits per byte and perplexities a little");
   CHECK(describe_unknown(0.01).find("do not compare") != std::string::npos);
   const std::string line = R"({"step":1,"valid/loss":2,"valid/perplexity":7.4,"valid/unknown_share":0.25})";
   write_file_synced(folder / "metrics.jsonl", line + "\n");

@@ -152,6 +152,7 @@ TEST_CASE("sources: a setting that has no effect beside the others is noted, wit
   const auto noted = [](const Overrides& overrides) {
     Notes notes;
     load_config("quickstart", overrides, &notes);
+    CHECK(notes.size() <= 1);
     return notes.empty() ? "" : notes.back();
   };
   CHECK(noted({"feedforward.d_ff=100"}) == "feedforward.d_ff (command line) has no effect: feedforward.kind = moe");

@@ -37,12 +37,12 @@ TEST_CASE("models: settings that are none, or do not fit, are refused by the cla
 
 TEST_CASE("models: positions of many lengths take no more memory than twice those of the longest") {
   constexpr std::int64_t kKeys = 300, kWidth = 64;
-  const std::size_t before = allocator({}).stats().in_use_bytes;
+  const std::size_t before = allocator({}).statistics().in_use_bytes;
   const RelativePositions positions(kWidth);
   for (std::int64_t keys = 1; keys <= kKeys; ++keys) {
     const Tensor rows = positions(keys, DType::float32, {});
     REQUIRE(rows.shape() == Shape{keys, kWidth});
     if (keys % 50 == 0) CHECK(same_bits(rows, sinusoids(keys, kWidth, DType::float32)));
   }
-  CHECK(allocator({}).stats().in_use_bytes - before < 4 * kKeys * kWidth * sizeof(float));
+  CHECK(allocator({}).statistics().in_use_bytes - before < 4 * kKeys * kWidth * sizeof(float));
 }

@@ -102,12 +102,14 @@ TEST_CASE("prepare: lines are encoded one by one, without their ends or with the
   CHECK(encode(text, Cut::whole_lines).tokens == tokens_of({"one two\n", "\n", " \r\n", "three"}));
 }
 
-TEST_CASE("prepare: bytes without a token are counted over the whole text") {
+TEST_CASE("prepare: bytes without a token are counted over the whole text, and line ends that are cut off") {
   std::string text;
   for (int line = 0; line < 20'000; ++line) text += "one? two\n";
   const EncodeTotals totals = encode(text, Cut::lines).totals;
-  CHECK(totals.unknown_bytes == 20'000);
-  CHECK(totals.unknown_share() == doctest::Approx(1.0 / 9));
+  CHECK(totals.unknown_bytes == 2 * 20'000);
+  CHECK(totals.unknown_share() == doctest::Approx(2.0 / 9));
+  CHECK(encode(text, Cut::whole_lines).totals.unknown_bytes == 20'000);
+  CHECK(encode("one\r\n\r\n\n", Cut::lines).totals.unknown_bytes == 5);
   CHECK(encode("one", Cut::lines).totals.unknown_share() == 0);
 }
 

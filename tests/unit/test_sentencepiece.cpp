@@ -2,11 +2,13 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <functional>
 #include <limits>
 #include <map>
+#include <random>
 #include <utility>
 
 #include "core/error.h"
@@ -136,7 +138,49 @@ TEST_CASE("sentencepiece: what has no token is told") {
   std::int64_t unknown_bytes = 0;
   for (const std::string text : {"the weir", "wöter flößs", "  ö"})
     CHECK(tokenizer->encode_counting(text, unknown_bytes) == tokenizer->encode(text));
-  CHECK(unknown_bytes == 8);
+  CHECK(unknown_bytes == 8 + 2);  // the blanks before the last are removed
+  CHECK_FALSE(tokenizer->keeps_line_ends());
+}
+
+TEST_CASE("sentencepiece: what normalisation removes is counted as what is missing when the tokens are decoded") {
+  const TemporaryDirectory directory;
+  write_file_synced(directory / "m.model", small_model());
+  const auto tokenizer = open_tokenizer(directory / "m.model");
+  std::mt19937 random(7);
+  const std::array<std::string, 6> parts{" ", " ", "  ", "the", "weir", "\x01"};
+  for (int i = 0; i < 300; ++i) {
+    std::string text;
+    for (std::size_t left = random() % 9; left > 0; --left) text += parts[random() % parts.size()];
+    CAPTURE(text);
+    std::int64_t removed = 0;
+    const std::vector<std::int32_t> tokens = tokenizer->encode_counting(text, removed);
+    CHECK(tokenizer->unknown(text).empty());
+    CHECK(removed == std::ssize(text) - std::ssize(tokenizer->decode(tokens)));
+  }
+}
+
+TEST_CASE("sentencepiece: a model that keeps the layout loses nothing of a text") {
+  const TemporaryDirectory directory;
+  const auto lines = [next = small_text(200), odd = false](std::string& line) mutable {
+    odd = !odd;
+    if (!next(line)) return false;
+    if (odd) line = "    if  <unk>\t<s> " + line;
+    return true;
+  };
+  for (const auto& [type, vocabulary] : {std::pair("bpe", 100), std::pair("unigram", 45)}) {
+    write_file_synced(directory / "m.model",
+                      train_sentencepiece({.model_type = type, .vocabulary = vocabulary, .keep_layout = true}, lines));
+    const auto tokenizer = open_tokenizer(directory / "m.model");
+    CHECK(tokenizer->keeps_line_ends());
+    std::int64_t unknown = 0;
+    for (const std::string text : {"the weir\n", "\n", " \n", "  \tthe   weir \n", "<unk> <s> </s> the\n"}) {
+      CAPTURE(text);
+      const std::vector<std::int32_t> tokens = tokenizer->encode_counting(text, unknown);
+      CHECK(tokenizer->decode(tokens) == text);
+      CHECK(std::count(tokens.begin(), tokens.end(), 0) == 0);
+    }
+    CHECK(unknown == 0);
+  }
 }
 
 TEST_CASE("sentencepiece: training refuses what cannot work") {

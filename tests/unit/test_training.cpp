@@ -1,4 +1,4 @@
-// Optimiser, schedule, data, one step, generation, and a whole small run.
+// Optimiser, one step, generation, and a whole small run.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -13,6 +13,7 @@
 #include "core/file.h"
 #include "core/parallel.h"
 #include "core/stored_json.h"
+#include "corpus_of.h"
 #include "models/initialise.h"
 #include "models/model_cost.h"
 #include "models/transformer_xl.h"
@@ -29,17 +30,6 @@
 using namespace weir;
 
 namespace {
-
-// A file of `size` bytes, byte i being make(i).
-template <class Make>
-Corpus corpus_of(const TemporaryDirectory& folder, std::size_t size, Make&& make) {
-  static int files = 0;
-  const std::string path = folder / fmt::format("text{}", files++);
-  std::string text(size, ' ');
-  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(make(i));
-  std::ofstream(path, std::ios::binary) << text;
-  return Corpus::text(path);
-}
 
 int random_byte(std::size_t i) { return static_cast<int>(RandomStream{3, 0, 0}.bits(i) % 11); }
 
@@ -137,134 +127,6 @@ TEST_CASE("gradient norm and clipping") {
     for (double g : gradient(p.value).values()) squares += g * g;
   }
   CHECK(global_norm(set.gradients()).item() == doctest::Approx(std::sqrt(squares)).epsilon(1e-12));
-}
-
-TEST_CASE("learning rates of the paper") {
-  const TrainConfig train{.steps = 100000};
-  const auto rate = [&](const OptimizerConfig& config, std::int64_t step) {
-    return learning_rate(config, step, decay_progress(config, train, 1000, step, 0));
-  };
-  const OptimizerConfig plain{.lr = 2.5e-4};
-  CHECK(rate(plain, 0) == doctest::Approx(2.5e-4).epsilon(1e-14));
-  CHECK(rate(plain, 50000) == doctest::Approx(1.25e-4).epsilon(1e-12));
-  CHECK(rate(plain, 100000) == doctest::Approx(0).epsilon(1e-14));
-  const OptimizerConfig warm{.lr = 2.5e-4, .warmup_steps = 4000, .decay_steps = 100000};
-  CHECK(rate(warm, 0) == doctest::Approx(2.5e-4 / 4000).epsilon(1e-14));
-  CHECK(rate(warm, 1999) == doctest::Approx(1.25e-4).epsilon(1e-14));
-  CHECK(rate(warm, 3999) == doctest::Approx(2.5e-4).epsilon(1e-14));
-  CHECK(rate(warm, 4000) == doctest::Approx(2.5e-4).epsilon(1e-14));
-  CHECK(rate(warm, 54000) == doctest::Approx(1.25e-4).epsilon(1e-12));
-  CHECK(rate(warm, 99999) == doctest::Approx(9.86e-7).epsilon(2e-3));
-  const OptimizerConfig floor{.lr = 2e-3, .decay_steps = 100, .min_lr = 1e-4};
-  CHECK(rate(floor, 50) == doctest::Approx(1.05e-3).epsilon(1e-12));
-  CHECK(rate(floor, 100) == doctest::Approx(1e-4).epsilon(1e-12));
-  CHECK(rate(floor, 5000) == doctest::Approx(1e-4).epsilon(1e-12));
-  const OptimizerConfig constant{.lr = 3e-3, .warmup_steps = 2, .schedule = "constant"};
-  CHECK(rate(constant, 0) == doctest::Approx(1.5e-3));
-  CHECK(rate(constant, 90000) == 3e-3);
-}
-
-TEST_CASE("what limits a run") {
-  CHECK(step_limit({.steps = 7}, 10) == 7);
-  CHECK(step_limit({.tokens = 95}, 10) == 10);
-  CHECK(step_limit({.steps = 7, .tokens = 50}, 10) == 5);
-  CHECK(step_limit({.minutes = 3}, 10) == 0);
-  CHECK(decay_progress({}, {.minutes = 2}, 10, 999, 30) == doctest::Approx(0.25));
-  CHECK(decay_progress({}, {.tokens = 100}, 10, 5, 0) == doctest::Approx(0.5));
-}
-
-TEST_CASE("schedules: where each begins, is half-way and ends, and which need an end") {
-  OptimizerConfig config{.lr = 1, .warmup_steps = 4, .min_lr = 0.2};
-  const auto rates = [&](const char* schedule) {
-    config.schedule = schedule;
-    std::vector<double> values;
-    for (const double progress : {0.0, 0.25, 0.5, 1.0, 2.0}) values.push_back(learning_rate(config, 4, progress));
-    CHECK(learning_rate(config, 1, 0) == 0.5);
-    return values;
-  };
-  CHECK(rates("constant") == std::vector<double>(5, 1));
-  CHECK_FALSE(needs_end(config));
-  const std::vector<double> linear = rates("linear"), cosine = rates("cosine");
-  const double expected_linear[] = {1, 0.8, 0.6, 0.2, 0.2},
-               expected_cosine[] = {1, 0.2 + 0.8 * 0.85355339, 0.6, 0.2, 0.2};
-  for (std::size_t i = 0; i < 5; ++i) {
-    CHECK(linear[i] == doctest::Approx(expected_linear[i]));
-    CHECK(cosine[i] == doctest::Approx(expected_cosine[i]));
-  }
-  CHECK(needs_end(config));
-}
-
-TEST_CASE("streams cover consecutive blocks, targets one token later") {
-  const TemporaryDirectory folder;
-  const Corpus corpus = corpus_of(folder, 75, [](std::size_t i) { return static_cast<int>(i); });
-  const StreamReader reader(corpus, {3, 6});  // 12 blocks of 6, 4 per stream; 2 bytes left over
-  CHECK(reader.blocks_per_epoch() == 4);
-  for (std::int64_t block = 0; block < 4; ++block) {
-    const Batch batch = reader.read({0, block}, 1, 2);
-    CHECK(batch.inputs.shape() == Shape{2, 6});
-    const auto inputs = batch.inputs.values(), targets = batch.targets.values();
-    for (std::int64_t b = 0; b < 2; ++b)
-      for (std::int64_t t = 0; t < 6; ++t) {
-        const double expected = static_cast<double>((b + 1) * 24 + block * 6 + t);
-        CHECK(inputs[static_cast<std::size_t>(b * 6 + t)] == expected);
-        CHECK(targets[static_cast<std::size_t>(b * 6 + t)] == expected + 1);
-      }
-  }
-  CHECK_THROWS_AS(reader.read({0, 4}, 0, 1), InternalError);
-  CHECK_THROWS_AS(reader.read({0, 0}, 2, 2), InternalError);
-  CHECK(StreamReader(corpus.part(0, 73), {3, 6}).blocks_per_epoch() == 4);
-  CHECK(StreamReader(corpus.part(0, 72), {3, 6}).blocks_per_epoch() == 3);  // the last target is missing
-  CHECK(StreamReader(corpus.part(0, 19), {3, 6}).blocks_per_epoch() == 1);
-  for (std::int64_t size : {0, 1, 18}) {
-    const std::string message = error_message([&] {
-      StreamReader(corpus.part(0, size), {3, 6, 0, "eval.batch_size"});
-    });
-    CAPTURE(message);
-    CHECK(message.find("at least 19") != std::string::npos);
-    CHECK(message.find("eval.batch_size") != std::string::npos);
-    CHECK(message.find(corpus.name()) != std::string::npos);
-  }
-}
-
-TEST_CASE("windows: whole sequences from anywhere, the same ones when read again") {
-  const TemporaryDirectory folder;
-  const Corpus corpus = corpus_of(folder, 200, [](std::size_t i) { return static_cast<int>(i); });
-  const auto windows = registry<BatchKind>().find("windows")(corpus, {4, 6, 7});
-  CHECK(windows->blocks_per_epoch() == 8);
-  CHECK_FALSE(windows->is_continuous());
-  std::vector<int> begun(200);
-  for (std::int64_t epoch = 0; epoch < 300; ++epoch)
-    for (std::int64_t block = 0; block < 8; ++block) {
-      const Batch batch = windows->read({epoch, block}, 0, 4);
-      const auto inputs = batch.inputs.values(), targets = batch.targets.values();
-      for (std::size_t i = 0; i < 24; ++i) REQUIRE(targets[i] == inputs[i] + 1);
-      for (std::size_t b = 0; b < 4; ++b) {
-        for (std::size_t t = 0; t < 6; ++t) REQUIRE(inputs[b * 6 + t] == inputs[b * 6] + static_cast<double>(t));
-        ++begun[static_cast<std::size_t>(inputs[b * 6])];
-      }
-      CHECK(same_bits(windows->read({epoch, block}, 2, 1).inputs, slice_view(batch.inputs, 0, 2, 3)));
-    }
-  // 9600 draws over the 194 places with six tokens and one more after them, 49 each: none is left out, nor beyond.
-  for (std::size_t i = 0; i < 200; ++i) {
-    CAPTURE(i);
-    CHECK((i < 194 ? begun[i] > 15 && begun[i] < 100 : begun[i] == 0));
-  }
-  CHECK(same_bits(windows->read({3, 2}, 0, 4).inputs, windows->read({3, 2}, 0, 4).inputs));
-  CHECK_FALSE(same_bits(windows->read({3, 2}, 0, 4).inputs, windows->read({4, 2}, 0, 4).inputs));
-}
-
-TEST_CASE("windows: no memory goes with them") {
-  const TemporaryDirectory folder;
-  const Corpus corpus = corpus_of(folder, 400, [](std::size_t i) { return static_cast<int>(i); });
-  Config config;
-  config.data.order = "windows";
-  config.train.batch_size = 2;
-  config.model.segment = 8;
-  CHECK(error_message([&] { open_batches(config, corpus); }) ==
-        "data.order = \"windows\" reads sequences that do not continue each other, of which model.memory = 8 keeps "
-        "tokens: set model.memory = 0, or data.order = \"streams\"");
-  config.model.memory = 0;
-  CHECK(open_batches(config, corpus)->blocks_per_epoch() == 24);
 }
 
 TEST_CASE("accumulated gradients are those of the whole batch") {

@@ -10,6 +10,7 @@
 #include "tools/weir/commands.h"
 #include "tools/weir/print.h"
 #include "train/checkpoint.h"
+#include "train/config_sources.h"
 #include "train/paper_presets.h"
 #include "train/progress.h"
 #include "train/run_directory.h"
@@ -39,9 +40,11 @@ Config load(const InspectArguments& arguments) {
   const bool is_run = !is_preset(what) && !what.ends_with(".toml") && !run_named(what).empty();
   if (!is_run && !std::filesystem::is_directory(what)) return load_config(what, arguments.overrides);
   Config config = checkpoint_config(resolve_checkpoint(arguments.what));
-  const FieldList fields = fields_of(config);
+  ConfigSources sources{.base = "the run's configuration", .stored = true};
+  FieldList fields = fields_of(config);
+  fields.origins = &sources.given;
   for (const std::string& change : arguments.overrides) apply_override(fields, change);
-  validate(config);
+  complete(config, sources, nullptr);
   return config;
 }
 
@@ -113,8 +116,8 @@ void print_cost(const Config& config, const ModelCost& cost) {
   const std::string paper = share.paper ? fmt::format("; {:.1f}% as the paper counts", *share.paper) : "";
   print("  feedforward alone {:>13.2f}%  of a dense one with {}{}\n", share.exact,
         counted(share.dense_d_ff, "hidden unit"), paper);
-  print("training memory     {:>10} MiB  estimate: weights, gradients, moments, activations of batch {}\n",
-        cost.training_bytes >> 20, config.train.batch_size / config.train.accumulate);
+  print("training memory     {:>14}  estimate: weights, gradients, moments, activations of batch {}\n",
+        byte_size(static_cast<std::uint64_t>(cost.training_bytes)), config.train.batch_size / config.train.accumulate);
   if (const auto published = published_result(config))
     print("published result    {:>10.2f} {}  {}\n", published->value, published->unit, published->table);
 }

@@ -84,8 +84,8 @@ void check_names(const Parsed& parsed, const std::string& path) {
   if (parsed.variants.empty()) {
     const std::string run = run_named(path);  // whose configuration it is
     throw ArgumentError(fmt::format(
-        "{}: this file has no variants, so it is none of a sweep: write [[variant]], its name below, and what "
-        "it changes, or train the one model with: {}",
+        "{} has no [[variant]] tables, so it cannot be swept: add a [[variant]] with a name and the settings it "
+        "changes, or train the one model with: {}",
         printable(path, 4096), run.empty() ? "weir train " + shell_word(path) : resume_command(run)));
   }
   std::vector<std::string> seen;
@@ -146,7 +146,8 @@ void check_same_settings(const Sweep& sweep) {
                           changes[0].key, changes[0].before, changes[0].after);
   }
   if (first.empty()) return;
-  if (others > 0) first += fmt::format(" (and {} others have other settings)", others);
+  if (others > 0)
+    first += fmt::format(" (and {} {} other settings)", counted(others, "other"), others == 1 ? "has" : "have");
   throw ArgumentError(fmt::format(
       "{}; give the sweep the settings of its runs, or, to train anew, move {} away or choose another with --run",
       first, others > 0 ? "their folders" : "that folder"));

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <filesystem>
 
 #include "core/error.h"
 #include "core/json_writer.h"
@@ -105,10 +106,18 @@ void note_odd_text(const DataConfig& data, Notes& notes) {
   const std::string path = data_path(data, data.train);
   if (data.encoding == "utf-8" && !is_prepared_data(path) && seems_json_lines(path))
     notes.push_back("data.train: " + json_lines_note(path));
+  if (std::error_code ignored; !data.valid.empty() && !is_prepared_data(path) &&
+                               std::filesystem::equivalent(path, data_path(data, data.valid), ignored))
+    notes.emplace_back(
+        "data.valid is the text of data.train, so validation tells nothing of a text that the model has not seen; "
+        "leave it out to hold back the last part of data.train");
 }
 
 void run_train(const TrainArguments& arguments) {
   if (arguments.keys) {
+    if (!arguments.request.what.empty() || !arguments.request.overrides.empty())
+      throw ArgumentError(
+          "--keys lists all settings, and takes no configuration and no other setting; leave these out");
     print("{}", help_text());
     return;
   }

@@ -66,9 +66,7 @@ double EncodeTotals::unknown_share() const {
   return bytes > 0 ? static_cast<double>(unknown_bytes) / static_cast<double>(bytes) : 0;
 }
 
-Cut cut_for(const std::string& tokenizer_file) {
-  return tokenizer_file.ends_with(".json") ? Cut::whole_lines : Cut::lines;
-}
+Cut cut_for(const Tokenizer& tokenizer) { return tokenizer.keeps_line_ends() ? Cut::whole_lines : Cut::lines; }
 
 Encoder::Encoder(const Tokenizer& tokenizer, Cut cut, std::int64_t limit, TokenSink& into, std::string label,
                  Reporter& reporter)
@@ -142,7 +140,11 @@ void Encoder::encode_piece(std::string_view piece, const std::string& text_label
   if (cut_ == Cut::documents) piece = document;
   group.totals.bytes += static_cast<std::int64_t>(piece.size());
   if (cut_ == Cut::lines || cut_ == Cut::whole_lines) group.totals.words += count_words(piece);
-  if (cut_ == Cut::lines) piece = without_end(piece);
+  if (cut_ == Cut::lines) {
+    const std::string_view kept = without_end(piece);
+    group.totals.unknown_bytes += std::ssize(piece) - std::ssize(kept);
+    piece = kept;
+  }
   if (piece.empty()) return;
   const std::vector<std::int32_t> tokens = tokenizer_.encode_counting(piece, group.totals.unknown_bytes);
   group.tokens.insert(group.tokens.end(), tokens.begin(), tokens.end());

@@ -17,13 +17,13 @@ namespace weir {
 
 enum class Cut {
   bytes,        // anywhere: for tokenizers that see single bytes
-  lines,        // without their ends, which SentencePiece would drop as well
+  lines,        // without their ends: for tokenizers that lose them
   whole_lines,  // with their ends
   documents,    // a line is a JSON object with a string "text"; after each text that is not empty comes <STORY_SEP>
 };
 
-// How a text that is not cut into documents is cut so that the tokenizer of that file sees what it was made for.
-Cut cut_for(const std::string& tokenizer_file);
+// How a text that is not cut into documents is cut so that the tokenizer sees what it was made for.
+Cut cut_for(const Tokenizer& tokenizer);
 
 // What ends a document. Ordinary text to the tokenizer, as in the published experiments.
 inline constexpr const char* kDocumentEnd = "<STORY_SEP>";
@@ -31,7 +31,7 @@ inline constexpr const char* kDocumentEnd = "<STORY_SEP>";
 struct EncodeTotals {
   std::int64_t bytes = 0;  // of the text encoded
   std::int64_t words = 0;  // parts between blanks, and one for the end of each line: the tokens of a word-level corpus
-  std::int64_t unknown_bytes = 0;  // without a token
+  std::int64_t unknown_bytes = 0;  // that no token tells of: unknown, removed, or the end of a line
   double seconds = 0;
   MendingLog mended;  // in JSON lines
 

@@ -42,8 +42,7 @@ Corpus encode_text(const std::string& path, const std::string& tokenizer_file, c
   const std::unique_ptr<TextStream> text = open_text(path, options);
   TemporaryTokens tokens(text->label());
   NoReporter reporter;
-  Encoder encoder(*tokenizer, cut_for(tokenizer_file), std::numeric_limits<std::int64_t>::max(), tokens, path,
-                  reporter);
+  Encoder encoder(*tokenizer, cut_for(*tokenizer), std::numeric_limits<std::int64_t>::max(), tokens, path, reporter);
   encoder.append(*text);
   if (tokens.size() == 0)
     throw RunError(ExitCode::bad_data,

@@ -382,6 +382,7 @@ Plan make_plan(const PrepareOptions& options, Reporter& reporter) {
   inputs->origin["home"] = source->home;
   inputs->origin["licence"] = source->licence;
   plan.text_bytes = source->text_bytes;
+  plan.published_tokenizer = source->published_tokenizer;
   switch (source->kind) {
     case Source::Kind::bytes:
       plan_bytes(plan, *source, options, inputs, reporter);

@@ -26,6 +26,7 @@ struct PlannedSplit {
 struct Plan {
   std::string name;
   std::string tokenizer;             // "bytes" or "train": what the data set is published with
+  bool published_tokenizer = false;  // a trained one has the settings of published experiments
   bool documents = false;            // JSON lines
   bool counts_words = false;         // the corpus defines words
   std::vector<PlannedSplit> splits;  // encoded in this order

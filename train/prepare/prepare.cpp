@@ -33,10 +33,10 @@ const std::string& tokenizer_choice(const Plan& plan, const PrepareOptions& opti
   return options.tokenizer.empty() ? plan.tokenizer : options.tokenizer;
 }
 
-Cut cut_of(const Plan& plan, const std::string& tokenizer_file) {
+Cut cut_of(const Plan& plan, const ChosenTokenizer& chosen) {
   if (plan.documents) return Cut::documents;
-  if (tokenizer_file == "bytes") return plan.counts_words ? Cut::whole_lines : Cut::bytes;
-  return cut_for(tokenizer_file);
+  if (chosen.file == "bytes") return plan.counts_words ? Cut::whole_lines : Cut::bytes;
+  return cut_for(*chosen.tokenizer);
 }
 
 // What the tokenizer is trained on, piece by piece.
@@ -94,6 +94,7 @@ std::string train_tokenizer(const Plan& plan, const PrepareOptions& options, Rep
   reporter.may_exit(true);
   SentencePieceTraining settings;
   settings.vocabulary = options.vocabulary;
+  settings.keep_layout = !plan.published_tokenizer;
   try {
     std::string model = train_sentencepiece(settings, [&](std::string& line) { return text.next(line); });
     reporter.may_exit(false);
@@ -133,8 +134,18 @@ void check_space(const std::string& out, std::uint64_t needed, std::uint64_t fre
   refuse_small_disk(out, needed, free, "about");
 }
 
+// What helps against much text without a token.
+std::string advice_on_unknown(const Plan& plan, const std::string& choice) {
+  if (choice == "train" && plan.published_tokenizer)
+    return "a tokenizer of the published settings does this, so perplexities per token compare with published ones; "
+           "for other comparisons give --tokenizer bytes";
+  return choice == "train" ? "--tokenizer bytes has a token for everything"
+                           : "--tokenizer bytes has a token for everything, and one that --tokenizer train makes of a "
+                             "text of yours keeps its blanks and line ends";
+}
+
 Split encode_split(const PlannedSplit& planned, const Plan& plan, const Tokenizer& tokenizer, Cut cut,
-                   const std::string& folder, Reporter& reporter) {
+                   const std::string& folder, const std::string& choice, Reporter& reporter) {
   SplitWriter writer(folder, planned.name, tokenizer.vocabulary());
   Encoder encoder(tokenizer, cut, planned.limit, writer, planned.name, reporter);
   while (!encoder.full()) {
@@ -151,7 +162,8 @@ Split encode_split(const PlannedSplit& planned, const Plan& plan, const Tokenize
   if (const std::string mended = totals.mended.describe(); !mended.empty())
     reporter.message(fmt::format("{}: mended: {}", planned.name, mended));
   if (totals.unknown_bytes > 0)
-    reporter.message(fmt::format("{}: {}", planned.name, describe_unknown(totals.unknown_share())));
+    reporter.message(fmt::format("{}: {}{}", planned.name, describe_unknown(totals.unknown_share()),
+                                 totals.unknown_share() < kMuchUnknown ? "" : "; " + advice_on_unknown(plan, choice)));
   Split split = writer.commit();
   if (!encoder.full()) split.bytes = totals.bytes;  // else the last document was cut
   if (plan.counts_words) split.words = totals.words;
@@ -165,9 +177,10 @@ Split encode_split(const PlannedSplit& planned, const Plan& plan, const Tokenize
 Prepared prepare(const PrepareOptions& options, Reporter& reporter) {
   const std::string out = options.out.empty() ? "data/" + options.dataset : options.out;
   const Plan plan = make_plan(options, reporter);
+  const std::string& choice = tokenizer_choice(plan, options);
   {
     const OutputFolder early(out, options.replace);  // what is in the way is found before a tokenizer is trained
-    const std::int64_t vocabulary = tokenizer_choice(plan, options) == "train" ? options.vocabulary : 1;
+    const std::int64_t vocabulary = choice == "train" ? options.vocabulary : 1;
     refuse_small_disk(out, least_bytes(plan, vocabulary), early.free_bytes(), "at least");
   }
   ChosenTokenizer chosen = choose_tokenizer(plan, options, reporter);
@@ -177,7 +190,7 @@ Prepared prepare(const PrepareOptions& options, Reporter& reporter) {
   if (!chosen.contents.empty()) write_file_synced(folder.path() + "/" + chosen.file, chosen.contents);
   if (chosen.tokenizer == nullptr) chosen.tokenizer = open_tokenizer(folder.path() + "/" + chosen.file);
   const Tokenizer& tokenizer = *chosen.tokenizer;
-  const Cut cut = cut_of(plan, chosen.file);
+  const Cut cut = cut_of(plan, chosen);
   check_space(out, expected_bytes(plan, tokenizer, cut, chosen.contents.size(), reporter), free, reporter);
 
   Dataset dataset;
@@ -185,7 +198,7 @@ Prepared prepare(const PrepareOptions& options, Reporter& reporter) {
   dataset.tokenizer = chosen.file;
   dataset.vocabulary = tokenizer.vocabulary();
   for (const PlannedSplit& planned : plan.splits)
-    dataset.splits[planned.name] = encode_split(planned, plan, tokenizer, cut, folder.path(), reporter);
+    dataset.splits[planned.name] = encode_split(planned, plan, tokenizer, cut, folder.path(), choice, reporter);
   dataset.source = plan.origin();
   write_dataset(folder.path(), dataset);
   reporter.check_stop();

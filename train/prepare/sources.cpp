@@ -51,7 +51,8 @@ Source wikitext(const std::string& size, const std::string& sha256, std::uint64_
           .train = {{.name = file, .urls = {"https://wikitext.smerity.com/" + file}, .sha256 = sha256, .bytes = 0}},
           .valid = {},
           .text_sha256 = "",
-          .text_bytes = text_bytes};
+          .text_bytes = text_bytes,
+          .published_tokenizer = size == "103"};
 }
 
 // {} in `path` stands for the number of a shard.
@@ -79,6 +80,7 @@ Source c4() {
           .valid = shards(base, "c4-validation.{:05}-of-00008.json.gz", 8,
                           {"bc35d7c1b1d14b90cd3a394cccbcbe191935edd04bf42ee965379c6e2987a5f0"}),
           .text_sha256 = "",
+          .published_tokenizer = true,
           .tokenizer_shards = 10,
           .valid_tokens_small = 1032192,
           .valid_tokens_big = 1032192};
@@ -95,6 +97,7 @@ Source pes2o() {
           .train = shards(base, "train-{:05}-of-00020.json.gz", 20, {}),
           .valid = shards(base, "validation-{:05}-of-00002.json.gz", 2, {}),
           .text_sha256 = "",
+          .published_tokenizer = true,
           .tokenizer_shards = 1,
           .valid_tokens_small = 4209920,
           .valid_tokens_big = 4209664};

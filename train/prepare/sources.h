@@ -20,11 +20,12 @@ struct Source {
 
   std::string name, title, licence, home;
   Kind kind;
-  std::vector<RemoteFile> train;                              // in order; the only file of bytes and words
-  std::vector<RemoteFile> valid;                              // of documents
-  std::string text_sha256;                                    // of the unpacked text, where it is one
-  std::uint64_t text_bytes = 0;                               // unpacked, about
-  std::size_t tokenizer_shards = 0;                           // that its tokenizer is trained on
+  std::vector<RemoteFile> train;     // in order; the only file of bytes and words
+  std::vector<RemoteFile> valid;     // of documents
+  std::string text_sha256;           // of the unpacked text, where it is one
+  std::uint64_t text_bytes = 0;      // unpacked, about
+  bool published_tokenizer = false;  // experiments with a tokenizer trained on it are published
+  std::size_t tokenizer_shards = 0;  // that its tokenizer is trained on
   std::int64_t valid_tokens_small = 0, valid_tokens_big = 0;  // validation: so many from the start
 };
 

@@ -24,6 +24,13 @@ std::string_view last_part(std::string_view name) { return name.substr(name.rfin
                                                  label, printable(reason)));
 }
 
+// 86525064 as 86,525,064.
+std::string with_commas(std::uint64_t number) {
+  std::string digits = std::to_string(number);
+  for (std::size_t left = digits.size(); left > 3; left -= 3) digits.insert(left - 3, ",");
+  return digits;
+}
+
 // What has come out of a file, and how much may.
 class Allowance {
  public:
@@ -33,9 +40,9 @@ class Allowance {
     taken_ += bytes;
     if (taken_ > limit_)
       throw RunError(ExitCode::bad_data,
-                     fmt::format("{}: more than {} bytes come out of this file, which no text does; check that it is "
-                                 "the right one, or unpack it yourself",
-                                 label, limit_));
+                     fmt::format("{}: this file unpacks to more than {} bytes, far more than text normally does; check "
+                                 "that it is the right file, or unpack it yourself",
+                                 label, with_commas(limit_)));
   }
 
  private:

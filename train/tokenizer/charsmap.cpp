@@ -118,17 +118,35 @@ Charsmap::Charsmap(const std::string& where, std::string_view blob) {
   Walk(where, units_, texts_).run();
 }
 
-std::optional<std::string_view> Charsmap::shortest_match(std::string_view text) const {
-  if (units_.empty()) return std::nullopt;
+template <class Found>
+void Charsmap::matches(std::string_view text, Found found) const {
+  if (units_.empty()) return;
   std::uint32_t place = offset(units_[0]);
-  for (const char c : text) {
-    const std::uint32_t byte = static_cast<unsigned char>(c), at = place ^ byte;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::uint32_t byte = static_cast<unsigned char>(text[i]), at = place ^ byte;
     const std::uint32_t unit = units_[at];
-    if (label(unit) != byte) return std::nullopt;
+    if (label(unit) != byte) return;
     place = at ^ offset(unit);
-    if (has_value(unit)) return texts_.data() + value(units_[place]);
+    if (has_value(unit) && !found(i + 1, std::string_view(texts_.data() + value(units_[place])))) return;
   }
-  return std::nullopt;
+}
+
+std::optional<std::string_view> Charsmap::shortest_match(std::string_view text) const {
+  std::optional<std::string_view> shortest;
+  matches(text, [&](std::size_t, std::string_view replacement) {
+    shortest = replacement;
+    return false;
+  });
+  return shortest;
+}
+
+std::optional<Charsmap::Match> Charsmap::longest_match(std::string_view text) const {
+  std::optional<Match> longest;
+  matches(text, [&](std::size_t bytes, std::string_view replacement) {
+    longest = Match{bytes, replacement};
+    return true;
+  });
+  return longest;
 }
 
 }  // namespace weir

@@ -8,6 +8,7 @@
 // everything that any text could reach, once; afterwards no look-up needs a check.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,7 +30,18 @@ class Charsmap {
   // The replacement for the shortest key that `text` begins with.
   std::optional<std::string_view> shortest_match(std::string_view text) const;
 
+  struct Match {
+    std::size_t bytes = 0;  // of the key
+    std::string_view replacement;
+  };
+  // The longest key that `text` begins with, and its replacement.
+  std::optional<Match> longest_match(std::string_view text) const;
+
  private:
+  // Calls found(bytes, replacement) for each key that `text` begins with, shortest first, until it returns false.
+  template <class Found>
+  void matches(std::string_view text, Found found) const;
+
   std::vector<std::uint32_t> units_;
   std::string texts_;
 };

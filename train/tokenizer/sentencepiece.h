@@ -11,11 +11,14 @@ namespace weir {
 
 constexpr std::size_t kLongestTrainingLine = 4192;  // bytes: the library's trainer leaves longer ones out
 
-// As in the WikiText-103 experiments of the paper: everything that is not named here is the library's default.
+// As in the experiments of the paper: everything that is not named here is the library's default.
 struct SentencePieceTraining {
   std::string model_type = "bpe";  // or unigram
   std::int64_t vocabulary = 8000;  // pieces, with <unk>, <s> and </s>
   bool split_digits = true;        // every digit is a piece of its own
+  // Blanks stay as they are; line ends, tabs, and the characters of <unk>, <s> and </s> have tokens. The library's
+  // defaults lose them: extra blanks are removed, and what looks like <unk> in a text is not trained on.
+  bool keep_layout = false;
 };
 
 // Puts the next line, without its end, into `line`; false after the last.

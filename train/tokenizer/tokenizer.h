@@ -16,11 +16,14 @@ class Tokenizer {
   virtual std::int64_t vocabulary() const = 0;  // tokens are 0 .. vocabulary() - 1; not all of them need be in use
   // A line, a document, a prompt: pieces of text that are encoded apart from one another. Adds no special tokens.
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
-  // The same; adds to `unknown_bytes` how much of the text has no token, in bytes of the text.
+  // The same; adds to `unknown_bytes` how much of the text no token tells of, in bytes of the text: what has none, and
+  // what is removed before.
   virtual std::vector<std::int32_t> encode_counting(std::string_view text, std::int64_t& unknown_bytes) const;
   // What of a text has no token, in order and as often as it is there: characters, runs of them or whole words, as the
   // tokenizer has them after normalising. They become its unknown token, or vanish.
   virtual std::vector<std::string> unknown(std::string_view text) const;
+  // Whether a line is encoded with its end; else that would be lost, or be a blank.
+  virtual bool keeps_line_ends() const { return true; }
   // Refuses tokens outside the vocabulary with ArgumentError.
   virtual std::string decode(std::span<const std::int32_t> tokens) const = 0;
   // A token as its vocabulary writes it, such as "▁the" or "<0x0A>"; empty for one that is not in use.

@@ -3,13 +3,16 @@
 #include <sentencepiece_processor.h>
 #include <sentencepiece_trainer.h>
 
+#include <algorithm>
 #include <array>
+#include <optional>
 
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
 #include "train/tokenizer/formats.h"
 #include "train/tokenizer/sentencepiece_model.h"
+#include "train/tokenizer/sentencepiece_removed.h"
 
 namespace weir {
 namespace {
@@ -35,22 +38,27 @@ class SentencePieceTokenizer final : public Tokenizer {
     silence_library();
     const SentencePieceModel model = parse_sentencepiece_model(path, read_file(path, kMaxFileBytes));
     type_ = model.type;
+    removed_.emplace(model);
     check(processor_.LoadFromSerializedProto(serialize(model)), "load the model");
+    line_ends_ = decode(encode("a\nb")).find('\n') != std::string::npos;
   }
 
   std::int64_t vocabulary() const override { return processor_.GetPieceSize(); }
 
   std::vector<std::int32_t> encode(std::string_view text) const override {
-    std::int64_t ignored = 0;
-    return encode_counting(text, ignored);
+    std::vector<std::int32_t> tokens;
+    for_each_piece(text, [&](const Piece& piece) { tokens.push_back(static_cast<std::int32_t>(piece.id())); });
+    return tokens;
   }
 
   std::vector<std::int32_t> encode_counting(std::string_view text, std::int64_t& unknown_bytes) const override {
     std::vector<std::int32_t> tokens;
+    std::int64_t unknown = removed_->bytes(text);
     for_each_piece(text, [&](const Piece& piece) {
       tokens.push_back(static_cast<std::int32_t>(piece.id()));
-      if (is_unknown(piece)) unknown_bytes += std::int64_t{piece.end()} - std::int64_t{piece.begin()};
+      if (is_unknown(piece)) unknown += std::int64_t{piece.end()} - std::int64_t{piece.begin()};
     });
+    unknown_bytes += std::min(unknown, std::ssize(text));  // what is removed inside of unknown text is in both
     return tokens;
   }
 
@@ -61,6 +69,8 @@ class SentencePieceTokenizer final : public Tokenizer {
     });
     return found;
   }
+
+  bool keeps_line_ends() const override { return line_ends_; }
 
   std::string decode(std::span<const std::int32_t> tokens) const override {
     for (const std::int32_t token : tokens) check_token(token);
@@ -104,6 +114,8 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   std::string path_;
   SentencePieceModel::Type type_ = SentencePieceModel::Type::unigram;
+  std::optional<RemovedText> removed_;
+  bool line_ends_ = false;
   library::SentencePieceProcessor processor_;
 };
 

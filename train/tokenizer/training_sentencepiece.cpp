@@ -5,6 +5,8 @@
 #include <charconv>
 #include <exception>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -15,18 +17,25 @@ namespace {
 
 namespace library = sentencepiece;
 
-// Lines for the library's trainer. An exception of the caller waits until the library has returned.
+// The characters of <unk>, <s> and </s>, which the library cuts out of a text before it trains on it. Where a character
+// that is required does not occur, the library ends the process.
+constexpr const char* kRequired = "</unks>";
+
+// Lines for the library's trainer, and `last` where it is not empty. An exception of the caller waits until the library
+// has returned.
 class Lines final : public library::SentenceIterator {
  public:
-  explicit Lines(const NextLine& next_line) : next_line_(next_line) { Next(); }
+  Lines(const NextLine& next_line, std::string last) : next_line_(next_line), last_(std::move(last)) { Next(); }
 
   bool done() const override { return done_; }
   const std::string& value() const override { return line_; }
   library::util::Status status() const override { return {}; }
   void Next() override {
     try {
-      done_ = !next_line_(line_);
-      if (!done_ && line_.size() <= kLongestTrainingLine && line_.find_first_not_of(" \t\r") != std::string::npos)
+      more_ = more_ && next_line_(line_);
+      if (!more_) line_ = std::exchange(last_, "");
+      done_ = !more_ && line_.empty();
+      if (more_ && line_.size() <= kLongestTrainingLine && line_.find_first_not_of(" \t\r") != std::string::npos)
         any_ = true;
     } catch (...) {
       error_ = std::current_exception();
@@ -40,8 +49,8 @@ class Lines final : public library::SentenceIterator {
 
  private:
   const NextLine& next_line_;
-  std::string line_;
-  bool done_ = false, any_ = false;
+  std::string last_, line_;
+  bool more_ = true, done_ = false, any_ = false;
   std::exception_ptr error_;
 };
 
@@ -56,7 +65,8 @@ std::optional<std::int64_t> number_after(std::string_view message, std::string_v
 }
 
 // The library names the limits of a text in its own words, between file names and assertions.
-std::string why_not(const Lines& lines, std::int64_t vocabulary, std::string_view message) {
+std::string why_not(const Lines& lines, const SentencePieceTraining& settings, std::string_view message) {
+  const std::int64_t vocabulary = settings.vocabulary;
   if (!lines.any())
     return fmt::format(
         "it has no line of 1 to {} bytes that is not blank; give a text of lines ('fold -s' breaks long ones)",
@@ -64,9 +74,9 @@ std::string why_not(const Lines& lines, std::int64_t vocabulary, std::string_vie
   if (message.find("required_chars") != std::string_view::npos)
     if (const auto least = number_after(message, " vs "))
       return fmt::format(
-          "a vocabulary of {} pieces is too small for it: its characters, with <unk>, <s> and </s>, take {} "
-          "pieces; give {} or more",
-          vocabulary, *least, *least);
+          "a vocabulary of {} pieces is too small for it: its characters, with <unk>, <s>{}, take {} pieces; give {} "
+          "or more",
+          vocabulary, settings.keep_layout ? ", </s>, their letters, tab and line end" : " and </s>", *least, *least);
   if (message.find("too high") != std::string_view::npos)
     if (const auto most = number_after(message, "<= "))
       return fmt::format(
@@ -84,18 +94,22 @@ std::string train(const SentencePieceTraining& settings, const NextLine& next_li
   if (settings.vocabulary < 4 || settings.vocabulary > 1'000'000)
     throw ArgumentError(
         fmt::format("a vocabulary of {} pieces cannot be trained; give 4 to 1000000", settings.vocabulary));
-  Lines lines(next_line);
+  Lines lines(next_line, settings.keep_layout ? kRequired : "");
   std::string model;
-  const library::util::Status status =
-      library::SentencePieceTrainer::Train({{"model_type", settings.model_type},
-                                            {"vocab_size", std::to_string(settings.vocabulary)},
-                                            {"split_digits", settings.split_digits ? "true" : "false"},
-                                            {"minloglevel", "3"}},  // silent
-                                           &lines, &model);
+  std::unordered_map<std::string, std::string> options{{"model_type", settings.model_type},
+                                                       {"vocab_size", std::to_string(settings.vocabulary)},
+                                                       {"split_digits", settings.split_digits ? "true" : "false"},
+                                                       {"minloglevel", "3"}};  // silent
+  if (settings.keep_layout)
+    options.insert({{"remove_extra_whitespaces", "false"},
+                    {"allow_whitespace_only_pieces", "true"},
+                    {"user_defined_symbols", "\n,\t"},
+                    {"required_chars", kRequired}});
+  const library::util::Status status = library::SentencePieceTrainer::Train(options, &lines, &model);
   lines.rethrow();
   if (!status.ok())
     throw RunError(ExitCode::bad_data, fmt::format("SentencePiece cannot train on this text: {}",
-                                                   why_not(lines, settings.vocabulary, status.error_message())));
+                                                   why_not(lines, settings, status.error_message())));
   return model;
 }
 

@@ -42,12 +42,13 @@ std::string unknown_percent(double share) {
 std::string describe_unknown(double share) {
   if (share < kMuchUnknown)
     return fmt::format(
-        "the tokenizer has no token for {} of the text, which lowers bits per byte and perplexities a "
-        "little",
+        "the tokenizer has no token for {} of the text (blanks and line ends that it removes count), which lowers bits "
+        "per byte and perplexities a little",
         unknown_percent(share));
   return fmt::format(
-      "the tokenizer has no token for {} of the text, so bits per byte and perplexities come out too low and do not "
-      "compare with those of other tokenizers",
+      "the tokenizer has no token for {} of the text (blanks and line ends that it removes count), so bits per byte "
+      "and "
+      "perplexities come out too low and do not compare with those of other tokenizers",
       unknown_percent(share));
 }
 
