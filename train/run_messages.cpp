@@ -49,7 +49,8 @@ std::string line(std::string text, const std::vector<std::string>& parts) {
 }
 
 std::string model_line(const Config& c) {
-  std::vector<std::string> parts = {counted(c.model.layers, "layer"), fmt::format("width {}", c.model.d_model),
+  const std::string kind = c.model.kind == ModelConfig().kind ? "" : c.model.kind + ", ";
+  std::vector<std::string> parts = {kind + counted(c.model.layers, "layer"), fmt::format("width {}", c.model.d_model),
                                     feedforward_text(c.model, c.feedforward)};
   if (const std::int64_t distinct = c.model.distinct_layers(); distinct != c.model.layers)
     parts[0] += fmt::format(" ({} of their own)", distinct);

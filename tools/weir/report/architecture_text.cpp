@@ -8,6 +8,7 @@
 namespace weir {
 std::string architecture_text(const ModelConfig& model, const FeedforwardConfig& feedforward) {
   std::string text;
+  if (model.kind != ModelConfig().kind) text += model.kind + "; ";
   if (model.attention == "switch-head")
     text +=
         fmt::format("SwitchHead attention, {} of {} experts per head; ", model.attention_k, model.attention_experts);
