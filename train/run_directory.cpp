@@ -39,6 +39,11 @@ std::string run_of(const std::string& checkpoint) {
 }  // namespace
 
 RunDirectory::RunDirectory(const std::string& path, const std::function<void()>& look) : path_(path) {
+  std::error_code ignored;
+  if (fs::is_symlink(path_, ignored) && !fs::exists(path_, ignored))
+    throw RunError(ExitCode::io, fmt::format("{}: this symbolic link leads to nothing; correct it, or choose another "
+                                             "folder with --run",
+                                             printable(path_, 4096)));
   if (const std::error_code error = make_directories(path_))
     throw RunError(ExitCode::io, fmt::format("{}: cannot create the run folder: {}; choose another with --run", path_,
                                              error.message()));
@@ -106,6 +111,12 @@ std::string RunDirectory::keep_tokenizer(const Corpus& corpus) const {
 
 Config run_config(const std::string& run, std::span<const std::string> overrides, Notes* notes) {
   const std::string file = run_file(run, "config.toml");
+  std::error_code ignored;
+  if (is_there(file) && fs::is_empty(file, ignored))
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}: this file is empty; remove it, and the settings that the newest "
+                               "checkpoint stored are taken",
+                               printable(file, 4096)));
   if (is_there(file)) return load_config(file, overrides, notes);
   const auto newest = newest_valid_checkpoint(run);
   if (!newest) refuse_no_run(run, RunUse::read);
@@ -160,7 +171,9 @@ std::optional<CheckpointInfo> newest_valid_checkpoint(const std::string& run) {
     throw RunError(
         ExitCode::bad_data,
         fmt::format("{}: {} damaged ({}); train it again with: weir train {} --run FOLDER", printable(run, 4096),
-                    found.size() == 1 ? "the only checkpoint is" : fmt::format("all {} checkpoints are", found.size()),
+                    found.size() == 1   ? "the only checkpoint is"
+                    : found.size() == 2 ? "both checkpoints are"
+                                        : fmt::format("all {} checkpoints are", found.size()),
                     reasons.front(), is_there(run + "/config.toml") ? shell_word(run + "/config.toml") : "PRESET"));
   return std::nullopt;
 }

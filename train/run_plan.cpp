@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text.h"
+#include "train/data.h"
 #include "train/data_paths.h"
 #include "train/run_directory.h"
 #include "train/run_lookup.h"
@@ -26,9 +28,22 @@ RunPlan stored_run(const std::string& run, const RunRequest& request) {
   return plan;
 }
 
+// The presets of the paper name data sets, which have to be made first.
+void check_data_of_preset(const DataConfig& data, const RunRequest& request) {
+  const bool given = std::any_of(request.overrides.begin(), request.overrides.end(),
+                                 [](const std::string& change) { return change.starts_with("data.train="); });
+  if (!is_preset(request.what) || given || data.train.empty()) return;
+  try {
+    is_prepared_data(data_path(data, data.train));
+  } catch (const RunError& error) {
+    throw RunError(error.code(), fmt::format("preset {}: {}", request.what, error.what()));
+  }
+}
+
 RunPlan begun(const RunRequest& request) {
   RunPlan plan;
   plan.config = load_config(request.what, request.overrides, &plan.notes);
+  check_data_of_preset(plan.config.data, request);
   plan.run = request.run.empty() ? "runs/" + plan.config.name : request.run;
   return plan;
 }

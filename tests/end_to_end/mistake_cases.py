@@ -9,6 +9,7 @@ from weir_test import checkpoints
 
 BROKEN_JSON = '{"model": {"type": "BPE"'
 OTHER_JSON = '{"version": "1.0", "model": {"type": "Unknown"}}'
+WORD_PIECE = '{"version": "1.0", "model": {"type": "WordPiece", "vocab": {"a": 0, "[UNK]": 7}, "unk_token": "[UNK]"}}'
 SHORT = {"train__steps": 2, "optimizer__warmup_steps": 1, "eval__every": 0, "sample__every": 0}
 VARIANT = 'preset = "quickstart"\n[[variant]]\nname = "a"\n'
 
@@ -46,6 +47,7 @@ def write_other_files(folder):
         "twice.toml": b"[train]\nsteps = 1\nsteps = 2\n", "open.toml": b"[train\nsteps = 1\n",
         "utf16.toml": "[train]\nsteps = 1\n".encode("utf-16"), "configuration": b"# mine\n\n[train]\nsteps = 1\n",
         "seeds.toml": b'seeds = 3\n[[variant]]\nname = "a"\n',
+        "docs.jsonl": 40 * b'{"text": "a weir in a river"}\n', "word-piece.json": WORD_PIECE.encode(),
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -59,9 +61,11 @@ def write_other_files(folder):
 
 
 def make_words(weir):
-    """`words`, prepared with a tokenizer, and `words-run` on it."""
+    """`words`, prepared with a tokenizer, `words-run` on it, and `other-words` with as many tokens of another one."""
     weir.succeed("prepare", "files", "--train", "lines.txt", "--valid-fraction", "0.1", "--vocabulary", "40", "--out",
                  weir.folder / "words", "--quiet")
+    weir.succeed("prepare", "files", "--train", "text.txt", "--valid-fraction", "0.1", "--vocabulary", "40", "--out",
+                 weir.folder / "other-words", "--quiet")
     weir.succeed(*weir.train_arguments(weir.folder / "words-run", data__train=weir.folder / "words", **SHORT))
 
 
@@ -72,7 +76,8 @@ def make_runs(weir):
     shutil.copy(weir.text, folder / "gone.txt")
     weir.succeed(*weir.train_arguments(folder / "data-gone", data__train="gone.txt", **SHORT))
     (folder / "gone.txt").unlink()
-    for name in "damaged", "newest-damaged", "without-checkpoints", "without-configuration", "bad-configuration":
+    for name in ("damaged", "newest-damaged", "without-checkpoints", "without-configuration", "bad-configuration",
+                 "empty-configuration"):
         shutil.copytree(folder / "run", folder / name)
     for checkpoint in checkpoints(folder / "damaged") + checkpoints(folder / "newest-damaged")[-1:]:
         (checkpoint / "model.safetensors").write_bytes(b"")
@@ -88,6 +93,7 @@ def make_runs(weir):
         (folder / "shelf" / name).mkdir(parents=True)
         shutil.copy(folder / "run" / "config.toml", folder / "shelf" / name)
     (folder / "bad-configuration" / "config.toml").write_text("model = [\n")
+    (folder / "empty-configuration" / "config.toml").write_text("")
 
 
 def make_occupied(weir):

@@ -132,7 +132,7 @@ def check_evaluation(weir, run, trained):
     short.write_bytes(b"ab")
     for paper in ([], ["--paper"]):
         both = weir.succeed("eval", run, "--data", short, *paper)
-        check(f"on 1 of the 1 token of {short} with a context" in both, f"eval of two bytes prints {both}")
+        check(f"on the only token of {short} with a context" in both, f"eval of two bytes prints {both}")
     print("ok: eval repeats the validation of the run, and measures otherwise if asked", flush=True)
 
 

@@ -402,6 +402,10 @@ def check_downloads(weir, shards, expected):
     fresh()
     refused(weir, IO, ["127.0.0.1:1"], "prepare", "peS2o", "--downloads", downloads, "--out", out, "--mirror",
             "http://127.0.0.1:1/", "--only-mirror")
+    check(not downloads.exists(), "a download that fails leaves an empty folder")
+    failed = weir.run("prepare", "peS2o", "--downloads", downloads, "--out", out, "--mirror", "http://127.0.0.1:1/",
+                      "--only-mirror")
+    check((failed.stdout + failed.stderr).count(b"127.0.0.1:1: ") == 1, f"a failed place is told more than once: {failed}")
     refused(weir, USAGE, ["--mirror"], "prepare", "peS2o", "--only-mirror", "--out", out)
     print("ok: refusals, wrong digests, wrong sizes and closed ports are told", flush=True)
 

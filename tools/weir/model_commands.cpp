@@ -17,6 +17,7 @@
 #include "train/preconditions.h"
 #include "train/prepare/encoded_text.h"
 #include "train/run_directory.h"
+#include "train/text/text_stream.h"
 #include "train/tokenizer/unknown_text.h"
 
 namespace weir {
@@ -77,6 +78,7 @@ Corpus tokens_of_text(const EvalArguments& arguments, const LoadedModel& loaded)
                                     quote_short(arguments.data)));
   const std::string& encoding = arguments.encoding.empty() ? loaded.config.data.encoding : arguments.encoding;
   const TextOptions options{text_content(encoding), "--encoding bytes"};
+  if (seems_json_lines(arguments.data, options)) warn_on_stderr(json_lines_note(arguments.data));
   const std::string tokenizer = checkpoint_tokenizer(loaded.checkpoint);
   if (tokenizer == "bytes") return Corpus::text(arguments.data, options);
   return encode_text(arguments.data, tokenizer_file(loaded.checkpoint), options);
@@ -121,13 +123,17 @@ void check_same_tokens(const LoadedModel& loaded, const Corpus& corpus) {
                                             read_file(corpus.tokenizer(), most) == read_file(of_run, most);
   if (same) return;
   const auto tokens = [](std::int64_t count, bool bytes) {
-    return bytes ? "bytes" : counted(count, "token") + " of its tokenizer";
+    return bytes ? "bytes" : fmt::format("{} tokens of a tokenizer", count);
   };
-  throw RunError(ExitCode::bad_data,
-                 fmt::format("{}: the model of {} was trained on {}, this data consists of {}; choose data that was "
-                             "prepared with the tokenizer of the run",
-                             corpus.name(), loaded.checkpoint, tokens(loaded.config.model.vocabulary, name == "bytes"),
-                             tokens(corpus.vocabulary(), corpus.is_bytes())));
+  const bool alike = name != "bytes" && !corpus.is_bytes() && loaded.config.model.vocabulary == corpus.vocabulary();
+  throw RunError(
+      ExitCode::bad_data,
+      fmt::format("{}: the model of {} was trained on {}, this data consists of {}; name a text with --data, or data "
+                  "that was prepared with the tokenizer of the run{}",
+                  printable(corpus.name(), 4096), printable(loaded.checkpoint, 4096),
+                  tokens(loaded.config.model.vocabulary, name == "bytes"),
+                  alike ? "as many of another one" : tokens(corpus.vocabulary(), corpus.is_bytes()),
+                  name == "bytes" ? "" : ": --tokenizer " + shell_word(of_run)));
 }
 
 EvalConfig chosen_settings(const EvalArguments& arguments, const Config& config) {
@@ -147,8 +153,11 @@ void print_evaluation(const LoadedModel& loaded, const Corpus& corpus, const Eva
   if (!json) {
     print("{}\n", describe(result));
     if (result.unknown_share > 0) print("{}\n", describe_unknown(result.unknown_share));
-    print("on {} of the {} of {} with a context\n", result.tokens, counted(result.predictable, "token"),
-          printable(corpus.name(), 4096));
+    const std::string name = printable(corpus.name(), 4096);
+    if (result.predictable == 1)
+      print("on the only token of {} with a context\n", name);
+    else
+      print("on {} of the {} tokens of {} with a context\n", result.tokens, result.predictable, name);
     print("segment {}, memory {}, batch {}, {}\n", model.segment, result.memory, result.batch_size, model.precision);
     print("checkpoint {}\n", printable(loaded.checkpoint, 4096));
     return;

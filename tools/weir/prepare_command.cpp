@@ -98,12 +98,18 @@ void read_tokens(PrepareArguments& arguments) {
 
 void read_vocabulary(PrepareArguments& arguments) {
   if (arguments.vocabulary == 0) return;
-  const std::string& tokenizer = arguments.options.tokenizer;
-  if (!tokenizer.empty() && tokenizer != "train")
+  const Source* const source = find_source(arguments.options.dataset);
+  const std::string& given = arguments.options.tokenizer;
+  if (given.empty() && source != nullptr && source->kind == Source::Kind::bytes)
+    throw ArgumentError(
+        fmt::format("--vocabulary {}: this is for a tokenizer that is trained, and {} is bytes by default; "
+                    "leave it out, or add --tokenizer train",
+                    arguments.vocabulary, source->name));
+  if (!given.empty() && given != "train")
     throw ArgumentError(
         fmt::format("--vocabulary {}: this is for a tokenizer that is trained, and --tokenizer {} has "
                     "its tokens; leave one of them out",
-                    arguments.vocabulary, printable(tokenizer, 4096)));
+                    arguments.vocabulary, printable(given, 4096)));
   arguments.options.vocabulary = arguments.vocabulary;
 }
 

@@ -103,11 +103,14 @@ void on_signal(int signals) {
 
 // Texts in a form that is seldom meant to be trained on as it is.
 void note_odd_text(const DataConfig& data, Notes& notes) {
-  const std::string path = data_path(data, data.train);
-  if (data.encoding == "utf-8" && !is_prepared_data(path) && seems_json_lines(path))
-    notes.push_back("data.train: " + json_lines_note(path));
-  if (std::error_code ignored; !data.valid.empty() && !is_prepared_data(path) &&
-                               std::filesystem::equivalent(path, data_path(data, data.valid), ignored))
+  const std::string path = data_path(data, data.train), valid = data_path(data, data.valid);
+  const auto is_odd = [&](const std::string& text) {
+    return data.encoding == "utf-8" && !is_prepared_data(text) && seems_json_lines(text);
+  };
+  if (is_odd(path)) notes.push_back("data.train: " + json_lines_note(path));
+  if (data.valid.empty()) return;
+  if (valid != path && is_odd(valid)) notes.push_back("data.valid: " + json_lines_note(valid));
+  if (std::error_code ignored; !is_prepared_data(path) && std::filesystem::equivalent(path, valid, ignored))
     notes.emplace_back(
         "data.valid is the text of data.train, so validation tells nothing of a text that the model has not seen; "
         "leave it out to hold back the last part of data.train");

@@ -96,6 +96,17 @@ void pause(double seconds, const Reporter& reporter) {
   }
 }
 
+// Those of the folders on the way to `path` that were not there, the innermost first.
+std::vector<std::string> make_folders(const std::string& path) {
+  std::vector<std::string> missing;
+  std::error_code ignored;
+  for (std::filesystem::path folder = path; !folder.empty() && !std::filesystem::exists(folder, ignored);
+       folder = folder.parent_path())
+    missing.push_back(folder.string());
+  std::filesystem::create_directories(path);
+  return missing;
+}
+
 class Downloader {
  public:
   Downloader(const RemoteFile& file, const DownloadOptions& options, Reporter& reporter)
@@ -110,9 +121,14 @@ class Downloader {
                       "OpenSSL; get the file yourself ({}) and give it with --from FILE, or build weir again "
                       "with -Dcurl=enabled -Dopenssl=enabled",
                       file_.name, join(file_.urls, " or ")));
-    std::filesystem::create_directories(options_.folder);
-    for (const std::string& url : places())
-      if (fetch_from(url)) return path_;
+    const std::vector<std::string> made = make_folders(options_.folder);
+    for (const std::string& url : places()) {
+      if (!fetch_from(url)) continue;
+      if (!failures_.empty()) reporter_.message(fmt::format("{}: places that failed: {}", file_.name, failures_));
+      return path_;
+    }
+    std::error_code ignored;
+    for (const std::string& folder : made) std::filesystem::remove(folder, ignored);  // only where it is empty
     throw RunError(wrong_ ? ExitCode::bad_data : ExitCode::io,
                    fmt::format("{}: cannot be downloaded: {}; get it some other way and give it with --from FILE, or "
                                "name another place with --mirror URL",
@@ -145,7 +161,6 @@ class Downloader {
   void note_failure(const std::string& url, const std::string& reason) {
     const std::string text = fmt::format("{}: {}", printable(host_of(url)), printable(reason));
     failures_ += (failures_.empty() ? "" : ", ") + text;
-    reporter_.message(fmt::format("{}: {}", file_.name, text));
   }
 
   bool fetch_from(const std::string& url) {

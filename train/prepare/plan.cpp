@@ -283,7 +283,8 @@ void plan_files(Plan& plan, const PrepareOptions& options, std::shared_ptr<Input
   for (const auto* paths : {&options.train, &options.valid, &options.test})
     for (const std::string& path : *paths) inputs->given(path);
   const TextOptions texts{text_content(options.encoding), "--encoding bytes"};
-  for (const std::string& path : options.train) note_json_lines(path, texts, reporter);
+  for (const auto* paths : {&options.train, &options.valid, &options.test})
+    for (const std::string& path : *paths) note_json_lines(path, texts, reporter);
   const auto open = [texts](const std::vector<std::string>& paths) {
     return std::make_unique<FilesText>(paths, texts);
   };

@@ -41,7 +41,10 @@ std::optional<JsonPlace> JsonPlace::find(std::string_view key) const {
 
 JsonPlace JsonPlace::at(std::string_view key) const {
   if (auto found = find(key)) return *found;
-  refuse(fmt::format("'{}' is missing", key));
+  if (place_.empty()) refuse(fmt::format("'{}' is missing", key));
+  throw RunError(ExitCode::bad_data,
+                 fmt::format("{}: '{}' is missing, which a tokenizer.json has here; add it, or export the file again",
+                             where(), key));
 }
 
 JsonPlace JsonPlace::at(std::size_t index) const {
