@@ -111,7 +111,8 @@ held_back=$(((size + 19) / 20))
 [ "$held_back" -le 1048576 ] || held_back=1048576
 head -c $((size - held_back)) "$text" >"$run/train.txt"
 tail -c "$held_back" "$text" >"$run/valid.txt"
-[ "$data" = "$text" ] || rm "$text"
+rm "$text"  # beside its data a run wants its folder for itself
+[ "$data" != "$text" ] || data='the pages and headers of this project'
 printf 'Text: %s, %d bytes to train on, the last %d bytes to validate on.\n' "$data" $((size - held_back)) "$held_back"
 
 # --- train --------------------------------------------------------------------------------------------------------
