@@ -18,7 +18,7 @@ void add_to(Tensor& sum, const Tensor& term) {
 }
 
 std::vector<std::unique_ptr<DecoderLayer>> make_layers(ParameterSet& parameters, const ModelConfig& config,
-                                                       const Decoder::MakeLayer& make) {
+                                                       const DecoderModel::MakeLayer& make) {
   if (config.layers % config.distinct_layers() != 0)
     throw ArgumentError(
         fmt::format("model.layers = {} is not a multiple of model.layer_group = {}: the group is repeated as a whole; "
@@ -48,7 +48,8 @@ std::vector<Tensor*> DecoderLayer::Output::with_gradient() {
   return all;
 }
 
-Decoder::Decoder(const ModelConfig& config, const MakeLayer& make_layer, const MakeNorm& make_norm, Output output)
+DecoderModel::DecoderModel(const ModelConfig& config, const MakeLayer& make_layer, const MakeNorm& make_norm,
+                           Output output)
     : LanguageModel(config),
       embedding_(declare(), "embedding", config.vocabulary, config.d_model),
       layers_(make_layers(declare(), config, make_layer)),
@@ -57,8 +58,8 @@ Decoder::Decoder(const ModelConfig& config, const MakeLayer& make_layer, const M
                   ? nullptr
                   : std::make_unique<OutputProjection>(declare(), "output", config.vocabulary, config.d_model)) {}
 
-LanguageModelOutput Decoder::operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,
-                                        const ForwardContext& context) const {
+LanguageModelOutput DecoderModel::operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,
+                                             const ForwardContext& context) const {
   const ModelConfig& c = config();
   const Float32ProductsScope products(c.float32_products());
   LanguageModelOutput out;
@@ -78,10 +79,10 @@ LanguageModelOutput Decoder::operator()(const Tensor& ids, const Memory& memory,
   return out;
 }
 
-Tensor Decoder::logits(const Tensor& x) const { return output_ ? (*output_)(x) : embedding_.logits(x); }
+Tensor DecoderModel::logits(const Tensor& x) const { return output_ ? (*output_)(x) : embedding_.logits(x); }
 
-DecoderLayer::Output Decoder::run(std::size_t index, const Tensor& x, const Tensor& memory,
-                                  const ForwardContext& context) const {
+DecoderLayer::Output DecoderModel::run(std::size_t index, const Tensor& x, const Tensor& memory,
+                                       const ForwardContext& context) const {
   const auto number = static_cast<std::int64_t>(index);
   ForwardContext here = context;
   here.shared_layer = config().layers > config().distinct_layers();
@@ -89,8 +90,8 @@ DecoderLayer::Output Decoder::run(std::size_t index, const Tensor& x, const Tens
   return layer(index)(x, memory, here);
 }
 
-DecoderLayer::Output Decoder::run_checkpointed(std::size_t index, const Tensor& x, const Tensor& memory,
-                                               const ForwardContext& context) const {
+DecoderLayer::Output DecoderModel::run_checkpointed(std::size_t index, const Tensor& x, const Tensor& memory,
+                                                    const ForwardContext& context) const {
   // Outlives this call: backward runs the block again.
   const auto last = std::make_shared<DecoderLayer::Output>();
   const auto block = [this, index, memory, context, last](std::span<const Tensor> inputs) {
@@ -107,7 +108,7 @@ DecoderLayer::Output Decoder::run_checkpointed(std::size_t index, const Tensor& 
 }
 
 // Of a shared layer there is one term over all its repeats.
-Tensor Decoder::auxiliary_loss(std::span<const DecoderLayer::Output> outputs) const {
+Tensor DecoderModel::auxiliary_loss(std::span<const DecoderLayer::Output> outputs) const {
   Tensor sum;
   for (const DecoderLayer::Output& layer : outputs) {
     add_to(sum, layer.attention.auxiliary_loss);
@@ -125,14 +126,14 @@ Tensor Decoder::auxiliary_loss(std::span<const DecoderLayer::Output> outputs) co
   return sum;
 }
 
-std::vector<Shape> Decoder::memory_shapes(std::int64_t sequences, std::int64_t length) const {
+std::vector<Shape> DecoderModel::memory_shapes(std::int64_t sequences, std::int64_t length) const {
   std::vector<Shape> shapes;
   for (std::size_t i = 0; i < static_cast<std::size_t>(config().layers); ++i)
     shapes.push_back(layer(i).memory_shape(sequences, length));
   return shapes;
 }
 
-ModelCost Decoder::cost(std::int64_t batch_size, double state_bytes) const {
+ModelCost DecoderModel::cost(std::int64_t batch_size, double state_bytes) const {
   const ModelConfig& c = config();
   const auto layers = static_cast<double>(c.layers), d = static_cast<double>(c.d_model);
   const auto segment = static_cast<double>(c.segment), memory = static_cast<double>(c.memory_length());

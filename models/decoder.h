@@ -47,14 +47,14 @@ class DecoderLayer {
   virtual Tensor attention_loss(const RegulariserInputs&) const { return {}; }
 };
 
-class Decoder : public LanguageModel {
+class DecoderModel : public LanguageModel {
  public:
   using MakeLayer =
       std::function<std::unique_ptr<DecoderLayer>(ParameterSet&, const std::string& name, std::int64_t layer)>;
   using MakeNorm = std::function<std::unique_ptr<Norm>(ParameterSet&, const std::string& name)>;
   enum class Output { own_matrix, embedding };  // what the logits are made with: W_out, b_out, or the embedding alone
 
-  Decoder(const ModelConfig& config, const MakeLayer& make_layer, const MakeNorm& make_norm, Output output);
+  DecoderModel(const ModelConfig& config, const MakeLayer& make_layer, const MakeNorm& make_norm, Output output);
 
   LanguageModelOutput operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,
                                  const ForwardContext& context) const override;

@@ -129,7 +129,7 @@ class Layer final : public DecoderLayer {
 }  // namespace
 
 Gpt::Gpt(const ModelConfig& model, const FeedforwardConfig& feedforward)
-    : Decoder(
+    : DecoderModel(
           model,
           [&](ParameterSet& parameters, const std::string& name, std::int64_t layer) {
             return std::make_unique<Layer>(parameters, name, layer, model, feedforward);

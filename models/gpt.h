@@ -31,7 +31,7 @@ struct NormKind {
   static constexpr const char* setting = "gpt.norm";
 };
 
-class Gpt : public Decoder {
+class Gpt : public DecoderModel {
  public:
   // Throws ArgumentError where settings do not fit each other.
   Gpt(const ModelConfig& model, const FeedforwardConfig& feedforward);

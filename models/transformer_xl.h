@@ -11,7 +11,7 @@
 
 namespace weir {
 
-class TransformerXl : public Decoder {
+class TransformerXl : public DecoderModel {
  public:
   // Throws ArgumentError where settings do not fit each other.
   TransformerXl(const ModelConfig& model, const FeedforwardConfig& feedforward);
