@@ -31,10 +31,10 @@ std::string tail(const std::string& path) {
 }
 
 // samples.txt: texts, each after a line "--- step N".
-std::vector<TextSample> last_samples(const std::string& path) {
+std::vector<PrintedSample> last_samples(const std::string& path) {
   constexpr std::string_view kMark = kSampleMark;
   const std::string text = "\n" + tail(path);
-  std::vector<TextSample> samples;
+  std::vector<PrintedSample> samples;
   for (std::size_t at = text.find("\n" + std::string(kMark)); at != std::string::npos;) {
     const std::size_t step = at + 1 + kMark.size(), line_end = std::min(text.find('\n', step), text.size());
     at = text.find("\n" + std::string(kMark), line_end);

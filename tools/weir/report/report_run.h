@@ -14,7 +14,7 @@
 
 namespace weir {
 
-struct TextSample {
+struct PrintedSample {
   std::string step, text;
 };
 
@@ -23,9 +23,9 @@ struct ReportRun {
   Config config;
   ModelCost cost;
   MetricsHistory metrics;
-  std::vector<TextSample> samples;   // the last ones
-  std::optional<Analysis> analysis;  // of the newest checkpoint
-  std::string missing;               // why there is none
+  std::vector<PrintedSample> samples;  // the last ones
+  std::optional<Analysis> analysis;    // of the newest checkpoint
+  std::string missing;                 // why there is none
 
   double tokens_per_step() const { return static_cast<double>(config.train.batch_size * config.model.segment); }
 };

@@ -67,7 +67,7 @@ std::string samples_section(std::span<const ReportRun> runs) {
   const std::size_t most = runs.size() <= 4 ? SIZE_MAX : 1;
   std::string html;
   for (const ReportRun& run : runs)
-    for (const TextSample& sample : std::span(run.samples).last(std::min(run.samples.size(), most)))
+    for (const PrintedSample& sample : std::span(run.samples).last(std::min(run.samples.size(), most)))
       html += fmt::format("<h3>{}step {}</h3>\n<pre>{}</pre>\n", runs.size() == 1 ? "" : html_text(run.name) + ", ",
                           html_text(sample.step, 20), html_lines(sample.text));
   return html.empty() ? "" : "<section>\n<h2>What the model writes</h2>\n" + html + "</section>\n";
