@@ -15,7 +15,9 @@
 
 #include <algorithm>
 #include <any>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -102,6 +104,22 @@ Registry<Kind>& registry() {
   static Registry<Kind> all;
   return all;
 }
+
+// What stands for a class in a kind whose function makes an object, `std::unique_ptr<Base> (*)(...)`: its constructor.
+template <class Class>
+struct ByConstructor {
+  template <class Base, class... Arguments>
+  using Make = std::unique_ptr<Base> (*)(Arguments...);
+
+  template <class Base, class... Arguments>
+  constexpr operator Make<Base, Arguments...>() const {
+    return [](Arguments... arguments) -> std::unique_ptr<Base> {
+      return std::make_unique<Class>(std::forward<Arguments>(arguments)...);
+    };
+  }
+};
+template <class Class>
+inline constexpr ByConstructor<Class> by_constructor;
 
 // The settings that single entries of a registry have, for a configuration: each a section called like its entry.
 template <class Kind>

@@ -1,10 +1,16 @@
 #include "models/config.h"
 
+#include <cmath>
+
 #include "models/attention.h"
 #include "models/feedforward.h"
 #include "models/routing/part.h"
 
 namespace weir {
+double ModelConfig::matrix_std(std::int64_t fan_in) const {
+  return std::sqrt(2.0 / static_cast<double>(layers * fan_in));
+}
+
 void ModelConfig::visit(FieldVisitor& v) {
   v.field("kind", kind, registry<ModelKind>().names(), registry<ModelKind>().help("the architecture").c_str());
   v.field("vocabulary", vocabulary, {.min = 0, .max = 1 << 24},

@@ -57,6 +57,8 @@ struct ModelConfig {
   Float32Products float32_products() const {
     return precision == "tf32" ? Float32Products::tf32 : Float32Products::ieee;
   }
+  // Standard deviation with which a matrix of a layer starts, so that all layers together add as much as one does.
+  double matrix_std(std::int64_t fan_in) const;
   // Layers with parameters of their own, which repeat in their order until there are `layers`.
   std::int64_t distinct_layers() const { return layer_group == 0 ? layers : layer_group; }
 

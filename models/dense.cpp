@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "core/error.h"
 #include "core/text.h"
 #include "models/initialise.h"
@@ -16,7 +14,7 @@ namespace weir {
 namespace {
 
 Initialiser matrix(const ModelConfig& model, std::int64_t fan_in) {
-  return initialise::truncated_normal(std::sqrt(2.0 / static_cast<double>(model.layers * fan_in)));
+  return initialise::truncated_normal(model.matrix_std(fan_in));
 }
 
 void validate_top_k(const FeedforwardConfig& f) {
@@ -69,10 +67,10 @@ std::string DenseFeedforward::text() const {
 
 namespace {
 const bool added =
-    registry<FeedforwardKind>().add({"dense", "two matrices with a ReLU between", make<DenseFeedforward>}) &&
-    registry<FeedforwardKind>().add({"gelu", "the same with GELU", make<DenseFeedforward>}) &&
+    registry<FeedforwardKind>().add({"dense", "two matrices with a ReLU between", by_constructor<DenseFeedforward>}) &&
+    registry<FeedforwardKind>().add({"gelu", "the same with GELU", by_constructor<DenseFeedforward>}) &&
     registry<FeedforwardKind>().add(
-        {"top-k", "dense, of which each token keeps k hidden units", make<DenseFeedforward>});
+        {"top-k", "dense, of which each token keeps k hidden units", by_constructor<DenseFeedforward>});
 }  // namespace
 
 }  // namespace weir

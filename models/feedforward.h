@@ -40,13 +40,6 @@ class Feedforward {
   virtual std::string text() const = 0;  // for a person: "dense: 512 hidden units"
 };
 
-// For a registry: a feedforward by its constructor.
-template <class Class>
-std::unique_ptr<Feedforward> make(ParameterSet& parameters, const std::string& name, std::int64_t layer,
-                                  const ModelConfig& model, const FeedforwardConfig& config) {
-  return std::make_unique<Class>(parameters, name, layer, model, config);
-}
-
 // Declares the parameters of layer number `layer` under `name` and returns its feedforward. Throws ArgumentError where
 // its settings do not fit each other.
 std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const std::string& name, std::int64_t layer,

@@ -47,8 +47,7 @@ void validate(const ModelConfig& model) {
 
 const Parameter& add_matrix(ParameterSet& parameters, const std::string& name, const ModelConfig& model,
                             std::int64_t rows, std::int64_t columns) {
-  const double std = std::sqrt(2.0 / static_cast<double>(model.layers * columns));
-  return parameters.add(name, {rows, columns}, initialise::truncated_normal(std));
+  return parameters.add(name, {rows, columns}, initialise::truncated_normal(model.matrix_std(columns)));
 }
 
 class Layer final : public DecoderLayer {
@@ -82,8 +81,8 @@ class Layer final : public DecoderLayer {
     return out;
   }
 
-  Tensor next_memory(const Tensor& memory, const Tensor&, const Output& output, std::int64_t length) const override {
-    return last_positions(memory, output.carried, length);
+  Tensor next_memory(const Tensor&, const Tensor&, const Output& output, std::int64_t length) const override {
+    return last_positions({}, output.carried, length);
   }
   Shape memory_shape(std::int64_t sequences, std::int64_t length) const override {
     return {sequences, length, 2, heads_, head_size_};
@@ -102,13 +101,13 @@ class Layer final : public DecoderLayer {
   }
 
  private:
-  // x [B, T, D], after norm1; memory [B, M, 2, H, P] -> [B, T, D]. `own`: the keys and values of x.
-  Tensor attend(const Tensor& x, const Tensor& memory, Tensor& own) const {
+  // x [B, T, D], after norm1; memory [B, M, 2, H, P] -> [B, T, D]. `seen`: its keys and values, then those of x.
+  Tensor attend(const Tensor& x, const Tensor& memory, Tensor& seen) const {
     const std::int64_t batch = x.size(0), queries = x.size(1);
     const Tensor kv = reshape(linear(x, w_kv_.value), {batch, queries, 2, heads_, head_size_});
-    own = kv.detach();
     const std::vector<Tensor> parts{memory, kv};
     const Tensor all = memory.defined() ? concatenate(parts, 1) : kv;  // [B, S, 2, H, P]
+    seen = all.detach();
     const std::int64_t keys = all.size(1);
     const auto half = [&](std::int64_t i) {
       return reshape(slice(all, 2, i, i + 1), {batch, keys, heads_, head_size_});
@@ -141,21 +140,9 @@ Gpt::Gpt(const ModelConfig& model, const FeedforwardConfig& feedforward)
 
 namespace {
 const bool norms_added =
-    registry<NormKind>().add(
-        {"layer", "layer norm",
-         [](ParameterSet& parameters, const std::string& name, std::int64_t d_model) -> std::unique_ptr<Norm> {
-           return std::make_unique<LayerNorm>(parameters, name, d_model);
-         }}) &&
-    registry<NormKind>().add(
-        {"rms", "the root mean square alone, without mean and shift",
-         [](ParameterSet& parameters, const std::string& name, std::int64_t d_model) -> std::unique_ptr<Norm> {
-           return std::make_unique<RmsNorm>(parameters, name, d_model);
-         }});
+    registry<NormKind>().add({"layer", "layer norm", by_constructor<LayerNorm>}) &&
+    registry<NormKind>().add({"rms", "the root mean square alone, without mean and shift", by_constructor<RmsNorm>});
 const bool added = registry<ModelKind>().add(
-    {"gpt", "a pre-norm decoder with rotary positions",
-     [](const ModelConfig& model, const FeedforwardConfig& feedforward) -> std::unique_ptr<LanguageModel> {
-       return std::make_unique<Gpt>(model, feedforward);
-     },
-     OwnSettings::of<GptSettings>()});
+    {"gpt", "a pre-norm decoder with rotary positions", by_constructor<Gpt>, OwnSettings::of<GptSettings>()});
 }  // namespace
 }  // namespace weir

@@ -124,7 +124,7 @@ std::string Moe::text() const {
 }
 
 namespace {
-const bool added = registry<FeedforwardKind>().add({"moe", "a mixture of experts", make<Moe>});
+const bool added = registry<FeedforwardKind>().add({"moe", "a mixture of experts", by_constructor<Moe>});
 }  // namespace
 
 }  // namespace weir

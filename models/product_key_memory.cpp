@@ -24,7 +24,7 @@ namespace weir {
 namespace {
 
 Initialiser normal_of(const ModelConfig& model, std::int64_t fan_in) {
-  return initialise::normal(std::sqrt(2.0 / static_cast<double>(model.layers * fan_in)));
+  return initialise::normal(model.matrix_std(fan_in));
 }
 
 void validate(const FeedforwardConfig& f, const ModelConfig& model) {
@@ -113,7 +113,7 @@ std::string ProductKeyMemory::text() const {
 }
 
 namespace {
-const bool added = registry<FeedforwardKind>().add({"pkm", "a product-key memory", make<ProductKeyMemory>});
+const bool added = registry<FeedforwardKind>().add({"pkm", "a product-key memory", by_constructor<ProductKeyMemory>});
 }  // namespace
 
 }  // namespace weir

@@ -12,13 +12,9 @@
 namespace weir {
 namespace {
 
-double matrix_std(const ModelConfig& config, std::int64_t fan_in) {
-  return std::sqrt(2.0 / static_cast<double>(config.layers * fan_in));
-}
-
 const Parameter& add_matrix(ParameterSet& parameters, const std::string& name, const ModelConfig& config,
                             std::int64_t rows, std::int64_t cols) {
-  return parameters.add(name, {rows, cols}, initialise::truncated_normal(matrix_std(config, cols)));
+  return parameters.add(name, {rows, cols}, initialise::truncated_normal(config.matrix_std(cols)));
 }
 
 }  // namespace

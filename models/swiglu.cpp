@@ -1,8 +1,6 @@
 // The gated feedforward of Shazeer (2020): W_down dropout(SiLU(W_gate x) * W_up x), without biases.
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "core/text.h"
 #include "models/feedforward.h"
 #include "models/initialise.h"
@@ -42,7 +40,7 @@ class SwiGlu final : public Feedforward {
 
  private:
   static Initialiser matrix(const ModelConfig& model, std::int64_t fan_in) {
-    return initialise::truncated_normal(std::sqrt(2.0 / static_cast<double>(model.layers * fan_in)));
+    return initialise::truncated_normal(model.matrix_std(fan_in));
   }
 
   std::int64_t layer_;
@@ -50,7 +48,7 @@ class SwiGlu final : public Feedforward {
   const Parameter &w_gate_, &w_up_, &w_down_;
 };
 
-const bool added = registry<FeedforwardKind>().add({"swiglu", "gated, three matrices", make<SwiGlu>});
+const bool added = registry<FeedforwardKind>().add({"swiglu", "gated, three matrices", by_constructor<SwiGlu>});
 
 }  // namespace
 }  // namespace weir

@@ -30,19 +30,15 @@
 namespace weir {
 namespace {
 
-double fan_in_std(const ModelConfig& config, std::int64_t fan_in) {
-  return std::sqrt(2.0 / static_cast<double>(config.layers * fan_in));
-}
-
 // A matrix, or as many as the first of three extents says.
 const Parameter& add_matrices(ParameterSet& parameters, const std::string& name, const ModelConfig& config,
                               const Shape& shape, std::int64_t fan_in) {
-  return parameters.add(name, shape, initialise::normal(fan_in_std(config, fan_in)));
+  return parameters.add(name, shape, initialise::normal(config.matrix_std(fan_in)));
 }
 
 const Parameter& add_selector(ParameterSet& parameters, const std::string& name, const ModelConfig& config) {
   return parameters.add(name, {config.heads * config.attention_experts, config.d_model},
-                        initialise::normalised_rows(fan_in_std(config, config.d_model)));
+                        initialise::normalised_rows(config.matrix_std(config.d_model)));
 }
 
 Shape expert_shape(const ModelConfig& c, std::int64_t inputs, std::int64_t outputs) {
@@ -179,12 +175,8 @@ AttentionCost SwitchHead::cost(const AttentionLoad& load) const {
 }
 
 namespace {
-const bool added =
-    registry<AttentionKind>().add({"switch-head", "the same with experts for values and output",
-                                   [](ParameterSet& parameters, const std::string& name, std::int64_t layer,
-                                      const ModelConfig& model) -> std::unique_ptr<Attention> {
-                                     return std::make_unique<SwitchHead>(parameters, name, layer, model);
-                                   }});
+const bool added = registry<AttentionKind>().add(
+    {"switch-head", "the same with experts for values and output", by_constructor<SwitchHead>});
 }  // namespace
 
 }  // namespace weir

@@ -94,9 +94,6 @@ const Attention& TransformerXl::attention(std::size_t index) const {
 
 namespace {
 const bool added = registry<ModelKind>().add(
-    {"transformer-xl", "relative positions and a memory of the segments before",
-     [](const ModelConfig& model, const FeedforwardConfig& feedforward) -> std::unique_ptr<LanguageModel> {
-       return std::make_unique<TransformerXl>(model, feedforward);
-     }});
+    {"transformer-xl", "relative positions and a memory of the segments before", by_constructor<TransformerXl>});
 }  // namespace
 }  // namespace weir

@@ -51,10 +51,7 @@ Batch StreamReader::read(const BatchPlace& place, std::int64_t first, std::int64
 }
 
 namespace {
-const bool added =
-    registry<BatchKind>().add({"streams", "side by side, each from block to block without a gap",
-                               [](const Corpus& corpus, const BatchShape& shape) -> std::unique_ptr<BatchSource> {
-                                 return std::make_unique<StreamReader>(corpus, shape);
-                               }});
+const bool added = registry<BatchKind>().add(
+    {"streams", "side by side, each from block to block without a gap", by_constructor<StreamReader>});
 }  // namespace
 }  // namespace weir

@@ -31,7 +31,7 @@ class BatchSource {
   virtual bool is_continuous() const = 0;
 
   BatchPlace next(BatchPlace place) const;
-  BatchPlace previous(BatchPlace place) const;  // of the same epoch's end, at its beginning
+  BatchPlace previous(BatchPlace place) const;  // of the first place: the last one of its epoch
 };
 
 // What is cut out of a corpus.

@@ -30,15 +30,19 @@ std::string memory_size(double bytes) {
                            : fmt::format("{:.1f} GiB", bytes / (1 << 30));
 }
 
-bool memory_fits(const Memory& memory, const Config& config) {
+bool memories_fit(const std::vector<Memory>& memories, const Config& config) {
+  if (memories.empty()) return true;
+  if (std::ssize(memories) != config.train.accumulate) return false;
   const auto model = make_language_model(config.model, config.feedforward);
   const std::int64_t sequences = config.train.batch_size / config.train.accumulate;
-  std::vector<Shape> wanted;
-  if (config.model.memory_length() > 0) wanted = model->memory_shapes(sequences, memory.length());
-  return std::equal(memory.layers.begin(), memory.layers.end(), wanted.begin(), wanted.end(),
-                    [&](const Tensor& layer, const Shape& shape) {
-                      return layer.shape() == shape && layer.dtype() == config.model.activation_dtype();
-                    });
+  return std::all_of(memories.begin(), memories.end(), [&](const Memory& memory) {
+    std::vector<Shape> wanted;
+    if (config.model.memory_length() > 0) wanted = model->memory_shapes(sequences, memory.length());
+    return std::equal(memory.layers.begin(), memory.layers.end(), wanted.begin(), wanted.end(),
+                      [&](const Tensor& layer, const Shape& shape) {
+                        return layer.shape() == shape && layer.dtype() == config.model.activation_dtype();
+                      });
+  });
 }
 
 // The tokenizer is only needed for samples and for generating text later; but later is too late to find it missing.
@@ -237,9 +241,7 @@ void check_state_fits(const TrainingState& state, const Config& config, const st
                    fmt::format("{}/state.json: the run goes on at block {} of each stream, but there are only {}; use "
                                "another checkpoint of the run",
                                checkpoint, state.block, blocks));
-  bool fits = state.memories.empty() || std::ssize(state.memories) == config.train.accumulate;
-  for (const Memory& memory : state.memories) fits = fits && memory_fits(memory, config);
-  if (!fits)
+  if (!memories_fit(state.memories, config))
     throw RunError(ExitCode::bad_data,
                    fmt::format("{}/memory.safetensors: its tensors do not fit the model, its precision or the batch; "
                                "resume with the settings that the run was begun with",

@@ -31,11 +31,8 @@ class RandomWindows final : public BatchSource {
   std::int64_t blocks_;
 };
 
-const bool added =
-    registry<BatchKind>().add({"windows", "each from a place drawn at random, for a model without memory",
-                               [](const Corpus& corpus, const BatchShape& shape) -> std::unique_ptr<BatchSource> {
-                                 return std::make_unique<RandomWindows>(corpus, shape);
-                               }});
+const bool added = registry<BatchKind>().add(
+    {"windows", "each from a place drawn at random, for a model without memory", by_constructor<RandomWindows>});
 
 }  // namespace
 }  // namespace weir

@@ -7,29 +7,25 @@
 namespace weir::routing {
 namespace {
 
-double fan_in_std(const ModelConfig& model, std::int64_t fan_in) {
-  return std::sqrt(2.0 / static_cast<double>(model.layers * fan_in));
-}
-
 // The whole layer's E * G hidden units feed an output, as in the dense layer of that size.
 InitialValues dense_equivalent(const ModelConfig& model, const FeedforwardConfig& config) {
-  const double from_token = fan_in_std(model, model.d_model);
+  const double from_token = model.matrix_std(model.d_model);
   return {initialise::normalised_rows(from_token), initialise::normal(from_token),
-          initialise::normal(fan_in_std(model, config.experts * config.expert_size))};
+          initialise::normal(model.matrix_std(config.experts * config.expert_size))};
 }
 
 // One expert's G hidden units feed an output.
 InitialValues standard(const ModelConfig& model, const FeedforwardConfig& config) {
-  const double from_token = fan_in_std(model, model.d_model);
+  const double from_token = model.matrix_std(model.d_model);
   return {initialise::normalised_rows(from_token), initialise::normal(from_token),
-          initialise::normal(fan_in_std(model, config.expert_size))};
+          initialise::normal(model.matrix_std(config.expert_size))};
 }
 
 // As `standard`, all smaller by sqrt(0.1), and the router's rows as they are drawn (Fedus et al. 2021).
 InitialValues small(const ModelConfig& model, const FeedforwardConfig& config) {
-  const double factor = std::sqrt(0.1), from_token = factor * fan_in_std(model, model.d_model);
+  const double factor = std::sqrt(0.1), from_token = factor * model.matrix_std(model.d_model);
   return {initialise::normal(from_token), initialise::normal(from_token),
-          initialise::normal(factor * fan_in_std(model, config.expert_size))};
+          initialise::normal(factor * model.matrix_std(config.expert_size))};
 }
 
 const bool added =

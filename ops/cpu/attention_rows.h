@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/parallel.h"
 #include "ops/cpu/gemm.h"
 
 namespace weir::cpu::attention {
@@ -49,6 +50,24 @@ class Scratch {
  private:
   Tensor memory_;
 };
+
+// Parts into which the blocks of each head are cut, so that every thread has some tasks. Those of a part share what is
+// laid out for them.
+inline std::int64_t parts_per_head(std::int64_t heads, std::int64_t blocks) {
+  const std::int64_t wanted = 16 * thread_count();
+  return std::clamp<std::int64_t>((wanted + heads - 1) / heads, 1, blocks);
+}
+
+// The rows of a block of queries, each times its factor: products [rows, width], factors [rows].
+template <class T, class Block>
+void write_rows(const HeadMatrices<T>& out, const Block& block, const accumulate_t<T>* products,
+                const accumulate_t<T>* factors, std::int64_t width) {
+  for (std::int64_t i = 0; i < block.rows; ++i) {
+    const accumulate_t<T>* const product = products + i * width;
+    T* const row = out.row(block.batch, block.head, block.first + i);
+    for (std::int64_t e = 0; e < width; ++e) row[e] = T(product[e] * factors[i]);
+  }
+}
 
 inline std::int64_t rounded_up(std::int64_t n) { return (n + 15) / 16 * 16; }
 

@@ -40,11 +40,7 @@ class HeadTask {
       factors[i] = 1 / total;
     }
     gemm(block.rows, p.width, block.keys, scores_.raw.matrix(), values_.at(0, 0), products, p.width);
-    for (std::int64_t i = 0; i < block.rows; ++i) {
-      const Sum* const product = products + i * p.width;
-      T* const row = out.row(block.batch, block.head, block.first + i);
-      for (std::int64_t e = 0; e < p.width; ++e) row[e] = T(product[e] * factors[i]);
-    }
+    write_rows(out, block, products, factors, p.width);
   }
 
  private:
@@ -60,9 +56,7 @@ void forward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor&
   const Problem<T> p(in);
   const HeadMatrices<T> result = head_matrices<T>(out);
   const Rows<accumulate_t<T>> logs = rows_of<accumulate_t<T>>(logsumexp);
-  // As many blocks as leave each thread some tasks: they share what is laid out for them.
-  const std::int64_t heads = p.batches * p.heads, wanted = 16 * thread_count();
-  const std::int64_t parts = std::clamp<std::int64_t>((wanted + heads - 1) / heads, 1, p.blocks());
+  const std::int64_t heads = p.batches * p.heads, parts = parts_per_head(heads, p.blocks());
   parallel_for(heads * parts, 1, [&](std::int64_t item, std::int64_t) {
     const std::int64_t index = item / parts, part = item % parts, batch = index / p.heads, head = index % p.heads;
     const HeadTask<T> task(p, batch, head);

@@ -67,8 +67,8 @@ class Squared final : public Feedforward {
   const Parameter &w1_, &w2_;
 };
 
-const bool feedforward_added =
-    registry<FeedforwardKind>().add({"squared", "ReLU squared", make<Squared>, OwnSettings::of<SquaredSettings>()});
+const bool feedforward_added = registry<FeedforwardKind>().add(
+    {"squared", "ReLU squared", by_constructor<Squared>, OwnSettings::of<SquaredSettings>()});
 
 // --- a part of routers ----------------------------------------------------------------------------------------------
 
@@ -117,11 +117,7 @@ class Bigram final : public LanguageModel {
   OutputProjection output_;
 };
 
-const bool model_added = registry<ModelKind>().add(
-    {"bigram", "looks at one token",
-     [](const ModelConfig& model, const FeedforwardConfig& feedforward) -> std::unique_ptr<LanguageModel> {
-       return std::make_unique<Bigram>(model, feedforward);
-     }});
+const bool model_added = registry<ModelKind>().add({"bigram", "looks at one token", by_constructor<Bigram>});
 
 // --- an optimiser: plain gradient descent ---------------------------------------------------------------------------
 
@@ -170,11 +166,7 @@ class Backwards final : public BatchSource {
   StreamReader streams_;
 };
 
-const bool order_added =
-    registry<BatchKind>().add({"backwards", "the last block first",
-                               [](const Corpus& corpus, const BatchShape& shape) -> std::unique_ptr<BatchSource> {
-                                 return std::make_unique<Backwards>(corpus, shape);
-                               }});
+const bool order_added = registry<BatchKind>().add({"backwards", "the last block first", by_constructor<Backwards>});
 
 // --- training with them ---------------------------------------------------------------------------------------------
 

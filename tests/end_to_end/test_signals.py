@@ -209,15 +209,21 @@ def check_ignored(weir, reference):
     print("ok: what nohup or a shell ignores stays ignored", flush=True)
 
 
-def check_closed_terminal(weir, reference):
-    run = weir.folder / "hung-up"
-    command = weir.command(*arguments(weir, run))
+def start_on_terminal(command):
+    """Returns the process, its terminal and what it has printed once it makes its third step."""
     child, terminal = pty.fork()
     if child == 0:
         os.execv(command[0], command)
     seen = b""
     while b"step 3/" not in seen:
         seen += os.read(terminal, 4096)
+    return child, terminal, seen
+
+
+def check_closed_terminal(weir, reference):
+    run = weir.folder / "hung-up"
+    command = weir.command(*arguments(weir, run))
+    child, terminal, _ = start_on_terminal(command)
     os.close(terminal)
     _, status = os.waitpid(child, 0)
     check(os.waitstatus_to_exitcode(status) == STOPPED, f"a closed terminal: ends with status {status}")
@@ -229,12 +235,7 @@ def check_terminal(weir, reference):
     """Who presses Ctrl-C there learns at once what it does, and what a second one would."""
     run = weir.folder / "on-a-terminal"
     command = weir.command(*arguments(weir, run))
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execv(command[0], command)
-    seen = b""
-    while b"step 3/" not in seen:
-        seen += os.read(terminal, 4096)
+    child, terminal, seen = start_on_terminal(command)
     os.write(terminal, b"\x03")
     with contextlib.suppress(OSError):  # its end
         while part := os.read(terminal, 4096):

@@ -2,9 +2,8 @@
 // not know, number 100, holds the text.
 #include <vector>
 
-#include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/json_mutator.h"
-#include "train/tokenizer/tokenizer.h"
+#include "tests/fuzz/tokenizer_input.h"
 
 using namespace weir;
 using namespace weir::fuzz;
@@ -105,29 +104,11 @@ void mutate_entries(std::vector<Entry>& entries, Random& random, int depth) {
   }
 }
 
-void use(const Tokenizer& tokenizer, std::string_view text) {
-  std::int64_t unknown = 0;
-  const std::vector<std::int32_t> tokens = tokenizer.encode_counting(text, unknown);
-  require(tokenizer.encode(text) == tokens, "a text has the same tokens each time");
-  require(unknown >= 0 && unknown <= std::ssize(text), "what is unknown is a part of the text");
-  for (const std::int32_t token : tokens)
-    require(token >= 0 && token < tokenizer.vocabulary(), "tokens belong to the vocabulary");
-  tokenizer.decode(tokens);
-  tokenizer.unknown(text);
-}
-
 }  // namespace
 
 int weir::fuzz::try_input(const std::uint8_t* data, std::size_t size) {
-  static MemoryFile file;
-  static const Folder folder;
-  static const std::string path = folder.add("t.model", file);
-  file.set(text_of(data, size));
-  std::unique_ptr<Tokenizer> tokenizer;
-  accepts([&] { tokenizer = open_tokenizer(path); });
+  const std::unique_ptr<Tokenizer> tokenizer = open_input("t.model", data, size);
   if (!tokenizer) return 0;
-  tokenizer->describe();
-  accepts([&] { tokenizer->piece(static_cast<std::int32_t>(tokenizer->vocabulary()) - 1); });
   accepts([&] { use(*tokenizer, "the river \xe2\x96\x81 flows\n\xff \xed\x95\x9c 123"); });
   for (const Entry& entry : entries_of(text_of(data, size)))
     if (entry.key == kText) accepts([&] { use(*tokenizer, entry.bytes); });

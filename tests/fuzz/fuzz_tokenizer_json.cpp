@@ -4,10 +4,9 @@
 #include <vector>
 
 #include "core/text.h"
-#include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/json_mutator.h"
+#include "tests/fuzz/tokenizer_input.h"
 #include "train/tokenizer/json/document.h"
-#include "train/tokenizer/tokenizer.h"
 
 using namespace weir;
 using namespace weir::fuzz;
@@ -73,30 +72,11 @@ constexpr std::array<std::string_view, 56> kParts{
     R"("<0x0A>")",
     R"("<0xFF>")"};
 
-void use(const Tokenizer& tokenizer, std::string_view text) {
-  std::int64_t unknown = 0;
-  const std::vector<std::int32_t> tokens = tokenizer.encode_counting(text, unknown);
-  require(tokenizer.encode(text) == tokens, "a text has the same tokens each time");
-  require(unknown >= 0 && unknown <= std::ssize(text), "what is unknown is a part of the text");
-  for (const std::int32_t token : tokens)
-    require(token >= 0 && token < tokenizer.vocabulary(), "tokens belong to the vocabulary");
-  tokenizer.decode(tokens);
-  tokenizer.unknown(text);
-  if (!tokens.empty()) tokenizer.piece(tokens[0]);
-}
-
 }  // namespace
 
 int weir::fuzz::try_input(const std::uint8_t* data, std::size_t size) {
-  static MemoryFile file;
-  static const Folder folder;
-  static const std::string path = folder.add("t.json", file);
-  file.set(text_of(data, size));
-  std::unique_ptr<Tokenizer> tokenizer;
-  accepts([&] { tokenizer = open_tokenizer(path); });
+  const std::unique_ptr<Tokenizer> tokenizer = open_input("t.json", data, size);
   if (!tokenizer) return 0;
-  tokenizer->describe();
-  accepts([&] { tokenizer->piece(static_cast<std::int32_t>(tokenizer->vocabulary()) - 1); });
   accepts([&] { use(*tokenizer, "a river <s> \xe2\x96\x81 12\n\xff \xed\x95\x9c b-ab"); });
   const JsonValue root = parse_document("t.json", text_of(data, size));
   if (const auto text = JsonPlace("t.json", root).find("text")) accepts([&] { use(*tokenizer, text->text()); });
