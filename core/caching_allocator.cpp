@@ -13,18 +13,17 @@
 namespace weir {
 namespace {
 
-// Rounds up to one of four sizes per power of two: at most 25% slack, and few enough sizes for blocks to be reused.
-std::size_t size_class(std::size_t bytes) {
-  if (bytes <= 256) return 256;
-  const std::size_t step = std::bit_floor(bytes) / 4;
-  return (bytes + step - 1) / step * step;
-}
-
 constexpr std::size_t kNamedBlocks = 10;  // in a message
 
 double mebibytes(std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; }
 
 }  // namespace
+
+std::size_t size_class(std::size_t bytes) {
+  if (bytes <= 256) return 256;
+  const std::size_t step = std::bit_floor(bytes) / 4;
+  return (bytes + step - 1) / step * step;
+}
 
 bool exact_memory_wanted() {
   const char* const asked = std::getenv("WEIR_EXACT_MEMORY");

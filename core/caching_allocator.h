@@ -18,6 +18,10 @@ struct DeviceMemory {
   std::size_t free_bytes = 0, total_bytes = 0;
 };
 
+// The size of the block for so many bytes: one of four sizes per power of two, at most 25% more than asked for, and few
+// enough sizes for blocks to be reused.
+std::size_t size_class(std::size_t bytes);
+
 // True where the environment says WEIR_EXACT_MEMORY=1: every block has exactly the size asked for, comes fresh from the
 // system and goes back at once, so that a tool that watches memory sees where tensors end and what nobody wrote. Slow.
 bool exact_memory_wanted();

@@ -145,6 +145,7 @@ std::unique_ptr<Recording> record(Device device, const std::function<void()>& wo
 }
 
 std::string device_name(Device device) {
+  if (device.kind == DeviceKind::meta) return "meta";
   return device.kind == DeviceKind::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
 }
 

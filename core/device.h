@@ -11,8 +11,10 @@
 
 namespace weir {
 
-enum class DeviceKind : std::uint8_t { cpu, cuda };
-inline constexpr int kDeviceKinds = 2;
+// On meta, tensors have shapes and no values. A kernel does nothing there, unless it makes tensors of its own: then it
+// makes them. For counting what work costs (kernel_cost.h).
+enum class DeviceKind : std::uint8_t { cpu, cuda, meta };
+inline constexpr int kDeviceKinds = 3;
 
 struct Device {
   DeviceKind kind = DeviceKind::cpu;
@@ -20,11 +22,11 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-std::string device_name(Device device);  // "cpu", "cuda:0"
+std::string device_name(Device device);  // "cpu", "cuda:0", "meta"
 // "cpu", "cuda" (the first) or "cuda:1". Throws ArgumentError for a name of another form, and RunError(unavailable),
 // which says what is there, for a device that is not.
 Device device_from_name(const std::string& name);
-// Every device this process can use, the CPU first.
+// Every device this process can compute on, the CPU first.
 std::vector<Device> available_devices();
 
 // Memory this process may use: physical memory, or what the control group or `ulimit -v` leaves of it.

@@ -78,6 +78,8 @@ struct Type {
 // The type sums are kept in: float for bf16, otherwise the type itself.
 template <class T>
 using accumulate_t = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
+// The same at run time.
+constexpr DType accumulate_dtype(DType dtype) { return dtype == DType::bf16 ? DType::float32 : dtype; }
 
 template <class T>
 constexpr DType dtype_of() {

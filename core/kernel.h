@@ -7,25 +7,16 @@
 
 #include <array>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "core/device.h"
 #include "core/error.h"
 #include "core/gradient_mode.h"
+#include "core/kernel_cost.h"
 #include "core/profile_range.h"
 #include "core/tensor.h"
 
 namespace weir {
-
-// Whether a struct of arguments names its tensors, in `void for_each_tensor(auto&& f) const`.
-struct TensorVisitor {
-  void operator()(const Tensor&) const {}
-};
-template <class T>
-inline constexpr bool kNamesTensors = requires(const T& argument, const TensorVisitor& visitor) {
-  argument.for_each_tensor(visitor);
-};
 
 template <class Signature>
 class Kernel;
@@ -34,8 +25,10 @@ template <class... Parameters>
 class Kernel<void(Parameters...)> {
  public:
   using Function = void (*)(Parameters...);
+  using Cost = KernelCost (*)(Parameters...);
 
-  constexpr explicit Kernel(const char* op) : op_(op) {}
+  // `cost`: of one call; left out, no arithmetic that counts, and all tensors read or written once.
+  constexpr explicit Kernel(const char* op, Cost cost = nullptr) : op_(op), cost_(cost) {}
 
   // Registers a device's kernel; returns true so that it can initialise a variable at namespace scope.
   bool add(DeviceKind kind, Function function) {
@@ -48,8 +41,12 @@ class Kernel<void(Parameters...)> {
   // Throws ArgumentError where one of the tensors is on another device, RunError(unavailable) where there is no kernel.
   template <class... Arguments>
   void operator()(Device device, Arguments&&... arguments) const {
-    (check_place(device, arguments), ...);
+    (for_each_tensor_of([&](const Tensor& t) { check_place(device, t); }, arguments), ...);
+    const CostTrace::Call call;
+    if (call.counts())
+      call.add(op_, cost_ != nullptr ? cost_(arguments...) : KernelCost{.bytes = bytes_of(arguments...)});
     const Function function = functions_[static_cast<std::size_t>(device.kind)];
+    if (function == nullptr && device.kind == DeviceKind::meta) return;  // there is nothing to compute
     if (function == nullptr)
       throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device) +
                                                 "; compute on the cpu, and report it, for every op should have one");
@@ -66,15 +63,8 @@ class Kernel<void(Parameters...)> {
       throw ArgumentError(std::string(op_) + ": expected all tensors on one device, got one on " + device_name(device) +
                           " and one on " + device_name(t.device()) + "; move one with to_device()");
   }
-  template <class T>
-  void check_place(Device device, const T& argument) const {
-    if constexpr (kNamesTensors<T>)
-      argument.for_each_tensor([&](const Tensor& t) { check_place(device, t); });
-    else
-      static_assert(std::is_trivially_copyable_v<T>, "an argument that may hold tensors has to name them");
-  }
-
   const char* op_;
+  Cost cost_;
   std::array<Function, kDeviceKinds> functions_{};
 };
 

@@ -21,6 +21,8 @@ struct Sample {
   std::vector<Tensor> inputs;
   TensorFunction run;        // the op
   TensorFunction reference;  // an independent, naive computation in float64; returns as many outputs as `run`
+  // For an op that fuses others: the same from those, which is differentiable any number of times.
+  TensorFunction composed{};
 };
 
 // A call that must be refused.
@@ -37,19 +39,14 @@ struct Tolerance {
   double bf16 = 2e-2;
 };
 
-struct OpCost {
-  double flops = 0;  // multiplications and additions
-  double bytes = 0;  // compulsory reads and writes
-};
-
 struct OpRecord {
   std::string name;
   std::string source;     // __FILE__ of the op
   std::string signature;  // as a user calls it
   std::string summary;    // one sentence: the formula, the shapes
   std::function<std::vector<Sample>()> samples;
+  std::function<Sample()> large;  // a call as large as in the paper's models, to be timed
   std::function<std::vector<BadSample>()> bad_samples;
-  std::function<OpCost(const Sample&)> cost;
   Tolerance tolerance{};
   bool differentiable = true;         // in its floating inputs
   bool twice_differentiable = false;  // its gradient is written in ops

@@ -35,7 +35,6 @@ void check(cublasStatus_t result, const char* call, const char* file = __builtin
 cudaDataType_t type_of(DType dtype) {
   return dtype == DType::float64 ? CUDA_R_64F : dtype == DType::float32 ? CUDA_R_32F : CUDA_R_16BF;
 }
-DType sum_type(DType in) { return in == DType::float64 ? DType::float64 : DType::float32; }
 
 cublasComputeType_t compute_type(const MatrixProduct& p) {
   if (p.in == DType::float64) return CUBLAS_COMPUTE_64F;
@@ -95,7 +94,8 @@ class Plan {
       : a_(operand_layout(p.in, p.a, p.m, p.k, p.batch)),
         b_(operand_layout(p.in, p.b, p.k, p.n, p.batch)),
         c_(p.out, p.n, p.m, p.c_stride, p.batch, p.c_step) {
-    check(cublasLtMatmulDescCreate(&product_, compute_type(p), type_of(sum_type(p.in))), "cublasLtMatmulDescCreate");
+    check(cublasLtMatmulDescCreate(&product_, compute_type(p), type_of(accumulate_dtype(p.in))),
+          "cublasLtMatmulDescCreate");
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));

@@ -11,14 +11,18 @@ std::unique_ptr<Attention> make_attention(ParameterSet& parameters, const std::s
 }
 
 Tensor sinusoids(std::int64_t keys, std::int64_t d_model, DType dtype, Device device) {
-  std::vector<double> values(static_cast<std::size_t>(keys * d_model));
-  for (std::int64_t row = 0; row < keys; ++row) {
-    const auto rho = static_cast<double>(row - (keys - 1));
-    for (std::int64_t c = 0; c < d_model; ++c) {
-      const double angle = rho * std::pow(10000.0, -static_cast<double>(c / 2 * 2) / static_cast<double>(d_model));
-      values[static_cast<std::size_t>(row * d_model + c)] = c % 2 == 0 ? std::sin(angle) : std::cos(angle);
+  if (device.kind == DeviceKind::meta) return Tensor::empty({keys, d_model}, dtype, device);
+  const auto columns = static_cast<std::size_t>(d_model);
+  std::vector<double> frequency(columns);
+  for (std::size_t c = 0; c < columns; ++c)
+    frequency[c] = std::pow(10000.0, -static_cast<double>(c / 2 * 2) / static_cast<double>(d_model));
+  std::vector<double> values;
+  values.reserve(static_cast<std::size_t>(keys) * columns);
+  for (std::int64_t row = 0; row < keys; ++row)
+    for (std::size_t c = 0; c < columns; ++c) {
+      const double angle = static_cast<double>(row - (keys - 1)) * frequency[c];
+      values.push_back(c % 2 == 0 ? std::sin(angle) : std::cos(angle));
     }
-  }
   return Tensor::from_values({keys, d_model}, values, dtype, device);
 }
 

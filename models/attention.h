@@ -21,21 +21,6 @@ struct AttentionOutput {
   RegulariserInputs regulariser_inputs{};  // of a shared layer, in place of the auxiliary loss
 };
 
-// What a query has to do with, on average.
-struct AttentionLoad {
-  double keys_per_query;  // positions projected to keys and values, per query
-  double seen;            // positions that a query attends to
-  double batch_size;      // sequences that share the projected positions
-};
-
-// What attention costs; the last two per token.
-struct AttentionCost {
-  std::int64_t total_parameters = 0;
-  std::int64_t active_parameters = 0;  // that one token uses
-  double multiply_adds = 0;            // forward
-  double kept_values = 0;              // that stay for the backward pass, from the layer's input on
-};
-
 class Attention {
  public:
   virtual ~Attention() = default;
@@ -45,7 +30,7 @@ class Attention {
                                      const ForwardContext& context) const = 0;
   // The auxiliary loss of the calls that these come from; undefined for none.
   virtual Tensor auxiliary_loss(const RegulariserInputs&) const { return {}; }
-  virtual AttentionCost cost(const AttentionLoad& load) const = 0;
+  virtual std::int64_t idle_parameters() const { return 0; }  // that one token does not use
 };
 
 struct AttentionKind {

@@ -133,37 +133,11 @@ std::vector<Shape> DecoderModel::memory_shapes(std::int64_t sequences, std::int6
   return shapes;
 }
 
-ModelCost DecoderModel::cost(std::int64_t batch_size, double state_bytes) const {
-  const ModelConfig& c = config();
-  const auto layers = static_cast<double>(c.layers), d = static_cast<double>(c.d_model);
-  const auto segment = static_cast<double>(c.segment), memory = static_cast<double>(c.memory_length());
-  const AttentionLoad load{.keys_per_query = (segment + memory) / segment,
-                           .seen = memory + (segment + 1) / 2,
-                           .batch_size = static_cast<double>(batch_size)};
-  ModelCost cost;
-  cost.parameters = parameters().count();
-  cost.active_parameters = cost.parameters - (output_ ? (c.vocabulary - 1) * c.d_model : 0);
-  double multiply_adds = static_cast<double>(c.vocabulary) * d;
-  double kept = 0;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(c.layers); ++i) {
-    const FeedforwardCost ff = feedforward(i).cost();
-    const AttentionCost attention = layer(i).attention_cost(load);
-    multiply_adds += attention.multiply_adds + ff.multiply_adds;
-    kept = attention.kept_values + ff.kept_values;
-    if (i >= layers_.size()) continue;  // parameters already counted
-    cost.active_parameters -= attention.total_parameters - attention.active_parameters;
-    cost.active_parameters -= ff.total_parameters - ff.active_parameters;
-  }
-  cost.forward_flops_per_token = 2 * multiply_adds;
-  cost.training_flops_per_token = 3 * cost.forward_flops_per_token;
-  const double tokens = segment * static_cast<double>(batch_size), element = c.precision == "bf16" ? 2 : 4;
-  const double kept_layers = c.checkpoint_activations ? 1 : layers;
-  const double activations = kept_layers * kept + 2 * layers * d + 2 * static_cast<double>(c.vocabulary);
-  const double weights = (8 + state_bytes) * static_cast<double>(cost.parameters),  // and gradients, in float32
-      bytes = weights + tokens * element * activations;
-  cost.weight_bytes = static_cast<std::int64_t>(std::min(weights, 9e18));
-  cost.training_bytes = static_cast<std::int64_t>(std::min(bytes, 9e18));
-  return cost;
+std::int64_t DecoderModel::active_parameters() const {
+  std::int64_t active = parameters().count();
+  if (output_) active -= (config().vocabulary - 1) * config().d_model;  // of the embedding
+  for (const auto& layer : layers_) active -= layer->idle_parameters();
+  return active;
 }
 
 }  // namespace weir

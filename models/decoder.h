@@ -41,7 +41,7 @@ class DecoderLayer {
   virtual Tensor next_memory(const Tensor& memory, const Tensor& x, const Output& output,
                              std::int64_t length) const = 0;
   virtual Shape memory_shape(std::int64_t sequences, std::int64_t length) const = 0;
-  virtual AttentionCost attention_cost(const AttentionLoad& load) const = 0;
+  virtual std::int64_t idle_parameters() const = 0;  // of attention and feedforward: that one token does not use
   virtual const Feedforward& feedforward() const = 0;
   // What the attention of a shared layer adds to the loss, of all its calls.
   virtual Tensor attention_loss(const RegulariserInputs&) const { return {}; }
@@ -59,7 +59,7 @@ class DecoderModel : public LanguageModel {
   LanguageModelOutput operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,
                                  const ForwardContext& context) const override;
   std::vector<Shape> memory_shapes(std::int64_t sequences, std::int64_t length) const override;
-  ModelCost cost(std::int64_t batch_size, double state_bytes) const override;
+  std::int64_t active_parameters() const override;
 
   const DecoderLayer& layer(std::size_t index) const { return *layers_[index % layers_.size()]; }
   const Feedforward& feedforward(std::size_t index) const { return layer(index).feedforward(); }

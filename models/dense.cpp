@@ -52,12 +52,8 @@ FeedforwardOutput DenseFeedforward::operator()(const Tensor& x, const ForwardCon
   return out;
 }
 
-FeedforwardCost DenseFeedforward::cost() const {
-  const std::int64_t matrices = w1_.shape.product() + w2_.shape.product();
-  const std::int64_t all = matrices + b1_.shape.product() + b2_.shape.product();
-  const std::int64_t unused = (b1_.shape[0] - kept_) * b2_.shape[0];  // of w2
-  const double kept = static_cast<double>(4 * b2_.shape[0] + (kind_ == "dense" ? 2 : 3) * b1_.shape[0]);
-  return {all, all - unused, static_cast<double>(matrices), kept};
+std::int64_t DenseFeedforward::idle_parameters() const {
+  return (b1_.shape[0] - kept_) * b2_.shape[0];  // columns of w2
 }
 
 std::string DenseFeedforward::text() const {

@@ -19,14 +19,6 @@ struct FeedforwardOutput {
   RegulariserInputs regulariser_inputs{};  // of a shared layer, in place of the auxiliary loss
 };
 
-// What a feedforward costs, per token.
-struct FeedforwardCost {
-  std::int64_t total_parameters = 0;
-  std::int64_t active_parameters = 0;  // that one token uses
-  double multiply_adds = 0;            // forward
-  double kept_values = 0;              // that stay for the backward pass
-};
-
 class Feedforward {
  public:
   virtual ~Feedforward() = default;
@@ -36,8 +28,8 @@ class Feedforward {
   virtual FeedforwardOutput routed(const Tensor& x, const Tensor& router_input, const ForwardContext& context) const;
   // The auxiliary loss of the calls that these come from; undefined for none.
   virtual Tensor auxiliary_loss(const RegulariserInputs& inputs) const;
-  virtual FeedforwardCost cost() const = 0;
-  virtual std::string text() const = 0;  // for a person: "dense: 512 hidden units"
+  virtual std::int64_t idle_parameters() const { return 0; }  // that one token does not use
+  virtual std::string text() const = 0;                       // for a person: "dense: 512 hidden units"
 };
 
 // Declares the parameters of layer number `layer` under `name` and returns its feedforward. Throws ArgumentError where

@@ -88,17 +88,7 @@ class Layer final : public DecoderLayer {
     return {sequences, length, 2, heads_, head_size_};
   }
   const Feedforward& feedforward() const override { return *feedforward_; }
-
-  AttentionCost attention_cost(const AttentionLoad& load) const override {
-    AttentionCost cost;
-    for (const Parameter* p : {&w_q_, &w_kv_, &w_o_}) cost.total_parameters += p->shape.product();
-    cost.active_parameters = cost.total_parameters;
-    const auto d = static_cast<double>(w_o_.shape[0]), width = static_cast<double>(w_o_.shape[1]);
-    cost.multiply_adds = static_cast<double>(cost.total_parameters) + 2 * width * load.seen;
-    // x normed, q and kv as they are and rotated, out, the sum; keys of the memory are there twice as well
-    cost.kept_values = 3 * d + 6 * width + 3 * width * (load.keys_per_query - 1);
-    return cost;
-  }
+  std::int64_t idle_parameters() const override { return feedforward_->idle_parameters(); }
 
  private:
   // x [B, T, D], after norm1; memory [B, M, 2, H, P] -> [B, T, D]. `seen`: its keys and values, then those of x.

@@ -24,9 +24,4 @@ std::unique_ptr<LanguageModel> make_language_model(const ModelConfig& model, con
   return registry<ModelKind>().find(model.kind)(model, feedforward);
 }
 
-ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size,
-                     double state_bytes) {
-  return make_language_model(model, feedforward)->cost(batch_size, state_bytes);
-}
-
 }  // namespace weir

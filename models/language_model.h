@@ -10,7 +10,6 @@
 
 #include "models/config.h"
 #include "models/forward_context.h"
-#include "models/model_cost.h"
 #include "models/parameter.h"
 #include "models/statistics.h"
 
@@ -45,8 +44,8 @@ class LanguageModel {
                                          const ForwardContext& context) const = 0;
   // What a memory of `length` positions of `sequences` consists of: shapes by layer, in activation_dtype().
   virtual std::vector<Shape> memory_shapes(std::int64_t sequences, std::int64_t length) const = 0;
-  // `batch_size` sequences per step; the optimiser keeps `state_bytes` per parameter.
-  virtual ModelCost cost(std::int64_t batch_size, double state_bytes) const = 0;
+  // Parameters that one token uses; the embedding counts as one row, a shared layer as one use of it.
+  virtual std::int64_t active_parameters() const { return parameters().count(); }
 
   const ParameterSet& parameters() const { return parameters_; }
   const ModelConfig& config() const { return config_; }

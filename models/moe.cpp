@@ -107,13 +107,8 @@ Tensor Moe::auxiliary_loss(const RegulariserInputs& inputs) const {
   return inputs.empty() ? Tensor() : router_.auxiliary_loss(routing::Routed::from_sequences(inputs));
 }
 
-FeedforwardCost Moe::cost() const {
-  const std::int64_t experts = w1_.shape.product() + w2_.shape.product(), router = router_.parameter_count();
-  const std::int64_t active = experts / config_.experts * config_.k + router;
-  const auto d = static_cast<double>(w1_.shape[1]), k = static_cast<double>(config_.k);
-  const double kept =
-      (4 + k) * d + k * static_cast<double>(config_.expert_size) + 6 * static_cast<double>(config_.experts);
-  return {experts + router, active, static_cast<double>(active), kept};
+std::int64_t Moe::idle_parameters() const {
+  return (w1_.shape.product() + w2_.shape.product()) / config_.experts * (config_.experts - config_.k);
 }
 
 std::string Moe::text() const {

@@ -14,7 +14,7 @@ class Moe final : public Feedforward {
   FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override;
   FeedforwardOutput routed(const Tensor& x, const Tensor& router_input, const ForwardContext& context) const override;
   Tensor auxiliary_loss(const RegulariserInputs& inputs) const override;
-  FeedforwardCost cost() const override;
+  std::int64_t idle_parameters() const override;
   std::string text() const override;
 
  private:

@@ -55,6 +55,7 @@ void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
 }
 
 void ParameterSet::initialise(std::uint64_t seed) const {
+  if (values_.device().kind == DeviceKind::meta) return;
   for (const Parameter& p : parameters_) {
     // Initialisers write on the CPU; a parameter that lives elsewhere is drawn there and copied.
     const bool on_cpu = p.value.device().kind == DeviceKind::cpu;

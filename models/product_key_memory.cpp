@@ -94,17 +94,10 @@ ProductKeyMemory::Weighted ProductKeyMemory::chosen_values(const Tensor& x_a, co
   return {weights, gather_sum(weights, indices, values_.value)};
 }
 
-FeedforwardCost ProductKeyMemory::cost() const {
-  const std::int64_t keys = keys_a_.shape.product() + keys_b_.shape.product(), values = values_.shape.product();
-  const std::int64_t n = config_.sub_keys, width = values_.shape[1];
-  if (uses_all()) {
-    const std::int64_t kept = 4 * width + 2 * n + (config_.activation == "softmax" ? n * n : 0);
-    return {keys + values, keys + values, static_cast<double>(keys / config_.key_heads + values),
-            static_cast<double>(kept)};
-  }
+std::int64_t ProductKeyMemory::idle_parameters() const {
+  if (uses_all()) return 0;
   const std::int64_t named = config_.key_heads * config_.k;  // heads may name a value twice
-  return {keys + values, keys + std::min(values, named * width), static_cast<double>(keys + named * width),
-          static_cast<double>(4 * width + 4 * named)};
+  return std::max<std::int64_t>(0, values_.shape[0] - named) * values_.shape[1];
 }
 
 std::string ProductKeyMemory::text() const {

@@ -18,7 +18,7 @@ class ProductKeyMemory final : public Feedforward {
   ProductKeyMemory(ParameterSet& parameters, const std::string& name, std::int64_t layer, const ModelConfig& model,
                    const FeedforwardConfig& config);
   FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override;
-  FeedforwardCost cost() const override;
+  std::int64_t idle_parameters() const override;
   std::string text() const override;
 
  private:

@@ -46,18 +46,6 @@ AttentionOutput RelativeAttention::operator()(const Tensor& x, const Tensor& val
   return {linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value)};
 }
 
-AttentionCost RelativeAttention::cost(const AttentionLoad& load) const {
-  const auto d = static_cast<double>(d_model_), width = static_cast<double>(heads_ * head_size_);
-  AttentionCost cost;
-  for (const Parameter* p : {&w_q_, &w_kv_, &w_r_, &w_o_, &u_, &v_, &scale_})
-    cost.total_parameters += p->shape.product();
-  cost.active_parameters = cost.total_parameters;
-  const double projections = d * width * (2 + 2 * load.keys_per_query + load.keys_per_query / load.batch_size);
-  cost.multiply_adds = projections + 3 * width * load.seen;
-  cost.kept_values = load.keys_per_query * (2 * d + 2 * width) + 2 * d + 2 * width;  // seen, normed, kv; own, q, out
-  return cost;
-}
-
 namespace {
 const bool added = registry<AttentionKind>().add({"relative", "Transformer-XL's",
                                                   [](ParameterSet& parameters, const std::string& name, std::int64_t,

@@ -15,7 +15,6 @@ class RelativeAttention final : public Attention {
   // Keys and values are one product: `values` must be x.
   AttentionOutput operator()(const Tensor& x, const Tensor& values, std::int64_t queries,
                              const ForwardContext& context) const override;
-  AttentionCost cost(const AttentionLoad& load) const override;
 
  private:
   std::int64_t heads_, head_size_, d_model_;

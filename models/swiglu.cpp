@@ -32,10 +32,6 @@ class SwiGlu final : public Feedforward {
     return out;
   }
 
-  FeedforwardCost cost() const override {
-    const std::int64_t all = 3 * w_down_.shape.product();
-    return {all, all, static_cast<double>(all), static_cast<double>(4 * w_down_.shape[0] + 4 * w_down_.shape[1])};
-  }
   std::string text() const override { return fmt::format("SwiGLU: {}", counted(w_down_.shape[1], "hidden unit")); }
 
  private:

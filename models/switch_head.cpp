@@ -154,24 +154,8 @@ Tensor SwitchHead::auxiliary_loss(const RegulariserInputs& inputs) const {
                      regulariser_weight_);
 }
 
-AttentionCost SwitchHead::cost(const AttentionLoad& load) const {
-  const auto d = static_cast<double>(d_model_), heads = static_cast<double>(heads_), keys = load.keys_per_query;
-  const auto width = static_cast<double>(heads_ * head_size_), slots = experts_ > 1 ? static_cast<double>(k_) : 1;
-  AttentionCost cost;
-  for (const Parameter* p : {&w_q_, &w_k_, &w_r_, &w_v_, &w_o_, &sel_o_, sel_v_})
-    if (p != nullptr) cost.total_parameters += p->shape.product();
-  const std::int64_t per_expert = (w_v_.shape.product() + w_o_.shape.product()) / experts_;
-  cost.active_parameters = cost.total_parameters - (experts_ > 1 ? (experts_ - k_) * per_expert : 0);
-  const double selectors = static_cast<double>(sel_o_.shape.product()) * (experts_ > 1 ? 1 + keys : 1);
-  const double projections = d * width * (1 + keys + keys / load.batch_size + slots * (keys + 1));
-  cost.multiply_adds = projections + selectors + 3 * width * load.seen;
-  cost.kept_values = keys * (2 * d + 2 * width) + 2 * d + 3 * width + heads;  // seen, normed, kv; own, q, out, gated
-  if (experts_ > 1) {
-    const double scores = 2 * heads * static_cast<double>(experts_);  // logits, sigmoid
-    // Of keys: gathered inputs and outputs of the experts; of queries: gated and gathered.
-    cost.kept_values += keys * (slots * (heads * d + width) + scores) + slots * 2 * width + scores;
-  }
-  return cost;
+std::int64_t SwitchHead::idle_parameters() const {
+  return experts_ > 1 ? (w_v_.shape.product() + w_o_.shape.product()) / experts_ * (experts_ - k_) : 0;
 }
 
 namespace {

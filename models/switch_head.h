@@ -23,7 +23,7 @@ class SwitchHead final : public Attention {
                              const ForwardContext& context) const override;
   // inputs: the logits of keys [B, S, H, E] and of queries [B, T, H, E]; memory counts as keys do.
   Tensor auxiliary_loss(const RegulariserInputs& inputs) const override;
-  AttentionCost cost(const AttentionLoad& load) const override;
+  std::int64_t idle_parameters() const override;
 
  private:
   struct Selection {

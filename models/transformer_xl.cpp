@@ -59,7 +59,9 @@ class Layer final : public DecoderLayer {
   Shape memory_shape(std::int64_t sequences, std::int64_t length) const override {
     return {sequences, length, d_model_};
   }
-  AttentionCost attention_cost(const AttentionLoad& load) const override { return attention_->cost(load); }
+  std::int64_t idle_parameters() const override {
+    return attention_->idle_parameters() + feedforward_->idle_parameters();
+  }
   const Feedforward& feedforward() const override { return *feedforward_; }
   Tensor attention_loss(const RegulariserInputs& inputs) const override { return attention_->auxiliary_loss(inputs); }
   const Attention& attention() const { return *attention_; }

@@ -14,7 +14,12 @@ namespace weir {
 
 constinit Kernel<void(const Tensor&, const Tensor&, const AdamWState&, const Tensor&, const Tensor&,
                       const AdamWSettings&)>
-    adamw_update_kernel{"adamw_update"};
+    adamw_update_kernel{
+        "adamw_update", [](const Tensor& values, const Tensor& gradients, const AdamWState& state, auto... rest) {
+          // What is updated is read and written.
+          return KernelCost{
+              .bytes = bytes_of(values, gradients, state, rest..., values, state.first_moment, state.second_moment)};
+        }};
 
 void adamw_update(const Tensor& values, const Tensor& gradients, const AdamWState& state, const Tensor& learning_rate,
                   const Tensor& factor, const AdamWSettings& settings) {
@@ -142,6 +147,7 @@ const OpRegistration registration{{
           for (Sample& sample : unsound_samples()) samples.push_back(std::move(sample));
           return samples;
         },
+    .large = [] { return update_sample("large", 1 << 24, 1); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& p, const Shape& g, DType dtype) {
@@ -156,11 +162,6 @@ const OpRegistration registration{{
               {"shapes", call({2}, {3}, DType::float32),
                "adamw_update: expected gradients and moments of shape [2], got [3]"},
               {"dtypes", call({2}, {2}, DType::float64), "adamw_update: expected one dtype on both sides"}};
-        },
-    .cost =
-        [](const Sample& sample) {
-          const auto n = static_cast<double>(sample.inputs[0].numel());
-          return OpCost{14 * n, 28 * n};  // four read, three written
         },
     .differentiable = false,
 }};

@@ -93,6 +93,7 @@ const OpRegistration registration{{
               amax_sample("long row", {2, 4133}, 1, true),
           };
         },
+    .large = [] { return amax_sample("large", large_shape(), -1, false); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{
@@ -107,7 +108,6 @@ const OpRegistration registration{{
                "amax: expected x of a floating dtype, got int32"},
           };
         },
-    .cost = elementwise_cost(1),
     .twice_differentiable = true,
 }};
 

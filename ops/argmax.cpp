@@ -58,6 +58,7 @@ const OpRegistration registration{{
               argmax_sample("long row", random_tensor({2, 4133}, 36), 1, true),
           };
         },
+    .large = [] { return argmax_sample("large", random_tensor(large_shape(), 36), -1, false); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& shape, DType dtype, int axis) {
@@ -69,7 +70,6 @@ const OpRegistration registration{{
               {"integers", call({2}, DType::int32, 0), "argmax: expected x of a floating dtype, got int32"},
           };
         },
-    .cost = elementwise_cost(1),
     .differentiable = false,
 }};
 

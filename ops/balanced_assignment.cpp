@@ -89,6 +89,10 @@ const OpRegistration registration{{
               assignment_sample("no tokens", {0, 4}, 79),
           };
         },
+    .large =
+        [] {
+          return assignment_sample("large", {512, 16}, 71);
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& shape, DType dtype) {
@@ -99,7 +103,6 @@ const OpRegistration registration{{
               {"no experts", call({2, 0}, DType::float32), "balanced_assignment: expected at least 1 expert, got 0"},
               {"rank", call({2}, DType::float32), "balanced_assignment: expected scores with 2 axes, got shape [2]"}};
         },
-    .cost = elementwise_cost(0),
     .differentiable = false,
 }};
 

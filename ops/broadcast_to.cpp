@@ -50,6 +50,7 @@ const OpRegistration registration{{
               broadcast_sample("of zero", {0, 1}, {0, 4}),
           };
         },
+    .large = [] { return broadcast_sample("large", {1024}, large_shape()); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"shrink",
@@ -58,7 +59,6 @@ const OpRegistration registration{{
                                          },
                                          "broadcast_to: shape [2, 3] does not stretch to [1, 3]"}};
         },
-    .cost = elementwise_cost(0),
     .twice_differentiable = true,
 }};
 

@@ -59,12 +59,12 @@ const OpRegistration registration{{
           for (const auto& [name, shape] : sample_shapes()) samples.push_back(cast_sample(name, shape));
           return samples;
         },
+    .large = [] { return cast_sample("large", large_shape()); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"to integers", [] { cast(Tensor::zeros({2}, DType::float32), DType::int32); },
                                          "cast: expected float64, float32 or bf16 as the target dtype, got int32"}};
         },
-    .cost = elementwise_cost(0),
     .tolerance = {.float64 = 0, .float32 = 0, .bf16 = 0},
     .twice_differentiable = true,
 }};

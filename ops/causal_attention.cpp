@@ -19,11 +19,26 @@
 
 namespace weir {
 
+namespace {
+
+// `products` of the size of the scores: [B, T, H, P] by the keys that each query sees.
+template <class... Rest>
+KernelCost cost(int products, const CausalAttentionInputs& in, const Rest&... rest) {
+  const std::int64_t queries = in.q.size(1), keys = in.k.size(1);
+  const std::int64_t pairs = queries * keys - queries * (queries - 1) / 2;
+  return product_cost({products, pairs, in.q.size(0), in.q.size(2), in.q.size(3)}, in, rest...);
+}
+
+}  // namespace
+
 constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&)> causal_attention_kernel{
-    "causal_attention"};
+    "causal_attention", [](const CausalAttentionInputs& in, auto... rest) { return cost(2, in, rest...); }};
 constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&, const Tensor&,
                       const CausalAttentionGradients&)>
-    causal_attention_backward_kernel{"causal_attention backward"};
+    causal_attention_backward_kernel{
+        "causal_attention backward",
+        // The scores are computed again, and each product has two gradients.
+        [](const CausalAttentionInputs& in, auto... rest) { return cost(5, in, rest...); }};
 
 namespace {
 
@@ -50,7 +65,7 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, double scal
 Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
   check_inputs(q, k, v, scale);
   Tensor out = empty_with_merged_row(q.shape(), 2, q);
-  const Tensor logsumexp = Tensor::empty({q.size(0), q.size(2), q.size(1)}, sum_dtype(q), q.device());
+  const Tensor logsumexp = Tensor::empty({q.size(0), q.size(2), q.size(1)}, accumulate_dtype(q.dtype()), q.device());
   causal_attention_kernel(q.device(), CausalAttentionInputs{q, k, v, scale}, out, logsumexp);
   Backward back(kName, {q, k, v}, {out});
   back.once_differentiable([q = back.keep(q), k = back.keep(k), v = back.keep(v), scale, out = back.keep(out),
@@ -114,9 +129,11 @@ std::vector<Tensor> random_inputs(const Extents& e) {
 }
 
 Sample sample(Attention attention, const std::string& name, const Extents& extents, double scale = 0.4) {
-  return {name, random_inputs(extents),
-          [=](std::span<const Tensor> in) { return std::vector{attention(in[0], in[1], in[2], scale)}; },
-          [=](std::span<const Tensor> in) { return std::vector{reference(in, scale)}; }};
+  return {
+      name, random_inputs(extents),
+      [=](std::span<const Tensor> in) { return std::vector{attention(in[0], in[1], in[2], scale)}; },
+      [=](std::span<const Tensor> in) { return std::vector{reference(in, scale)}; },
+      [=](std::span<const Tensor> in) { return std::vector{causal_attention_composed(in[0], in[1], in[2], scale)}; }};
 }
 
 std::vector<Sample> samples(Attention attention) {
@@ -157,14 +174,6 @@ std::vector<BadSample> bad_samples(Attention attention) {
 }
 
 // Two products of P per visible pair; every tensor touched once (float32).
-OpCost cost(const Sample& s) {
-  const Tensor &q = s.inputs[0], &k = s.inputs[1];
-  const auto queries = static_cast<double>(q.size(1)), keys = static_cast<double>(k.size(1));
-  const double pairs = queries * (keys - (queries - 1) / 2);
-  const double bytes = 8 * static_cast<double>(q.numel()) + 8 * static_cast<double>(k.numel());
-  return {4 * pairs * static_cast<double>(q.size(0) * q.size(2) * q.size(3)), bytes};
-}
-
 const OpRegistration registration{{
     .name = kName,
     .source = __FILE__,
@@ -172,8 +181,11 @@ const OpRegistration registration{{
     .summary = "softmax(scale q k^T) v of each head, where query i sees the keys up to i + S - T; q [B, T, H, P], "
                "k and v [B, S, H, P]",
     .samples = [] { return samples(causal_attention); },
+    .large =
+        [] {
+          return sample(causal_attention, "large", {4, 512, 512, 8, 64});
+        },
     .bad_samples = [] { return bad_samples(causal_attention); },
-    .cost = cost,
 }};
 
 const OpRegistration composed_registration{{
@@ -182,8 +194,11 @@ const OpRegistration composed_registration{{
     .signature = "causal_attention_composed(q, k, v, scale)",
     .summary = "causal_attention from other ops, differentiable twice",
     .samples = [] { return samples(causal_attention_composed); },
+    .large =
+        [] {
+          return sample(causal_attention_composed, "large", {4, 512, 512, 8, 64});
+        },
     .bad_samples = [] { return bad_samples(causal_attention_composed); },
-    .cost = cost,
     .twice_differentiable = true,
 }};
 

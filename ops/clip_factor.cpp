@@ -62,12 +62,12 @@ const OpRegistration registration{{
                              }});
           return samples;
         },
+    .large = [] { return samples_with(0.5).front(); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"integers", [] { clip_factor(Tensor::zeros({2}, DType::int32), 1); },
                                          "clip_factor: expected dtype float64, float32 or bf16, got int32"}};
         },
-    .cost = elementwise_cost(3),
     .differentiable = false,
 }};
 

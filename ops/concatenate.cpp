@@ -88,6 +88,10 @@ const OpRegistration registration{{
               concatenate_sample("empty part", {{2, 0}, {2, 3}}, 1),
           };
         },
+    .large =
+        [] {
+          return concatenate_sample("large", {{16, 256, 1024}, {16, 256, 1024}}, 1);
+        },
     .bad_samples =
         [] {
           const auto joined = [](const Shape& a, const Shape& b, DType b_dtype, int axis) {
@@ -105,7 +109,6 @@ const OpRegistration registration{{
                "concatenate: expected one dtype on both sides, got float32 and bf16"},
           };
         },
-    .cost = elementwise_cost(0),
     .twice_differentiable = true,
 }};
 

@@ -27,7 +27,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, LogitsAfterwar
   check_shape("cross_entropy", "targets", targets, logits.shape().without(-1));
   if (targets.numel() == 0)
     throw ArgumentError("cross_entropy: expected at least one target, got shape " + targets.shape().str());
-  const DType precise = logits.dtype() == DType::float64 ? DType::float64 : DType::float32;
+  const DType precise = accumulate_dtype(logits.dtype());
   const Tensor loss = Tensor::empty({}, precise, logits.device());
   const Tensor logsumexp = Tensor::empty({targets.numel()}, precise, logits.device());
   cross_entropy_kernel(logits.device(), logits, targets, loss, logsumexp);
@@ -146,6 +146,10 @@ const OpRegistration registration{{
               cross_entropy_sample("size one", {1, 1}, DType::int64),
           };
         },
+    .large =
+        [] {
+          return cross_entropy_sample("large", {2048, 8000}, DType::int32);
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& logits, const Shape& targets, double target, DType dtype) {
@@ -162,7 +166,6 @@ const OpRegistration registration{{
                "cross_entropy: expected targets of dtype int64, int32 or uint8, got float32"},
           };
         },
-    .cost = elementwise_cost(4),
 }};
 
 }  // namespace

@@ -123,6 +123,7 @@ const OpRegistration registration{{
               cumsum_sample("long row reverse", {2, 2085}, 1, true),
           };
         },
+    .large = [] { return cumsum_sample("large", large_shape(), -1, false); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"axis", [] { cumsum(Tensor::zeros({2}, DType::float32), 1); },
@@ -130,7 +131,6 @@ const OpRegistration registration{{
                                         {"integers", [] { cumsum(Tensor::zeros({2}, DType::int32), 0); },
                                          "cumsum: expected x of a floating dtype, got int32"}};
         },
-    .cost = elementwise_cost(1),
     .twice_differentiable = true,
 }};
 

@@ -169,6 +169,7 @@ const OpRegistration registration{{
           samples.push_back(mask_sample("mask that keeps all", {3, 5}, 0));
           return samples;
         },
+    .large = [] { return dropout_sample("large", large_shape(), 0.1); },
     .bad_samples =
         [] {
           const auto call = [](double p, DType dtype) { return [=] { dropout(Tensor::zeros({2}, dtype), p, {}); }; };
@@ -188,7 +189,6 @@ const OpRegistration registration{{
               {"mask", [] { keep_mask({2}, 1.5, {}, DType::float32); }, "keep_mask: expected a probability p"},
           };
         },
-    .cost = elementwise_cost(1),
     .twice_differentiable = true,
 }};
 

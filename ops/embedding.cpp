@@ -12,7 +12,11 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> embedding_kernel{"embedding"};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> embedding_kernel{
+    "embedding", [](const Tensor& weight, const Tensor& ids, const Tensor& y) {
+      const double rows = static_cast<double>(y.numel()) * static_cast<double>(dtype_size(weight.dtype()));
+      return KernelCost{.bytes = bytes_of(ids, y) + rows};
+    }};
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> embedding_backward_kernel{"embedding backward"};
 
 namespace {
@@ -128,6 +132,10 @@ const OpRegistration registration{{
               embedding_sample("zero columns", {4, 0}, {3}, DType::int64),
           };
         },
+    .large =
+        [] {
+          return embedding_sample("large", {8000, 1024}, {8192}, DType::int32);
+        },
     .bad_samples =
         [] {
           const auto call = [](std::vector<double> ids, DType dtype, DType out) {
@@ -146,7 +154,6 @@ const OpRegistration registration{{
                "embedding: expected weight of dtype float64 beside float64 activations, got float32"},
           };
         },
-    .cost = elementwise_cost(0),
     .twice_differentiable = true,
 }};
 

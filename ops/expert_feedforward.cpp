@@ -25,10 +25,18 @@ namespace weir {
 
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const ExpertOptions&,
                       const Tensor&, ExpertFeedforwardState&)>
-    expert_feedforward_kernel{"expert_feedforward"};
+    expert_feedforward_kernel{
+        "expert_feedforward",
+        [](const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2, auto... rest) {
+          return product_cost({2, index.numel(), w1.size(1), w1.size(2)}, x, gate, index, w1, w2, rest...);
+        }};
 constinit Kernel<void(const Tensor&, const Tensor&, const ExpertFeedforwardState&, const Tensor&,
                       ExpertFeedforwardGradients&)>
-    expert_feedforward_backward_kernel{"expert_feedforward backward"};
+    expert_feedforward_backward_kernel{
+        "expert_feedforward backward",
+        [](const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, auto... rest) {
+          return product_cost({4, gate.numel(), state.w1.size(1), state.w1.size(2)}, x, gate, state, rest...);
+        }};
 
 namespace {
 
@@ -89,7 +97,7 @@ Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& ind
   back.once_differentiable([x = back.keep(x), gate = back.keep(gate), state = std::move(state),
                             weight_dtype = w1.dtype(), w1_sum = back.leaf_sum(2),
                             w2_sum = back.leaf_sum(3)](std::span<const Tensor> dys) {
-    const DType sums = dys[0].dtype() == DType::bf16 ? DType::float32 : dys[0].dtype();
+    const DType sums = accumulate_dtype(dys[0].dtype());
     const Tensor dw1 = w1_sum.to_overwrite(sums), dw2 = w2_sum.to_overwrite(sums);
     ExpertFeedforwardGradients d{.x = {}, .gate = {}, .w1 = dw1, .w2 = dw2};
     expert_feedforward_backward_kernel(dys[0].device(), x.get(), gate.get(), state, dys[0], d);
@@ -99,6 +107,37 @@ Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& ind
   });
   return y;
 }
+
+namespace {
+
+// The meta device's kernels make what any device's kernels make.
+void forward_meta(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
+                  const ExpertOptions&, const Tensor&, ExpertFeedforwardState& state) {
+  const auto made = [&](const Shape& shape, DType dtype) { return Tensor::empty(shape, dtype, x.device()); };
+  const std::int64_t rows = gate.numel();
+  state.w1 = converted(w1.detach(), x.dtype());
+  state.w2 = converted(w2.detach(), x.dtype());
+  state.hidden = made({rows, w1.size(2)}, x.dtype());
+  state.pair_of_row = made({rows}, DType::int32);
+  state.row_of_pair = made({rows}, index.dtype());
+  state.offsets = made({w1.size(0) + 1}, DType::int64);
+  made({rows, x.size(1)}, x.dtype());  // each expert's results, before they are summed
+}
+
+void backward_meta(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,
+                   ExpertFeedforwardGradients& gradients) {
+  const DType sums = accumulate_dtype(dy.dtype());
+  gradients.x = Tensor::empty_like(x);
+  gradients.gate = Tensor::empty(gate.shape(), sums, x.device());
+  if (!gradients.w1.defined()) gradients.w1 = Tensor::empty(state.w1.shape(), sums, x.device());
+  if (!gradients.w2.defined()) gradients.w2 = Tensor::empty(state.w2.shape(), sums, x.device());
+  Tensor::empty({gate.numel(), x.size(1)}, x.dtype(), x.device());  // each expert's dx
+}
+
+const bool on_meta = expert_feedforward_kernel.add(DeviceKind::meta, forward_meta) &&
+                     expert_feedforward_backward_kernel.add(DeviceKind::meta, backward_meta);
+
+}  // namespace
 
 Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
                                    const Tensor& w2, const ExpertOptions& options) {
@@ -144,7 +183,10 @@ Sample expert_sample(const std::string& name, const Sizes& s) {
            random_indices({s.n, s.k}, 43, s.experts, DType::int32), random_tensor({s.experts, s.d, s.g}, 44),
            random_tensor({s.experts, s.g, s.d}, 45)},
           [](std::span<const Tensor> in) { return std::vector{expert_feedforward(in[0], in[1], in[2], in[3], in[4])}; },
-          experts_reference};
+          experts_reference,
+          [](std::span<const Tensor> in) {
+            return std::vector{expert_feedforward_composed(in[0], in[1], in[2], in[3], in[4])};
+          }};
 }
 
 std::vector<BadSample> expert_bad_samples() {
@@ -198,14 +240,11 @@ const OpRegistration registration{{
               expert_sample("no slots", {4, 3, 2, 5, 0}),
           };
         },
-    .bad_samples = expert_bad_samples,
-    .cost =
-        [](const Sample& sample) {
-          const auto& in = sample.inputs;
-          const double work = static_cast<double>(in[2].numel()) * static_cast<double>(in[3].size(1) * in[3].size(2));
-          const double touched = static_cast<double>(2 * in[0].numel() + in[1].numel() + in[3].numel() + in[4].numel());
-          return OpCost{4 * work, 4 * touched};
+    .large =
+        [] {
+          return expert_sample("large", {2048, 412, 16, 128, 4});
         },
+    .bad_samples = expert_bad_samples,
     .tolerance = {.float32 = 2e-5},
 }};
 

@@ -11,7 +11,10 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> gather_rows_kernel{"gather_rows"};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> gather_rows_kernel{
+    "gather_rows", [](const Tensor&, const Tensor& index, const Tensor& y) {
+      return KernelCost{.bytes = bytes_of(index, y, y)};  // as much is read as is written
+    }};
 
 Tensor gather_rows(const Tensor& x, const Tensor& index) {
   check_floating("gather_rows", "x", x);
@@ -68,6 +71,7 @@ const OpRegistration registration{{
               gather_sample("no columns", 4, 0, 3), gather_sample("long rows", 3, 1031, 70),
           };
         },
+    .large = [] { return gather_sample("large", 8192, 1024, 8192); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& shape, const std::vector<double>& index, DType dtype) {
@@ -83,7 +87,6 @@ const OpRegistration registration{{
               {"rank", call({3}, {0}, DType::int32), "gather_rows: expected x with 2 axes, got shape [3]"},
               {"dtype", call({3, 2}, {0}, DType::int64), "gather_rows: expected index of dtype int32, got int64"}};
         },
-    .cost = elementwise_cost(0),
     .twice_differentiable = true,
 }};
 

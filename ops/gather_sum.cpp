@@ -17,9 +17,31 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&)> gather_sum_kernel{"gather_sum"};
+namespace {
+
+// Rows are read, or written and read, where an index names them: bytes of one such pass.
+double row_bytes(const Tensor& index, const Tensor& values) {
+  return static_cast<double>(index.numel()) * tensor_bytes(values) / std::max(1.0, static_cast<double>(values.size(0)));
+}
+
+}  // namespace
+
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&)> gather_sum_kernel{
+    "gather_sum", [](const Tensor& weight, const Tensor& index, const Tensor& values, const Tensor& y) {
+      KernelCost cost = product_cost({index.numel(), values.size(1)}, weight, index, y);
+      cost.bytes += row_bytes(index, values);
+      return cost;
+    }};
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const GatherSumGradients&)>
-    gather_sum_backward_kernel{"gather_sum backward"};
+    gather_sum_backward_kernel{
+        "gather_sum backward", [](const Tensor& weight, const Tensor& index, const Tensor& values, const Tensor& dy,
+                                  const GatherSumGradients& wanted) {
+          const int products = (wanted.dweight.defined() ? 1 : 0) + (wanted.dvalues.defined() ? 1 : 0);
+          KernelCost cost = product_cost({products, index.numel(), values.size(1)}, weight, index, dy, wanted.dweight);
+          if (wanted.dweight.defined()) cost.bytes += row_bytes(index, values);
+          cost.bytes += wanted.accumulate ? 2 * row_bytes(index, values) : tensor_bytes(wanted.dvalues);
+          return cost;
+        }};
 
 namespace {
 
@@ -314,6 +336,10 @@ const OpRegistration registration{{
               gather_sample("zero columns", {3, 2}, {6, 0}),
           };
         },
+    .large =
+        [] {
+          return gather_sample("large", {2048, 32}, {1 << 16, 412});
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& weight, std::vector<double> index, const Shape& values, DType dtype) {
@@ -333,13 +359,6 @@ const OpRegistration registration{{
               {"dtypes", call({1, 2}, {0, 1}, {5, 3}, DType::bf16),
                "gather_sum: expected values of dtype float32 beside float32 activations, got bf16"},
           };
-        },
-    .cost =
-        [](const Sample& s) {
-          const auto slots = static_cast<double>(s.inputs[0].numel());
-          const auto rows = static_cast<double>(s.inputs[0].shape().without(-1).product());
-          const auto D = static_cast<double>(s.inputs[2].size(1));
-          return OpCost{2 * slots * D, 4 * (2 * slots + slots * D + rows * D)};
         },
 }};
 

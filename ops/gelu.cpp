@@ -34,7 +34,6 @@ const OpRegistration gelu_registration{unary_record({
     .formula = [](double x) { return x * std::erfc(-x * std::sqrt(0.5)) / 2; },
     .low = -4,
     .high = 4,
-    .flops = 24,
 })};
 
 }  // namespace weir

@@ -42,6 +42,17 @@ void global_norm_cpu(const Tensor& x, const Tensor& norm) {
 
 const bool on_cpu = global_norm_kernel.add(DeviceKind::cpu, global_norm_cpu);
 
+Sample norm_sample(const std::string& name, const Shape& shape, double range = 1) {
+  return {name,
+          {random_tensor(shape, 1, -range, range)},
+          [](std::span<const Tensor> in) { return std::vector{global_norm(in[0])}; },
+          [](std::span<const Tensor> in) {
+            long double sum = 0;
+            for (double v : in[0].values()) sum += static_cast<long double>(v) * v;
+            return std::vector{Tensor::scalar(static_cast<double>(std::sqrt(sum)), DType::float64)};
+          }};
+}
+
 const OpRegistration registration{{
     .name = "global_norm",
     .source = __FILE__,
@@ -49,33 +60,17 @@ const OpRegistration registration{{
     .summary = "the root of the sum of the squares of all elements, a float64 of rank 0",
     .samples =
         [] {
-          std::vector<NamedShape> shapes = sample_shapes();
-          shapes.push_back({"several chunks", {100003}});
-          shapes.push_back({"squares beyond float32", {301}});
           std::vector<Sample> samples;
-          for (const auto& [name, shape] : shapes) {
-            const double range = name == "squares beyond float32" ? 1e30 : 1;
-            samples.push_back({name,
-                               {random_tensor(shape, samples.size() + 1, -range, range)},
-                               [](std::span<const Tensor> in) { return std::vector{global_norm(in[0])}; },
-                               [](std::span<const Tensor> in) {
-                                 long double sum = 0;
-                                 for (double v : in[0].values()) sum += static_cast<long double>(v) * v;
-                                 return std::vector{
-                                     Tensor::scalar(static_cast<double>(std::sqrt(sum)), DType::float64)};
-                               }});
-          }
+          for (const auto& [name, shape] : sample_shapes()) samples.push_back(norm_sample(name, shape));
+          samples.push_back(norm_sample("several chunks", {100003}));
+          samples.push_back(norm_sample("squares beyond float32", {301}, 1e30));
           return samples;
         },
+    .large = [] { return norm_sample("large", {1 << 24}); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"integers", [] { global_norm(Tensor::zeros({2}, DType::int32)); },
                                          "global_norm: expected dtype float64, float32 or bf16, got int32"}};
-        },
-    .cost =
-        [](const Sample& sample) {
-          const auto n = static_cast<double>(sample.inputs[0].numel());
-          return OpCost{2 * n, 4 * n};
         },
     .differentiable = false,
 }};

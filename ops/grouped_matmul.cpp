@@ -15,9 +15,13 @@
 namespace weir {
 
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, bool, const Tensor&)> grouped_matmul_kernel{
-    "grouped_matmul"};
+    "grouped_matmul", [](const Tensor& x, const Tensor& weight, auto... rest) {
+      return product_cost({x.size(0), weight.size(1), weight.size(2)}, x, weight, rest...);
+    }};
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&)> grouped_matmul_weight_kernel{
-    "grouped_matmul weight gradient"};
+    "grouped_matmul weight gradient", [](const Tensor& x, const Tensor& dy, auto... rest) {
+      return product_cost({x.numel(), dy.size(1)}, x, dy, rest...);
+    }};
 
 namespace {
 
@@ -208,6 +212,10 @@ const OpRegistration registration{{
               grouped_sample("no columns", 0, 3, {0, 1, 3}),
           };
         },
+    .large =
+        [] {
+          return grouped_sample("large", 412, 128, {0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096});
+        },
     .bad_samples =
         [] {
           const auto call = [](std::int64_t d, DType weight, const std::vector<double>& offsets) {
@@ -225,13 +233,6 @@ const OpRegistration registration{{
               {"offsets fall", call(3, DType::float32, {0, 5, 4}), "offsets must rise from 0 to 4"},
               {"offsets end", call(3, DType::float32, {0, 2, 3}), "offsets[2] is 3"},
               {"offsets begin", call(3, DType::float32, {1, 2, 4}), "offsets[0] is 1"}};
-        },
-    .cost =
-        [](const Sample& sample) {
-          const auto r = static_cast<double>(sample.inputs[0].size(0)),
-                     d = static_cast<double>(sample.inputs[0].size(1)),
-                     g = static_cast<double>(sample.inputs[1].size(2));
-          return OpCost{2 * r * d * g, 4 * (r * d + static_cast<double>(sample.inputs[1].numel()) + r * g)};
         },
     .tolerance = {.float32 = 2e-5},
     .twice_differentiable = true,

@@ -113,6 +113,10 @@ const OpRegistration registration{{
               keep_sample("zero rows", random_tensor({0, 4}, 79), 2),
           };
         },
+    .large =
+        [] {
+          return keep_sample("large", random_tensor({2048, 2048}, 71), 128);
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& shape, DType dtype, std::int64_t k) {
@@ -125,7 +129,6 @@ const OpRegistration registration{{
               {"rank 0", call({}, DType::float32, 1), "keep_top_k: expected at least 1 axis"},
               {"integers", call({3}, DType::int32, 1), "keep_top_k: expected x of a floating dtype, got int32"}};
         },
-    .cost = elementwise_cost(1),
     .twice_differentiable = true,
 }};
 

@@ -20,7 +20,7 @@ constinit Kernel<void(const Tensor&, const Tensor&, const RowStatistics&, const 
     layer_norm_backward_kernel{"layer_norm backward"};
 
 RowStatistics empty_row_statistics(const Tensor& x) {
-  const DType precise = x.dtype() == DType::float64 ? DType::float64 : DType::float32;
+  const DType precise = accumulate_dtype(x.dtype());
   return {Tensor::empty(Shape{x.shape().without(-1).product() * 4}, precise, x.device())};
 }
 
@@ -145,6 +145,7 @@ const OpRegistration registration{{
               layer_norm_sample("zero columns", {3, 0}),
           };
         },
+    .large = [] { return layer_norm_sample("large", large_shape()); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& x, std::int64_t w, DType dtype, double eps) {
@@ -160,7 +161,6 @@ const OpRegistration registration{{
               {"eps", call({2, 3}, 3, DType::float32, -1), "layer_norm: expected eps of 0 or more, got -1"},
           };
         },
-    .cost = elementwise_cost(8),
 }};
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "autograd/backward.h"
 #include "core/error.h"
+#include "ops/add.h"
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/reduce.h"
 #include "ops/matmul.h"
@@ -20,9 +21,18 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, Activation, const Tensor&)> linear_kernel{"linear"};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, Activation, const Tensor&)> linear_kernel{
+    "linear", [](const Tensor& x, const Tensor& weight, auto... rest) {
+      return product_cost({x.numel(), weight.size(0)}, x, weight, rest...);
+    }};
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const LinearGradients&)>
-    linear_backward_kernel{"linear backward"};
+    linear_backward_kernel{
+        "linear backward",
+        [](const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, const LinearGradients& wanted) {
+          const int products = (wanted.dx.defined() ? 1 : 0) + (wanted.dweight.defined() ? 1 : 0);
+          const std::int64_t inner = weight.defined() ? weight.size(1) : x.defined() ? x.size(-1) : 0;
+          return product_cost({products, dy.numel(), inner}, x, weight, y, dy, wanted);
+        }};
 
 namespace {
 
@@ -223,11 +233,17 @@ Tensor reference(std::span<const Tensor> in, Activation activation) {
 Sample linear_sample(const std::string& name, const Shape& x, std::int64_t out, bool with_bias, Activation activation) {
   std::vector<Tensor> inputs{random_tensor(x, 31), random_tensor({out, x[-1]}, 32)};
   if (with_bias) inputs.push_back(random_tensor({out}, 33));
+  const auto composed = [activation](std::span<const Tensor> in) {
+    Tensor y = matmul(in[0], transpose(in[1], 0, 1));
+    if (in.size() > 2) y = y + in[2];
+    return std::vector{activation == Activation::relu ? relu(y) : y};
+  };
   return {name, inputs,
           [activation](std::span<const Tensor> in) {
             return std::vector{linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), activation)};
           },
-          [activation](std::span<const Tensor> in) { return std::vector{reference(in, activation)}; }};
+          [activation](std::span<const Tensor> in) { return std::vector{reference(in, activation)}; },
+          x.rank() > 1 ? TensorFunction(composed) : nullptr};
 }
 
 const OpRegistration registration{{
@@ -252,6 +268,10 @@ const OpRegistration registration{{
               linear_sample("zero outputs", {3, 2}, 0, true, none),
           };
         },
+    .large =
+        [] {
+          return linear_sample("large", {2048, 1024}, 1024, true, Activation::none);
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& x, const Shape& w, DType w_dtype, const Shape& b) {
@@ -266,12 +286,6 @@ const OpRegistration registration{{
               {"dtypes", call({2, 4}, {5, 4}, DType::bf16, {5}),
                "linear: expected weight of dtype float32 beside float32 activations, got bf16"},
           };
-        },
-    .cost =
-        [](const Sample& s) {
-          const auto x = static_cast<double>(s.inputs[0].numel()), w = static_cast<double>(s.inputs[1].numel());
-          const auto y = static_cast<double>(s.inputs[0].shape().with(-1, s.inputs[1].size(0)).product());
-          return OpCost{2 * y * static_cast<double>(s.inputs[1].size(1)), 4 * (x + w + y)};
         },
     .twice_differentiable = true,
 }};

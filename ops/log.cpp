@@ -27,7 +27,6 @@ const OpRegistration log_registration{unary_record({
     .formula = [](double x) { return std::log(x); },
     .low = 0.25,
     .high = 4,
-    .flops = 14,
 })};
 
 }  // namespace weir

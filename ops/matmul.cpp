@@ -16,7 +16,10 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> matmul_kernel{"matmul"};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> matmul_kernel{
+    "matmul", [](const Tensor& a, const Tensor& b, const Tensor& y, auto... rest) {
+      return product_cost({y.numel(), a.size(-1)}, a, b, y, rest...);
+    }};
 
 namespace {
 
@@ -168,6 +171,10 @@ const OpRegistration registration{{
               matmul_sample("zero batch", {0, 2, 3}, {3, 3}),
           };
         },
+    .large =
+        [] {
+          return matmul_sample("large", {1024, 1024}, {1024, 1024});
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& a, const Shape& b, DType b_dtype) {
@@ -180,12 +187,6 @@ const OpRegistration registration{{
               {"vector", call({3}, {3, 5}, DType::float32), "matmul: expected two axes or more on both sides"},
               {"dtypes", call({2, 3}, {3, 5}, DType::float64), "matmul: expected one dtype on both sides"},
           };
-        },
-    .cost =
-        [](const Sample& s) {
-          const auto a = static_cast<double>(s.inputs[0].numel()), b = static_cast<double>(s.inputs[1].numel());
-          const auto y = static_cast<double>(result_shape(s.inputs[0], s.inputs[1]).product());
-          return OpCost{2 * y * static_cast<double>(s.inputs[0].size(-1)), 4 * (a + b + y)};
         },
     .twice_differentiable = true,
 }};

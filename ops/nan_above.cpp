@@ -32,6 +32,11 @@ const bool on_cpu = nan_above_kernel.add(DeviceKind::cpu, nan_above_cpu);
 
 double reference(double x, double limit) { return x <= limit ? x : std::numeric_limits<double>::quiet_NaN(); }
 
+std::vector<Sample> random_samples() {
+  return binary_samples(nan_above, reference,
+                        [](const Shape& shape, std::uint64_t seed) { return random_tensor(shape, seed); });
+}
+
 const OpRegistration registration{{
     .name = "nan_above",
     .source = __FILE__,
@@ -39,8 +44,7 @@ const OpRegistration registration{{
     .summary = "x where it is at most limit, not a number elsewhere, with broadcasting",
     .samples =
         [] {
-          std::vector<Sample> samples = binary_samples(
-              nan_above, reference, [](const Shape& shape, std::uint64_t seed) { return random_tensor(shape, seed); });
+          std::vector<Sample> samples = random_samples();
           const double infinity = std::numeric_limits<double>::infinity(),
                        nan = std::numeric_limits<double>::quiet_NaN();
           samples.push_back(
@@ -53,8 +57,8 @@ const OpRegistration registration{{
                }});
           return samples;
         },
+    .large = [] { return random_samples().front(); },
     .bad_samples = [] { return binary_bad_samples("nan_above", nan_above); },
-    .cost = elementwise_cost(1),
     .differentiable = false,
 }};
 

@@ -151,6 +151,7 @@ const OpRegistration registration{{
               outer_sample("zero right", {3}, 2, 0, relu),
           };
         },
+    .large = [] { return outer_sample("large", {1024}, 64, 64); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& a, const Shape& b, DType b_dtype) {
@@ -164,12 +165,6 @@ const OpRegistration registration{{
               {"integers", [] { outer_sum(Tensor::zeros({2}, DType::int32), Tensor::zeros({2}, DType::int32)); },
                "outer_sum: expected a of a floating dtype, got int32"},
           };
-        },
-    .cost =
-        [](const Sample& s) {
-          const auto a = static_cast<double>(s.inputs[0].numel()), b = static_cast<double>(s.inputs[1].numel());
-          const double y = a * static_cast<double>(s.inputs[1].size(-1));
-          return OpCost{y, 4 * (a + b + y)};
         },
 }};
 

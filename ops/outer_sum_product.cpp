@@ -12,6 +12,9 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "ops/cpu/gemm.h"
+#include "ops/linear.h"
+#include "ops/outer_sum.h"
+#include "ops/permute.h"
 #include "ops/relu.h"
 #include "ops/support/check.h"
 #include "ops/support/parameters.h"
@@ -20,9 +23,16 @@
 namespace weir {
 
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&)> outer_sum_product_kernel{
-    "outer_sum_product"};
+    "outer_sum_product", [](const Tensor& a, const Tensor& b, const Tensor& values, auto... rest) {
+      return product_cost({a.numel(), b.size(-1), values.size(1)}, a, b, values, rest...);
+    }};
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const OuterSumProductGradients&)>
-    outer_sum_product_backward_kernel{"outer_sum_product backward"};
+    outer_sum_product_backward_kernel{
+        "outer_sum_product backward", [](const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& dy,
+                                         const OuterSumProductGradients& wanted) {
+          const int products = (wanted.da.defined() ? 1 : 0) + (wanted.dvalues.defined() ? 1 : 0);
+          return product_cost({products, a.numel(), b.size(-1), values.size(1)}, a, b, values, dy, wanted);
+        }};
 
 namespace {
 
@@ -275,7 +285,10 @@ Sample product_sample(const std::string& name, const Shape& outer, std::int64_t 
   return {name,
           {random_on_grid(a, 181, 0), random_on_grid(b, 182, 1.0 / 16), random_tensor({i * j, d}, 183)},
           [](std::span<const Tensor> in) { return std::vector{outer_sum_product(in[0], in[1], in[2])}; },
-          reference};
+          reference,
+          [](std::span<const Tensor> in) {
+            return std::vector{linear(outer_sum(in[0], in[1], Activation::relu), transpose(in[2], 0, 1))};
+          }};
 }
 
 const OpRegistration registration{{
@@ -299,6 +312,7 @@ const OpRegistration registration{{
               product_sample("zero width", {3}, 2, 2, 0),
           };
         },
+    .large = [] { return product_sample("large", {256}, 46, 46, 412); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& a, const Shape& b, DType b_dtype, const Shape& v, DType v_dtype) {
@@ -320,14 +334,6 @@ const OpRegistration registration{{
               {"dtype of values", call({2, 3}, {2, 3}, float32, {9, 2}, bf16),
                "outer_sum_product: expected values of dtype float32 beside float32 activations, got bf16"},
           };
-        },
-    .cost =
-        [](const Sample& s) {
-          const auto a = static_cast<double>(s.inputs[0].numel()), b = static_cast<double>(s.inputs[1].numel()),
-                     v = static_cast<double>(s.inputs[2].numel());
-          const double J = static_cast<double>(s.inputs[1].size(-1)), D = static_cast<double>(s.inputs[2].size(1)),
-                       y = D * static_cast<double>(s.inputs[0].shape().without(-1).product());
-          return OpCost{2 * a * J * (1 + D), 4 * (a + b + v + y)};
         },
 }};
 

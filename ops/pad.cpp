@@ -60,6 +60,7 @@ const OpRegistration registration{{
               pad_sample("zero columns", {3, 0}, 0, 1, 0),
           };
         },
+    .large = [] { return pad_sample("large", large_shape(), 1, 0, 64); },
     .bad_samples =
         [] {
           const auto padded = [](int axis, std::int64_t before, std::int64_t after) {
@@ -70,7 +71,6 @@ const OpRegistration registration{{
               {"negative", padded(1, -1, 0), "pad: expected counts of at least 0, got -1 before and 0 after"},
           };
         },
-    .cost = elementwise_cost(0),
     .twice_differentiable = true,
 }};
 

@@ -219,6 +219,10 @@ const OpRegistration registration{{
               search_sample("size one", {1}, 1, 1, 1),          search_sample("zero rows", {0}, 4, 3, 2),
           };
         },
+    .large =
+        [] {
+          return search_sample("large", {2048, 4}, 128, 128, 32);
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& a, const Shape& b, DType b_dtype, std::int64_t k) {
@@ -239,7 +243,6 @@ const OpRegistration registration{{
                "product_key_search: expected a of a floating dtype, got int32"},
           };
         },
-    .cost = elementwise_cost(1),
 }};
 
 }  // namespace

@@ -66,12 +66,12 @@ const OpRegistration registration{{
           samples.push_back(integers_sample("bound of one", {5}, 1));
           return samples;
         },
+    .large = [] { return integers_sample("large", large_shape(), 16); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{
               {"bound", [] { random_integers({2}, 0, {}); }, "random_integers: expected 1 <= bound < 2^31, got 0"}};
         },
-    .cost = elementwise_cost(10),
     .differentiable = false,
 }};
 

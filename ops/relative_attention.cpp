@@ -23,11 +23,26 @@
 
 namespace weir {
 
+namespace {
+
+// `products` of the size of the scores: [B, T, H, P] by the keys that each query sees.
+template <class... Rest>
+KernelCost cost(int products, const RelativeAttentionInputs& in, const Rest&... rest) {
+  const std::int64_t queries = in.q.size(1), keys = in.kv.size(1);
+  const std::int64_t pairs = queries * keys - queries * (queries - 1) / 2;
+  return product_cost({products, pairs, in.q.size(0), in.q.size(2), in.q.size(3)}, in, rest...);
+}
+
+}  // namespace
+
 constinit Kernel<void(const RelativeAttentionInputs&, const Tensor&, const Tensor&)> relative_attention_kernel{
-    "relative_attention"};
+    "relative_attention", [](const RelativeAttentionInputs& in, auto... rest) { return cost(3, in, rest...); }};
 constinit Kernel<void(const RelativeAttentionInputs&, const Tensor&, const Tensor&, const Tensor&,
                       const RelativeAttentionInputs&)>
-    relative_attention_backward_kernel{"relative_attention backward"};
+    relative_attention_backward_kernel{
+        "relative_attention backward",
+        // The scores are computed again, and each product has two gradients.
+        [](const RelativeAttentionInputs& in, auto... rest) { return cost(8, in, rest...); }};
 
 namespace {
 
@@ -76,7 +91,7 @@ std::vector<Tensor> backward_of(const RelativeAttentionInputs& in, const Tensor&
 Tensor relative_attention(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
                           const Tensor& scale) {
   check_inputs({q, kv, r, u, v, scale});
-  const DType sums = sum_dtype(q);
+  const DType sums = accumulate_dtype(q.dtype());
   const auto exact = [sums](const Tensor& t) { return t.dtype() == sums ? t : converted(t.detach(), sums); };
   const RelativeAttentionInputs in{q, kv, r, exact(u), exact(v), exact(scale)};
   Tensor out = empty_with_merged_row(q.shape(), 2, q);
@@ -179,7 +194,7 @@ std::vector<Tensor> random_inputs(const Extents& e) {
 
 Sample sample(Attention attention, const std::string& name, const Extents& extents) {
   return {name, random_inputs(extents), runner(attention),
-          [](std::span<const Tensor> in) { return std::vector{reference(in)}; }};
+          [](std::span<const Tensor> in) { return std::vector{reference(in)}; }, runner(relative_attention_composed)};
 }
 
 // Everything of one element; the key serves as the value too.
@@ -252,16 +267,6 @@ std::vector<BadSample> bad_samples(Attention attention) {
 }
 
 // Three products of P per visible pair; every tensor touched once (float32).
-OpCost cost(const Sample& s) {
-  const Tensor &q = s.inputs[0], &kv = s.inputs[1];
-  const auto queries = static_cast<double>(q.size(1)), keys = static_cast<double>(kv.size(1));
-  const double pairs = queries * (keys - (queries - 1) / 2);
-  const auto per_pair = static_cast<double>(q.size(0) * q.size(2) * q.size(3));
-  double bytes = 4 * static_cast<double>(q.numel());
-  for (const Tensor& t : s.inputs) bytes += 4 * static_cast<double>(t.numel());
-  return {6 * pairs * per_pair, bytes};
-}
-
 const OpRegistration registration{{
     .name = kName,
     .source = __FILE__,
@@ -269,8 +274,11 @@ const OpRegistration registration{{
     .summary = "causal attention over memory and queries with Transformer-XL's relative positions; "
                "q [B, T, H, P], kv [B, S, H, 2, P], r [S, H, P], u and v [H, P], scale [1]",
     .samples = [] { return samples(relative_attention); },
+    .large =
+        [] {
+          return sample(relative_attention, "large", {4, 256, 512, 10, 41});
+        },
     .bad_samples = [] { return bad_samples(relative_attention); },
-    .cost = cost,
 }};
 
 const OpRegistration composed_registration{{
@@ -279,8 +287,11 @@ const OpRegistration composed_registration{{
     .signature = "relative_attention_composed(q, kv, r, u, v, scale)",
     .summary = "relative_attention from other ops, differentiable twice",
     .samples = [] { return samples(relative_attention_composed); },
+    .large =
+        [] {
+          return sample(relative_attention_composed, "large", {4, 256, 512, 10, 41});
+        },
     .bad_samples = [] { return bad_samples(relative_attention_composed); },
-    .cost = cost,
     .twice_differentiable = true,
 }};
 

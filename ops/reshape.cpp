@@ -34,6 +34,10 @@ const OpRegistration registration{{
               reshape_sample("size one", {1, 1}, {}),      reshape_sample("zero rows", {0, 4}, {2, 0, 2}),
           };
         },
+    .large =
+        [] {
+          return reshape_sample("large", large_shape(), {8192, 8, 128});
+        },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"count",
@@ -42,7 +46,6 @@ const OpRegistration registration{{
                                          },
                                          "reshape: shape [2, 3] has 6 elements, [5] has 5"}};
         },
-    .cost = elementwise_cost(0),
     .twice_differentiable = true,
 }};
 

@@ -128,7 +128,11 @@ Sample residual_sample(const std::string& name, const Shape& shape, double p, do
             const auto out = residual_layer_norm(in[0], in[1], in[2], in[3], eps, p, random);
             return std::vector{out.sum, out.normed};
           },
-          [=](std::span<const Tensor> in) { return reference(in, eps, p, random); }};
+          [=](std::span<const Tensor> in) { return reference(in, eps, p, random); },
+          [=](std::span<const Tensor> in) {
+            const auto out = residual_layer_norm_composed(in[0], in[1], in[2], in[3], eps, p, random);
+            return std::vector{out.sum, out.normed};
+          }};
 }
 
 const OpRegistration registration{{
@@ -148,6 +152,7 @@ const OpRegistration registration{{
               residual_sample("zero columns", {3, 0}, 0.3),
           };
         },
+    .large = [] { return residual_sample("large", large_shape(), 0.1); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& branch, DType dtype, std::int64_t w, double p) {
@@ -163,7 +168,6 @@ const OpRegistration registration{{
               {"p", call({2, 3}, DType::bf16, 3, 1), "residual_layer_norm: expected a probability p of 0 or more"},
           };
         },
-    .cost = elementwise_cost(10),
 }};
 
 }  // namespace

@@ -101,7 +101,8 @@ Sample rms_norm_sample(const std::string& name, const Shape& shape, double eps =
   return {name,
           {random_tensor(shape, 44, low, high), random_tensor({shape[-1]}, 45)},
           [eps](std::span<const Tensor> in) { return std::vector{rms_norm(in[0], in[1], eps)}; },
-          [eps](std::span<const Tensor> in) { return std::vector{reference(in, eps)}; }};
+          [eps](std::span<const Tensor> in) { return std::vector{reference(in, eps)}; },
+          [eps](std::span<const Tensor> in) { return std::vector{rms_norm_composed(in[0], in[1], eps)}; }};
 }
 
 const OpRegistration registration{{
@@ -127,6 +128,7 @@ const OpRegistration registration{{
               rms_norm_sample("zero columns", {3, 0}),
           };
         },
+    .large = [] { return rms_norm_sample("large", large_shape()); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& x, DType x_dtype, std::int64_t w, DType w_dtype, double eps) {
@@ -143,7 +145,6 @@ const OpRegistration registration{{
               {"eps", call({2, 3}, f32, 3, f32, -1), "rms_norm: expected eps of 0 or more, got -1"},
           };
         },
-    .cost = elementwise_cost(6),
 }};
 
 }  // namespace

@@ -172,8 +172,11 @@ const OpRegistration registration{{
                                      sample("no elements", {2, 3, 2, 0}),
                                      size_one_sample()};
         },
+    .large =
+        [] {
+          return sample("large", {16, 512, 8, 64});
+        },
     .bad_samples = bad_samples,
-    .cost = elementwise_cost(3),
     .twice_differentiable = true,
 }};
 

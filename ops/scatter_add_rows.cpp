@@ -82,6 +82,7 @@ const OpRegistration registration{{
               scatter_sample("spread", 9, 1031, 70),
           };
         },
+    .large = [] { return scatter_sample("large", 8192, 1024, 2048); },
     .bad_samples =
         [] {
           const auto call = [](const std::vector<double>& index, DType dtype, std::int64_t rows) {
@@ -96,7 +97,6 @@ const OpRegistration registration{{
               {"count", call({0}, DType::int32, 4), "scatter_add_rows: expected index of shape [2], got [1]"},
               {"dtype", call({0, 1}, DType::int64, 4), "scatter_add_rows: expected index of dtype int32, got int64"}};
         },
-    .cost = elementwise_cost(1),
     .twice_differentiable = true,
 }};
 

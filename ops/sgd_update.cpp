@@ -13,7 +13,11 @@
 namespace weir {
 
 constinit Kernel<void(const Tensor&, const Tensor&, const SgdState&, const Tensor&, const Tensor&, const SgdSettings&)>
-    sgd_update_kernel{"sgd_update"};
+    sgd_update_kernel{"sgd_update",
+                      [](const Tensor& values, const Tensor& gradients, const SgdState& state, auto... rest) {
+                        // What is updated is read and written.
+                        return KernelCost{.bytes = bytes_of(values, gradients, state, rest..., values, state.momentum)};
+                      }};
 
 void sgd_update(const Tensor& values, const Tensor& gradients, const SgdState& state, const Tensor& learning_rate,
                 const Tensor& factor, const SgdSettings& settings) {
@@ -147,6 +151,7 @@ const OpRegistration registration{{
           for (Sample& sample : unsound_samples()) samples.push_back(std::move(sample));
           return samples;
         },
+    .large = [] { return update_sample("large", 1 << 24, 1); },
     .bad_samples =
         [] {
           const auto call = [](const Shape& p, const Shape& g, DType dtype, bool momentum = true) {
@@ -164,11 +169,6 @@ const OpRegistration registration{{
               {"dtypes", call({2}, {2}, DType::float64), "sgd_update: expected one dtype on both sides"},
               {"no momentum", call({2}, {2}, DType::float32, false),
                "sgd_update: momentum = 0.8 needs state.momentum, a tensor like the values"}};
-        },
-    .cost =
-        [](const Sample& sample) {
-          const auto n = static_cast<double>(sample.inputs[0].numel());
-          return OpCost{8 * n, 20 * n};  // three read, two written
         },
     .differentiable = false,
 }};

@@ -33,7 +33,6 @@ const OpRegistration silu_registration{unary_record({
     .formula = [](double x) { return x / (1 + std::exp(-x)); },
     .low = -5,
     .high = 5,
-    .flops = 16,
 })};
 
 }  // namespace weir

@@ -66,12 +66,12 @@ const OpRegistration registration{{
           samples.push_back(normal_sample("several chunks", {31, 67}));
           return samples;
         },
+    .large = [] { return normal_sample("large", large_shape()); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"integers", [] { standard_normal({2}, {}, DType::int32); },
                                          "standard_normal: expected dtype float64, float32 or bf16, got int32"}};
         },
-    .cost = elementwise_cost(60),
     .twice_differentiable = true,
 }};
 

@@ -133,6 +133,7 @@ const OpRegistration registration{{
               sum_sample("long row", {2, 4133}, {1}, false),
           };
         },
+    .large = [] { return sum_sample("large", large_shape(), {1}, false); },
     .bad_samples =
         [] {
           return std::vector<BadSample>{{"axis", [] { sum(Tensor::zeros({2}, DType::float32), std::vector<int>{1}); },
@@ -140,7 +141,6 @@ const OpRegistration registration{{
                                         {"integers", [] { sum(Tensor::zeros({2}, DType::int32)); },
                                          "sum: expected dtype float64, float32 or bf16"}};
         },
-    .cost = elementwise_cost(1),
     .twice_differentiable = true,
 }};
 

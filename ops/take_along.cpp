@@ -12,7 +12,10 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> take_along_kernel{"take_along"};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> take_along_kernel{
+    "take_along", [](const Tensor&, const Tensor& index, const Tensor& y) {
+      return KernelCost{.bytes = bytes_of(index, y, y)};  // as much is read as is written
+    }};
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> take_along_backward_kernel{"take_along backward"};
 
 namespace {
@@ -125,6 +128,7 @@ const OpRegistration registration{{
               take_sample("many rows", {2001, 33}, 2),
           };
         },
+    .large = [] { return take_sample("large", large_shape(), 64); },
     .bad_samples =
         [] {
           const auto taken = [](const Shape& x, const Shape& index, double value, DType dtype) {
@@ -143,7 +147,6 @@ const OpRegistration registration{{
                "take_along: expected dtype int32 or int64, got float32"},
           };
         },
-    .cost = elementwise_cost(0),
     .twice_differentiable = true,
 }};
 

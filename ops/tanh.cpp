@@ -26,7 +26,6 @@ const OpRegistration tanh_registration{unary_record({
     .formula = [](double x) { return std::tanh(x); },
     .low = -3,
     .high = 3,
-    .flops = 16,
 })};
 
 }  // namespace weir

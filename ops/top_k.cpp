@@ -188,6 +188,10 @@ const OpRegistration registration{{
               top_k_sample("zero rows", {0, 4}, 2),
           };
         },
+    .large =
+        [] {
+          return top_k_sample("large", {8192, 128}, 8);
+        },
     .bad_samples =
         [] {
           const auto call = [](const Shape& shape, DType dtype, std::int64_t k) {
@@ -200,7 +204,6 @@ const OpRegistration registration{{
               {"rank 0", call({}, DType::float32, 1), "top_k: expected at least 1 axis"},
               {"integers", call({3}, DType::int32, 1), "top_k: expected dtype float64, float32 or bf16, got int32"}};
         },
-    .cost = elementwise_cost(1),
     .twice_differentiable = true,
 }};
 

@@ -4,8 +4,6 @@
 
 namespace weir {
 
-DType sum_dtype(const Tensor& q) { return q.dtype() == DType::bf16 ? DType::float32 : q.dtype(); }
-
 Tensor empty_with_merged_row(const Shape& shape, int first, const Tensor& like) {
   Shape merged;
   std::int64_t row = 1;

@@ -10,9 +10,6 @@ namespace weir {
 // Elements that a head may have on a GPU, where they lie in shared memory; any number on the CPU.
 inline constexpr std::int64_t kGpuHeadSize = 256;
 
-// The dtype of scores and sums.
-DType sum_dtype(const Tensor& q);
-
 // A fresh tensor whose axes from `first` on lie packed in one row.
 Tensor empty_with_merged_row(const Shape& shape, int first, const Tensor& like);
 

@@ -54,19 +54,44 @@ const std::vector<NamedShape>& sample_shapes() {
   return shapes;
 }
 
+Shape large_shape() { return {8192, 1024}; }
+
+namespace {
+
+Sample unary_sample(const std::string& name, const std::function<Tensor(const Tensor&)>& op,
+                    const std::function<double(double)>& f, const Tensor& x) {
+  return {name,
+          {x},
+          [op](std::span<const Tensor> in) { return std::vector{op(in[0])}; },
+          [f](std::span<const Tensor> in) {
+            std::vector<double> y = in[0].values();
+            std::transform(y.begin(), y.end(), y.begin(), f);
+            return std::vector{Tensor::from_values(in[0].shape(), y)};
+          }};
+}
+
+Sample binary_sample(const std::string& name, const std::function<Tensor(const Tensor&, const Tensor&)>& op,
+                     const std::function<double(double, double)>& f, const Tensor& a, const Tensor& b) {
+  return {name,
+          {a, b},
+          [op](std::span<const Tensor> in) { return std::vector{op(in[0], in[1])}; },
+          [f](std::span<const Tensor> in) {
+            const Shape shape = broadcast_shapes("reference", in[0].shape(), in[1].shape());
+            std::vector<double> y = broadcast_view(in[0], shape).values();
+            const std::vector<double> other = broadcast_view(in[1], shape).values();
+            for (std::size_t i = 0; i < y.size(); ++i) y[i] = f(y[i], other[i]);
+            return std::vector{Tensor::from_values(shape, y)};
+          }};
+}
+
+}  // namespace
+
 std::vector<Sample> unary_samples(const std::function<Tensor(const Tensor&)>& op,
                                   const std::function<double(double)>& f,
                                   const std::function<Tensor(const Shape&, std::uint64_t)>& make_input) {
   std::vector<Sample> samples;
   for (const auto& [name, shape] : sample_shapes())
-    samples.push_back({name,
-                       {make_input(shape, samples.size() + 1)},
-                       [op](std::span<const Tensor> in) { return std::vector{op(in[0])}; },
-                       [f](std::span<const Tensor> in) {
-                         std::vector<double> y = in[0].values();
-                         std::transform(y.begin(), y.end(), y.begin(), f);
-                         return std::vector{Tensor::from_values(in[0].shape(), y)};
-                       }});
+    samples.push_back(unary_sample(name, op, f, make_input(shape, samples.size() + 1)));
   return samples;
 }
 
@@ -82,17 +107,10 @@ std::vector<Sample> binary_samples(const std::function<Tensor(const Tensor&, con
       {"scalar", {3, 4}, {}}, {"zero stretches", {1, 3}, {0, 3}}, {"rank 0 left", {}, {2, 3}}};
   for (const auto& [name, shape] : sample_shapes()) pairs.push_back({name, shape, shape});
   std::vector<Sample> samples;
-  for (const Pair& pair : pairs)
-    samples.push_back({pair.name,
-                       {random_tensor(pair.a, 2 * samples.size() + 1), make_b(pair.b, 2 * samples.size() + 2)},
-                       [op](std::span<const Tensor> in) { return std::vector{op(in[0], in[1])}; },
-                       [f](std::span<const Tensor> in) {
-                         const Shape shape = broadcast_shapes("reference", in[0].shape(), in[1].shape());
-                         std::vector<double> y = broadcast_view(in[0], shape).values();
-                         const std::vector<double> b = broadcast_view(in[1], shape).values();
-                         for (std::size_t i = 0; i < y.size(); ++i) y[i] = f(y[i], b[i]);
-                         return std::vector{Tensor::from_values(shape, y)};
-                       }});
+  for (const Pair& pair : pairs) {
+    const std::uint64_t seed = 2 * samples.size() + 1;
+    samples.push_back(binary_sample(pair.name, op, f, random_tensor(pair.a, seed), make_b(pair.b, seed + 1)));
+  }
   return samples;
 }
 
@@ -110,52 +128,41 @@ std::vector<BadSample> binary_bad_samples(const std::string& name,
 }
 
 OpRecord unary_record(const UnaryRecord& record) {
+  const auto input = [record](const Shape& shape, std::uint64_t seed) {
+    return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap)
+                          : random_tensor(shape, seed, record.low, record.high);
+  };
   OpRecord result;
   result.name = record.name;
   result.source = record.source;
   result.signature = record.signature.empty() ? record.name + "(x)" : record.signature;
   result.summary = record.summary;
-  result.samples = [record] {
-    return unary_samples(record.op, record.formula, [&](const Shape& shape, std::uint64_t seed) {
-      return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap)
-                            : random_tensor(shape, seed, record.low, record.high);
-    });
-  };
+  result.samples = [record, input] { return unary_samples(record.op, record.formula, input); };
+  result.large = [record, input] { return unary_sample("large", record.op, record.formula, input(large_shape(), 1)); };
   result.bad_samples = [record] {
     return std::vector<BadSample>{{"integers", [op = record.op] { op(Tensor::zeros({2}, DType::int32)); },
                                    record.name + ": expected dtype float64, float32 or bf16, got int32"}};
   };
-  result.cost = elementwise_cost(record.flops);
   result.twice_differentiable = true;
   return result;
 }
 
 OpRecord binary_record(const BinaryRecord& record) {
+  const auto input = [record](const Shape& shape, std::uint64_t seed) {
+    return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap) : random_tensor(shape, seed);
+  };
   OpRecord result;
   result.name = record.name;
   result.source = record.source;
   result.signature = record.signature;
   result.summary = record.summary;
-  result.samples = [record] {
-    return binary_samples(record.op, record.formula, [&](const Shape& shape, std::uint64_t seed) {
-      return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap) : random_tensor(shape, seed);
-    });
+  result.samples = [record, input] { return binary_samples(record.op, record.formula, input); };
+  result.large = [record, input] {
+    return binary_sample("large", record.op, record.formula, random_tensor(large_shape(), 1), input(large_shape(), 2));
   };
   result.bad_samples = [record] { return binary_bad_samples(record.name, record.op); };
-  result.cost = elementwise_cost(1);
   result.twice_differentiable = true;
   return result;
-}
-
-std::function<OpCost(const Sample&)> elementwise_cost(double flops) {
-  return [flops](const Sample& sample) {
-    double elements = 0, largest = 0;
-    for (const Tensor& t : sample.inputs) {
-      elements += static_cast<double>(t.numel());
-      largest = std::max(largest, static_cast<double>(t.numel()));
-    }
-    return OpCost{flops * largest, 4 * (elements + largest)};
-  };
 }
 
 }  // namespace weir

@@ -28,6 +28,9 @@ struct NamedShape {
 };
 const std::vector<NamedShape>& sample_shapes();
 
+// [8192, 1024], at which most ops are timed: 32 MiB of float32.
+Shape large_shape();
+
 // Samples of y = f(x), element by element, with x from `make_input`.
 std::vector<Sample> unary_samples(const std::function<Tensor(const Tensor&)>& op,
                                   const std::function<double(double)>& f,
@@ -46,7 +49,6 @@ struct UnaryRecord {
   std::string summary;
   double (*formula)(double x);
   double low = -1, high = 1, gap = 0;  // inputs lie in [low, high), at least `gap` away from zero
-  double flops = 1;
 };
 OpRecord unary_record(const UnaryRecord& record);
 
@@ -62,8 +64,5 @@ OpRecord binary_record(const BinaryRecord& record);
 // What every binary op refuses: shapes that do not broadcast, two dtypes, integers.
 std::vector<BadSample> binary_bad_samples(const std::string& name,
                                           const std::function<Tensor(const Tensor&, const Tensor&)>& op);
-
-// Cost of an element-wise op: `flops` per output element, every tensor of the sample touched once (float32).
-std::function<OpCost(const Sample&)> elementwise_cost(double flops);
 
 }  // namespace weir

@@ -56,10 +56,6 @@ class Squared final : public Feedforward {
     out.y = scale(linear(square(relu(linear(x, w1_.value))), w2_.value), scale_);
     return out;
   }
-  FeedforwardCost cost() const override {
-    const std::int64_t all = w1_.shape.product() + w2_.shape.product();
-    return {all, all, static_cast<double>(all), static_cast<double>(2 * w2_.shape[0] + 3 * w1_.shape[0])};
-  }
   std::string text() const override { return "squared ReLU: " + std::to_string(w1_.shape[0]) + " hidden units"; }
 
  private:
@@ -99,16 +95,6 @@ class Bigram final : public LanguageModel {
     return out;
   }
   std::vector<Shape> memory_shapes(std::int64_t, std::int64_t) const override { return {}; }
-  ModelCost cost(std::int64_t batch_size, double state_bytes) const override {
-    const double flops = 2 * feedforward_->cost().multiply_adds;
-    const auto weights = static_cast<std::int64_t>(8 + state_bytes) * parameters().count();
-    return {.parameters = parameters().count(),
-            .active_parameters = parameters().count(),
-            .forward_flops_per_token = flops,
-            .training_flops_per_token = 3 * flops,
-            .weight_bytes = weights,
-            .training_bytes = weights + 4096 * batch_size};
-  }
 
  private:
   Embedding embedding_;

@@ -8,6 +8,7 @@
 
 #include "autograd/autograd.h"
 #include "models/gpt.h"
+#include "models/model_cost.h"
 #include "ops/cross_entropy.h"
 #include "ops/sum.h"
 #include "tensor_checks.h"

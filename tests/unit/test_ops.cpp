@@ -15,6 +15,7 @@
 #include "autograd/live_nodes.h"
 #include "autograd/node.h"
 #include "core/error.h"
+#include "core/kernel_cost.h"
 #include "core/parallel.h"
 #include "ops/multiply.h"
 #include "tests/source_dir.h"
@@ -80,7 +81,7 @@ TEST_CASE("ops: every file in ops/ has a record, every record is complete") {
     with_record.insert(std::filesystem::path(record.source).filename().string());
     CHECK(record.samples != nullptr);
     CHECK(record.bad_samples != nullptr);
-    CHECK(record.cost != nullptr);
+    CHECK(record.large != nullptr);
     CHECK_FALSE(record.summary.empty());
     CHECK_FALSE(record.signature.empty());
     bool zero_size = false, size_one = false, odd = false;
@@ -108,6 +109,48 @@ TEST_CASE("ops: every file in ops/ has a record, every record is complete") {
 TEST_CASE("ops: float64 agrees with the reference") { check_against_reference(DType::float64, &Tolerance::float64); }
 TEST_CASE("ops: float32 agrees with the reference") { check_against_reference(DType::float32, &Tolerance::float32); }
 TEST_CASE("ops: bf16 agrees with the reference") { check_against_reference(DType::bf16, &Tolerance::bf16); }
+
+TEST_CASE("ops: a fused op and its composed form are one function") {
+  int fused = 0;
+  for_each_sample([&](const OpRecord& record, const Sample& sample, Device device) {
+    if (sample.composed == nullptr) return;
+    ++fused;
+    Sample composed = sample;
+    composed.run = sample.composed;
+    for (const auto& [dtype, tolerance] : {std::pair{DType::float64, 1e-12}, std::pair{DType::float32, 2e-5}}) {
+      const auto inputs = inputs_of(sample, dtype, device);
+      INFO(record.name, " / ", sample.name, " / ", std::string(dtype_name(dtype)), " / ", device_name(device));
+      CHECK(compare(forward_and_gradients(sample, inputs, record.differentiable),
+                    forward_and_gradients(composed, inputs, record.differentiable), tolerance) == "");
+    }
+  });
+  if (std::getenv("WEIR_OP") == nullptr) CHECK(fused > 50);
+}
+
+// Shapes, dtypes, and what a call costs do not depend on values, so that a model can be traced without any.
+TEST_CASE("ops: on the meta device a call makes what it makes elsewhere, and costs the same") {
+  const auto described = [](std::span<const Tensor> tensors) {
+    std::string text;
+    for (const Tensor& t : tensors)
+      text += t.defined() ? t.shape().str() + " " + std::string(dtype_name(t.dtype())) + ", " : "none, ";
+    return text;
+  };
+  for (const OpRecord& record : chosen_records())
+    for (const Sample& sample : record.samples()) {
+      const auto traced = [&](Device device) {
+        const std::vector<Tensor> inputs = inputs_of(sample, DType::float32, device);
+        const CostTrace trace;
+        const std::string made = described(forward_and_gradients(sample, inputs, record.differentiable));
+        return std::pair{made, trace.total()};
+      };
+      INFO(record.name, " / ", sample.name);
+      const auto [there, cost] = traced({});
+      const auto [on_meta, meta_cost] = traced({DeviceKind::meta});
+      CHECK(on_meta == there);
+      CHECK(meta_cost.flops == cost.flops);
+      CHECK(meta_cost.bytes == cost.bytes);
+    }
+}
 
 TEST_CASE("ops: transposed and sliced inputs give the same result") {
   for_each_sample([](const OpRecord& record, const Sample& sample, Device device) {

@@ -283,8 +283,8 @@ TEST_CASE("shared layers: the estimate of training memory is near the measured p
       const auto estimate = static_cast<double>(model_cost(config, feedforward, 8).training_bytes);
       CAPTURE(measured);
       CAPTURE(estimate);
-      CHECK(estimate / measured < 1.5);
-      CHECK(estimate / measured > 1 / 1.5);
+      CHECK(estimate / measured < 1.1);
+      CHECK(estimate / measured > 0.85);
     }
 }
 

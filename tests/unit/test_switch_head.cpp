@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "autograd/autograd.h"
+#include "core/kernel_cost.h"
 #include "core/parallel.h"
 #include "models/attention.h"
-#include "models/model_cost.h"
 #include "models/transformer_xl.h"
 #include "ops/dropout.h"
 #include "ops/linear.h"
@@ -43,8 +43,9 @@ ModelConfig switch_head_model(std::int64_t experts, std::int64_t k) {
 
 // An attention with its parameters, as layer 2.
 struct Bench {
-  Bench(const ModelConfig& config, DType dtype) : attention(make_attention(parameters, "attn", 2, config)) {
-    parameters.allocate(dtype, 7);
+  Bench(const ModelConfig& config, DType dtype, Device device = {})
+      : attention(make_attention(parameters, "attn", 2, config)) {
+    parameters.allocate(dtype, 7, device);
   }
   Tensor value(const std::string& name) const { return parameters.at("attn." + name).value; }
   ParameterSet parameters;
@@ -288,19 +289,23 @@ TEST_CASE("switch-head: initial values") {
 }
 
 TEST_CASE("switch-head: parameters and multiply-adds") {
-  constexpr std::int64_t D = 12, H = 3, P = 5, E = 4, K = 2;
+  constexpr std::int64_t D = 12, H = 3, P = 5, E = 4, K = 2, B = 4, T = 6, S = 12;
   const ModelConfig config = switch_head_model(E, K);
-  const AttentionLoad load{.keys_per_query = 2, .seen = 9.5, .batch_size = 4};
-  const Bench bench(config, DType::float32), dense(switch_head_model(1, 1), DType::float32);
-  const AttentionCost cost = bench.attention->cost(load), dense_cost = dense.attention->cost(load);
-  CHECK(cost.total_parameters == 3 * D * H * P + 2 * H * E * D * P + 2 * H * E * D);
-  CHECK(cost.total_parameters == bench.parameters.count());
-  CHECK(cost.active_parameters == 3 * D * H * P + 2 * H * K * D * P + 2 * H * E * D);
-  CHECK(dense_cost.total_parameters == 5 * D * H * P + H * D);
-  CHECK(dense_cost.total_parameters == dense.parameters.count());
-  CHECK(dense_cost.active_parameters == dense_cost.total_parameters);
-  // Per query: itself for q, output experts and their selector; two keys for k, value experts and theirs; half a
-  // position; three products per score and channel.
-  CHECK(cost.multiply_adds == D * H * P * (1 + K + 2 + 2 * K + 0.5) + H * E * D * (1 + 2) + 3 * H * P * 9.5);
-  CHECK(dense_cost.multiply_adds == D * H * P * (1 + 1 + 2 + 2 + 0.5) + H * D + 3 * H * P * 9.5);
+  const Bench bench(config, DType::float32, {DeviceKind::meta}),
+      dense(switch_head_model(1, 1), DType::float32, {DeviceKind::meta});
+  CHECK(bench.parameters.count() == 3 * D * H * P + 2 * H * E * D * P + 2 * H * E * D);
+  CHECK(bench.attention->idle_parameters() == 2 * H * (E - K) * D * P);
+  CHECK(dense.parameters.count() == 5 * D * H * P + H * D);
+  CHECK(dense.attention->idle_parameters() == 0);
+  // Multiplications per query that attends to 9.5 keys: itself for q, output experts and their selector; two keys for
+  // k, value experts and theirs; half a position; three products per score and channel.
+  const auto per_query = [&](const Bench& of) {
+    const Tensor x = Tensor::empty({B, S, D}, DType::float32, {DeviceKind::meta});
+    const NoGradient guard;
+    const CostTrace trace;
+    (*of.attention)(x, x, T, {});
+    return trace.total().flops / (2 * B * T);
+  };
+  CHECK(per_query(bench) == D * H * P * (1 + K + 2 + 2 * K + 0.5) + H * E * D * (1 + 2) + 3 * H * P * 9.5);
+  CHECK(per_query(dense) == D * H * P * (1 + 1 + 2 + 2 + 0.5) + H * D + 3 * H * P * 9.5);
 }

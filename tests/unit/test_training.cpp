@@ -382,7 +382,7 @@ TEST_CASE("the estimate of training memory is near the measured peak") {
           static_cast<double>(model_cost(config.model, config.feedforward, config.train.batch_size).training_bytes);
       CAPTURE(measured);
       CAPTURE(estimate);
-      CHECK(estimate / measured < 1.5);
-      CHECK(estimate / measured > 1 / 1.5);
+      CHECK(estimate / measured < 1.1);
+      CHECK(estimate / measured > 0.85);
     }
 }

@@ -51,7 +51,7 @@ struct BenchCase {
   double gflops() const { return flops / timing.seconds / 1e9; }
   double gigabytes_per_second() const { return bytes / timing.seconds / 1e9; }
   double tokens_per_second() const { return tokens / timing.seconds; }
-  // Of the roof of its arithmetic, or else of its bytes; 0 where one of the two is not known.
+  // Of the roof of its arithmetic or of its bytes, whichever it is nearer to; 0 where neither is known.
   double roof_share(const Roof& roof) const;
 };
 
@@ -63,8 +63,6 @@ JsonObject json_of(const BenchOptions& options, const BenchCase& c, const Roof& 
 
 // Normal random values; another stream, other values.
 Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t stream, Device device = {});
-// Of its elements, without pads.
-double bytes_of(const Tensor& t);
 
 void size_option(OptionVisitor& v, std::string_view usage, std::int64_t& size, const char* help);
 void dtype_option(OptionVisitor& v, std::string& name, Choices names = {"float32", "bf16"});
@@ -73,6 +71,7 @@ void add_bench_attention(CommandLine& line);
 void add_bench_feedforward(CommandLine& line);
 void add_bench_gemm(CommandLine& line);
 void add_bench_memory(CommandLine& line);
+void add_bench_op(CommandLine& line);
 void add_bench_pkm(CommandLine& line);
 void add_bench_step(CommandLine& line);
 

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "autograd/autograd.h"
+#include "core/kernel_cost.h"
 #include "core/text.h"
 #include "ops/causal_attention.h"
 #include "ops/relative_attention.h"
@@ -37,18 +38,11 @@ struct Arguments {
   }
 
   Device place() const { return device_from_name(device); }
-  // One product over every pair of a query and a key that it sees: content, position and values make three of the
-  // forward pass, their gradients eight of the backward pass; without positions two and five.
-  double flops(double products) const {
-    const double seen =
-        static_cast<double>(segment) * (static_cast<double>(memory) + (static_cast<double>(segment) + 1) / 2);
-    return 2 * products * static_cast<double>(batch * heads * head_size) * seen;
-  }
 };
 
-// Forward alone, and with the gradients of `leaves`. `products`: see Arguments::flops().
+// Forward alone, and with the gradients of `leaves`.
 std::vector<BenchCase> measure(const Arguments& a, std::span<const Tensor> leaves,
-                               const std::function<Tensor()>& attention, double forward_products, double all_products) {
+                               const std::function<Tensor()>& attention) {
   const Tensor dy = random_normal(leaves[0].shape(), 1, leaves[0].dtype(), 0, a.place());
   const auto forward = [&] {
     const NoGradient guard;
@@ -58,10 +52,10 @@ std::vector<BenchCase> measure(const Arguments& a, std::span<const Tensor> leave
     for (const Tensor& t : leaves) clear_gradient(t);
     backward(std::vector{attention()}, std::vector{dy});
   };
-  return {{.name = "forward", .timing = time_runs(a.options, forward, a.place()), .flops = a.flops(forward_products)},
+  return {{.name = "forward", .timing = time_runs(a.options, forward, a.place()), .flops = cost_of(forward).flops},
           {.name = "forward and backward",
            .timing = time_runs(a.options, forward_and_backward, a.place()),
-           .flops = a.flops(all_products)}};
+           .flops = cost_of(forward_and_backward).flops}};
 }
 
 std::vector<BenchCase> measure(const Arguments& a) {
@@ -76,15 +70,13 @@ std::vector<BenchCase> measure(const Arguments& a) {
   if (a.causal) {
     const Shape shape{a.batch, keys, a.heads, a.head_size};
     const Tensor k = leaf(shape, dtype), v = leaf(shape, dtype);
-    return measure(
-        a, std::array{q, k, v}, [&] { return causal_attention(q, k, v, factor); }, 2, 7);
+    return measure(a, std::array{q, k, v}, [&] { return causal_attention(q, k, v, factor); });
   }
   const Tensor kv = leaf({a.batch, keys, a.heads, 2, a.head_size}, dtype);
   const Tensor r = leaf({keys, a.heads, a.head_size}, dtype);
   const Tensor u = leaf({a.heads, a.head_size}, DType::float32), v = leaf({a.heads, a.head_size}, DType::float32);
   const Tensor scale = require_gradient(Tensor::full({1}, factor, DType::float32, a.place()));
-  return measure(
-      a, std::array{q, kv, r, u, v, scale}, [&] { return relative_attention(q, kv, r, u, v, scale); }, 3, 11);
+  return measure(a, std::array{q, kv, r, u, v, scale}, [&] { return relative_attention(q, kv, r, u, v, scale); });
 }
 
 void run(const Arguments& a) {

@@ -48,9 +48,8 @@ Timing time_runs(const BenchOptions& options, const std::function<void()>& step,
 }
 
 double BenchCase::roof_share(const Roof& roof) const {
-  if (flops > 0 && roof.flops > 0) return flops / timing.seconds / roof.flops;
-  if (bytes > 0 && roof.bytes > 0) return bytes / timing.seconds / roof.bytes;
-  return 0;
+  const auto share = [&](double work, double best) { return best > 0 ? work / timing.seconds / best : 0; };
+  return std::max(share(flops, roof.flops), share(bytes, roof.bytes));
 }
 
 JsonObject json_of(const BenchOptions& options, const BenchCase& c, const Roof& roof, JsonObject settings) {
@@ -128,8 +127,6 @@ Tensor random_normal(const Shape& shape, double std, DType dtype, std::uint32_t 
   return to_device(t, device);
 }
 
-double bytes_of(const Tensor& t) { return static_cast<double>(t.numel()) * static_cast<double>(dtype_size(t.dtype())); }
-
 void size_option(OptionVisitor& v, std::string_view usage, std::int64_t& size, const char* help) {
   v.option(usage, size, {.min = 1, .max = 1 << 20}, help);
 }
@@ -144,6 +141,7 @@ void add_bench_command(CommandLine& line) {
   add_bench_feedforward(line);
   add_bench_gemm(line);
   add_bench_memory(line);
+  add_bench_op(line);
   add_bench_pkm(line);
   add_bench_step(line);
 }

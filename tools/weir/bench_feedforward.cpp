@@ -5,6 +5,7 @@
 
 #include "autograd/autograd.h"
 #include "core/error.h"
+#include "core/kernel_cost.h"
 #include "core/text.h"
 #include "ops/cast.h"
 #include "ops/expert_feedforward.h"
@@ -36,10 +37,6 @@ struct Arguments {
 
   Device place() const { return device_from_name(device); }
   std::int64_t hidden() const { return experts * expert_size; }
-  // Forward and backward of two products with `hidden_used` hidden units per token, without the router.
-  double flops(std::int64_t hidden_used) const {
-    return 12.0 * static_cast<double>(tokens) * static_cast<double>(d_model) * static_cast<double>(hidden_used);
-  }
 };
 
 Tensor leaf(const Arguments& a, const Shape& shape, std::int64_t fan_in, DType dtype, std::uint32_t stream) {
@@ -47,22 +44,24 @@ Tensor leaf(const Arguments& a, const Shape& shape, std::int64_t fan_in, DType d
 }
 
 // Times block() and the gradients of all leaves. As in training, parameters are float32 whatever the activations are.
-Timing time_block(const Arguments& a, std::span<const Tensor> leaves, const std::function<Tensor()>& block) {
+BenchCase time_block(const Arguments& a, const std::string& name, std::span<const Tensor> leaves,
+                     const std::function<Tensor()>& block) {
   const Tensor dy = random_normal({a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 0, a.place());
   const auto forward_and_backward = [&] {
     for (const Tensor& t : leaves) clear_gradient(t);
     backward(std::vector{block()}, std::vector{dy});
   };
-  return time_runs(a.options, forward_and_backward, a.place());
+  return {.name = name,
+          .timing = time_runs(a.options, forward_and_backward, a.place()),
+          .flops = cost_of(forward_and_backward).flops};
 }
 
 BenchCase time_dense(const Arguments& a) {
   const Tensor x = leaf(a, {a.tokens, a.d_model}, 1, dtype_from_name(a.dtype), 1);
   const Tensor w1 = leaf(a, {a.hidden(), a.d_model}, a.d_model, DType::float32, 2);
   const Tensor w2 = leaf(a, {a.d_model, a.hidden()}, a.hidden(), DType::float32, 3);
-  const Timing timing =
-      time_block(a, std::vector{x, w1, w2}, [&] { return linear(linear(x, w1, {}, Activation::relu), w2); });
-  return {.name = "dense", .timing = timing, .flops = a.flops(a.hidden())};
+  return time_block(a, "dense", std::vector{x, w1, w2},
+                    [&] { return linear(linear(x, w1, {}, Activation::relu), w2); });
 }
 
 BenchCase time_sigma_moe(const Arguments& a) {
@@ -70,12 +69,11 @@ BenchCase time_sigma_moe(const Arguments& a) {
   const Tensor router = leaf(a, {a.experts, a.d_model}, a.d_model, DType::float32, 2);
   const Tensor w1 = leaf(a, {a.experts, a.d_model, a.expert_size}, a.d_model, DType::float32, 3);
   const Tensor w2 = leaf(a, {a.experts, a.expert_size, a.d_model}, a.hidden(), DType::float32, 4);
-  const Timing timing = time_block(a, std::vector{x, router, w1, w2}, [&] {
+  return time_block(a, "sigma-moe", std::vector{x, router, w1, w2}, [&] {
     const Tensor logits = linear(cast(x, DType::float32), router);  // [tokens, experts]
     const Routing routing = route_top_k(logits, a.k);
     return expert_feedforward(x, routing.gate, routing.index, w1, w2);
   });
-  return {.name = "sigma-moe", .timing = timing, .flops = a.flops(a.k * a.expert_size)};
 }
 
 void run(const Arguments& a) {

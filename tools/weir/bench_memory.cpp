@@ -1,6 +1,7 @@
 // weir bench memory: ops whose time goes into reading and writing, beside a copy of a tensor.
 #include <fmt/format.h>
 
+#include "core/kernel_cost.h"
 #include "core/text.h"
 #include "ops/adamw_update.h"
 #include "ops/cross_entropy.h"
@@ -11,6 +12,7 @@
 #include "tools/weir/bench.h"
 #include "tools/weir/common_options.h"
 #include "tools/weir/print.h"
+#include "tools/weir/roof.h"
 
 namespace weir {
 namespace {
@@ -18,7 +20,7 @@ namespace {
 constexpr double kEps = 1e-5;
 
 struct Arguments {
-  std::int64_t rows = 16384, d_model = 1024, vocabulary = 8000, parameters = 50'000'000, copy = 256;
+  std::int64_t rows = 16384, d_model = 1024, vocabulary = 8000, parameters = 50'000'000, copy = kRoofMebibytes;
   double dropout = 0;
   std::string dtype = "float32", device = "cpu";
   BenchOptions options;
@@ -44,13 +46,13 @@ struct Arguments {
   }
   // [rows, d_model]
   Tensor activations(std::uint32_t stream) const { return random({rows, d_model}, dtype_from_name(dtype), stream); }
-  // `bytes`: what one run has to read and write at least, each tensor once.
-  BenchCase timed(const std::string& name, double bytes, const std::function<void()>& work) const {
+  BenchCase timed(const std::string& name, const std::function<void()>& work) const {
+    const double bytes = cost_of(work).bytes;
     return {.name = name, .timing = time_runs(options, work, place()), .bytes = bytes};
   }
 };
 
-// The weights of a norm and their gradients: [d_model] each, in float32 as in training, and not counted as bytes.
+// The weights of a norm and their gradients: [d_model] each, in float32 as in training.
 struct NormWeights {
   explicit NormWeights(const Arguments& a)
       : weight(a.random({a.d_model}, DType::float32, 1)),
@@ -61,14 +63,7 @@ struct NormWeights {
   Tensor weight, bias, dweight, dbias;
 };
 
-// Reads and writes `copy` MiB, more than the caches hold.
-BenchCase time_copy(const Arguments& a) {
-  const std::int64_t floats = a.copy << 18;
-  const Tensor from = a.random({floats}, DType::float32, 1), to = Tensor::empty_like(from);
-  return a.timed("copy", 2 * bytes_of(from), [&] { copy_into(from, to); });
-}
-
-// Forward reads x and writes y; backward reads x and dy and writes dx. All of these are [rows, d_model].
+// x, y and their gradients are [rows, d_model].
 std::vector<BenchCase> time_layer_norm(const Arguments& a) {
   const Tensor x = a.activations(3), dy = a.activations(4), y = Tensor::empty_like(x), dx = Tensor::empty_like(x);
   const NormWeights w(a);
@@ -78,11 +73,10 @@ std::vector<BenchCase> time_layer_norm(const Arguments& a) {
   const auto backward = [&] {
     layer_norm_backward_kernel(device, x, w.weight, statistics, dy, dx, w.dweight, w.dbias);
   };
-  return {a.timed("layer_norm", 2 * bytes_of(x), forward), a.timed("layer_norm backward", 3 * bytes_of(x), backward)};
+  return {a.timed("layer_norm", forward), a.timed("layer_norm backward", backward)};
 }
 
-// Forward reads x and branch and writes their sum and the normed sum; backward reads the sum and the gradients of both
-// outputs, and writes dx, and with dropout dbranch too. All of these are [rows, d_model]. Dropout stores no mask.
+// x, branch, both outputs and their gradients are [rows, d_model]. Dropout stores no mask.
 std::vector<BenchCase> time_residual_layer_norm(const Arguments& a) {
   const Tensor x = a.activations(3), branch = a.activations(4), dsum = a.activations(5), dnormed = a.activations(6);
   const ResidualLayerNorm out{Tensor::empty_like(x), Tensor::empty_like(x)};
@@ -98,12 +92,10 @@ std::vector<BenchCase> time_residual_layer_norm(const Arguments& a) {
     residual_layer_norm_backward_kernel(device, out.sum, w.weight, statistics, dsum, dnormed, a.dropout, random, dx,
                                         dbranch, w.dweight, w.dbias);
   };
-  return {a.timed("residual_layer_norm", 4 * bytes_of(x), forward),
-          a.timed("residual_layer_norm backward", (dbranch.defined() ? 5 : 4) * bytes_of(x), backward)};
+  return {a.timed("residual_layer_norm", forward), a.timed("residual_layer_norm backward", backward)};
 }
 
-// Reads values, gradients and both moments and writes all but the gradients: seven times [parameters]. As in training,
-// they are float32 whatever the activations are.
+// Values, gradients and both moments are [parameters]. As in training, they are float32 whatever the activations are.
 BenchCase time_adamw(const Arguments& a) {
   const Tensor values = a.random({a.parameters}, DType::float32, 1);
   const Tensor gradients = a.random({a.parameters}, DType::float32, 2);
@@ -112,11 +104,11 @@ BenchCase time_adamw(const Arguments& a) {
   const Tensor rate = Tensor::full({}, 1e-4, DType::float64, a.place());
   const Tensor factor = Tensor::full({}, 1, DType::float64, a.place());
   const auto update = [&] { adamw_update(values, gradients, state, rate, factor, {.weight_decay = 0.01}); };
-  return a.timed("adamw_update", 7 * bytes_of(values), update);
+  return a.timed("adamw_update", update);
 }
 
-// Forward reads the logits, [rows, vocabulary]; backward, as in training, reads them and leaves their gradient in their
-// place. From the second run on the logits are thus a gradient, nearly 0, which takes the same time.
+// Logits are [rows, vocabulary]. Backward, as in training, leaves their gradient in their place: from the second run on
+// the logits are thus a gradient, nearly 0, which takes the same time.
 std::vector<BenchCase> time_cross_entropy(const Arguments& a) {
   const Device device = a.place();
   const Tensor logits = a.random({a.rows, a.vocabulary}, dtype_from_name(a.dtype), 1);
@@ -125,13 +117,12 @@ std::vector<BenchCase> time_cross_entropy(const Arguments& a) {
   const Tensor logsumexp = Tensor::empty({a.rows}, DType::float32, device);
   const auto forward = [&] { cross_entropy_kernel(device, logits, targets, loss, logsumexp); };
   const auto backward = [&] { cross_entropy_backward_kernel(device, logits, targets, logsumexp, dloss, logits); };
-  return {a.timed("cross_entropy", bytes_of(logits), forward),
-          a.timed("cross_entropy backward", 2 * bytes_of(logits), backward)};
+  return {a.timed("cross_entropy", forward), a.timed("cross_entropy backward", backward)};
 }
 
 void run(const Arguments& a) {
   a.options.apply_threads();
-  std::vector<BenchCase> cases{time_copy(a)};
+  std::vector<BenchCase> cases{time_copy(a.options, a.copy, a.place())};
   const auto append = [&](const std::vector<BenchCase>& more) { cases.insert(cases.end(), more.begin(), more.end()); };
   append(time_layer_norm(a));
   append(time_residual_layer_norm(a));

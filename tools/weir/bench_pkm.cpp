@@ -3,6 +3,7 @@
 
 #include "autograd/autograd.h"
 #include "core/error.h"
+#include "core/kernel_cost.h"
 #include "core/text.h"
 #include "models/feedforward.h"
 #include "ops/gather_sum.h"
@@ -45,7 +46,7 @@ BenchCase time_gather_sum(const Arguments& a, const Tensor& table) {
   const auto gather = [&] { gather_sum(weight, index, table); };
   return {.name = "gather-sum",
           .timing = time_runs(a.options, gather, a.place()),
-          .bytes = bytes_of(table) / static_cast<double>(table.size(0)) * static_cast<double>(index.numel()),
+          .bytes = cost_of(gather).bytes,
           .tokens = a.token_count()};
 }
 
@@ -57,7 +58,7 @@ BenchCase time_search(const Arguments& a) {
   const auto search = [&] { product_key_search(left, right, a.k); };
   return {.name = "search",
           .timing = time_runs(a.options, search, a.place()),
-          .bytes = bytes_of(left) + bytes_of(right),
+          .bytes = cost_of(search).bytes,
           .tokens = a.token_count()};
 }
 

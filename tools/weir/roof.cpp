@@ -92,6 +92,12 @@ void RoofBeside::measure() {
 
 Roof RoofBeside::roof() const { return {.flops = kBesideSize.flops() * static_cast<double>(runs_) / seconds_}; }
 
+BenchCase time_copy(const BenchOptions& options, std::int64_t mebibytes, Device device) {
+  const Tensor from = Tensor::full({mebibytes << 18}, 1, DType::float32, device), to = Tensor::empty_like(from);
+  const auto copy = [&] { copy_into(from, to); };
+  return {.name = "copy", .timing = time_runs(options, copy, device), .bytes = bytes_of(from, to)};
+}
+
 BenchCase time_read(const BenchOptions& options, const Tensor& values) {
   if (values.device().kind == DeviceKind::cpu) {
     const auto rows = rows_of<float>(values);

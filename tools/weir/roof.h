@@ -33,6 +33,10 @@ class RoofBeside {
   double seconds_ = 0;
 };
 
+// Copies a float32 tensor of so many MiB, which should be more than the caches hold.
+inline constexpr std::int64_t kRoofMebibytes = 256;
+BenchCase time_copy(const BenchOptions& options, std::int64_t mebibytes, Device device);
+
 // Reads a float32 tensor from one end to the other: on the CPU pads included, on other devices by `sum` along its rows.
 BenchCase time_read(const BenchOptions& options, const Tensor& values);
 
