@@ -21,7 +21,6 @@ const bool add_on_cpu = register_binary<cpu::Elementwise, add_op, Add>();
 
 const OpRegistration add_registration{binary_record({
     .name = "add",
-    .source = __FILE__,
     .op = add,
     .signature = "add(a, b), a + b",
     .summary = "a + b, element by element, with broadcasting",

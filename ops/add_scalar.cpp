@@ -13,7 +13,6 @@ const bool add_scalar_on_cpu = register_scalar<cpu::Elementwise, add_scalar_op, 
 
 const OpRegistration add_scalar_registration{unary_record({
     .name = "add_scalar",
-    .source = __FILE__,
     .op = [](const Tensor& x) { return add_scalar(x, -0.75); },
     .signature = "add_scalar(x, term)",
     .summary = "x + term, element by element; term is a constant",

@@ -25,7 +25,6 @@ const bool divide_on_cpu = register_binary<cpu::Elementwise, divide_op, Divide>(
 
 const OpRegistration divide_registration{binary_record({
     .name = "divide",
-    .source = __FILE__,
     .op = divide,
     .signature = "divide(a, b), a / b",
     .summary = "a / b, element by element, with broadcasting",

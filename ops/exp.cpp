@@ -18,7 +18,6 @@ const bool exp_on_cpu = register_unary<cpu::Elementwise, exp_op>([](auto x) { re
 
 const OpRegistration exp_registration{unary_record({
     .name = "exp",
-    .source = __FILE__,
     .op = weir::exp,
     .summary = "e^x, element by element",
     .formula = [](double x) { return std::exp(x); },

@@ -28,7 +28,6 @@ const bool gelu_on_cpu = register_unary<cpu::Elementwise, gelu_op>(
 
 const OpRegistration gelu_registration{unary_record({
     .name = "gelu",
-    .source = __FILE__,
     .op = weir::gelu,
     .summary = "x (1 + erf(x / sqrt 2)) / 2, element by element",
     .formula = [](double x) { return x * std::erfc(-x * std::sqrt(0.5)) / 2; },

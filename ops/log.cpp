@@ -21,7 +21,6 @@ const bool log_on_cpu = register_unary<cpu::Elementwise, log_op>([](auto x) { re
 
 const OpRegistration log_registration{unary_record({
     .name = "log",
-    .source = __FILE__,
     .op = weir::log,
     .summary = "ln x, element by element",
     .formula = [](double x) { return std::log(x); },

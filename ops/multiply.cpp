@@ -21,7 +21,6 @@ const bool multiply_on_cpu = register_binary<cpu::Elementwise, multiply_op, Mult
 
 const OpRegistration multiply_registration{binary_record({
     .name = "multiply",
-    .source = __FILE__,
     .op = multiply,
     .signature = "multiply(a, b), a * b",
     .summary = "a * b, element by element, with broadcasting",

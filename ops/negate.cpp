@@ -13,7 +13,6 @@ const bool negate_on_cpu = register_scalar<cpu::Elementwise, negate_op, Negate>(
 
 const OpRegistration negate_registration{unary_record({
     .name = "negate",
-    .source = __FILE__,
     .op = negate,
     .signature = "negate(x), -x",
     .summary = "-x, element by element",

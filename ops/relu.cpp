@@ -13,7 +13,6 @@ const bool relu_on_cpu = register_unary<cpu::Elementwise, relu_op, Relu, ReluBac
 
 const OpRegistration relu_registration{unary_record({
     .name = "relu",
-    .source = __FILE__,
     .op = relu,
     .summary = "max(x, 0), element by element; the gradient at 0 is 0",
     .formula = [](double x) { return x > 0 ? x : 0; },

@@ -13,7 +13,6 @@ const bool scale_on_cpu = register_scalar<cpu::Elementwise, scale_op, Scale>();
 
 const OpRegistration scale_registration{unary_record({
     .name = "scale",
-    .source = __FILE__,
     .op = [](const Tensor& x) { return scale(x, -0.75); },
     .signature = "scale(x, factor)",
     .summary = "x * factor, element by element; factor is a constant",

@@ -22,7 +22,6 @@ const bool sigmoid_on_cpu =
 
 const OpRegistration sigmoid_registration{unary_record({
     .name = "sigmoid",
-    .source = __FILE__,
     .op = weir::sigmoid,
     .summary = "1 / (1 + e^-x), element by element",
     .formula = [](double x) { return 1 / (1 + std::exp(-x)); },

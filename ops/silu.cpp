@@ -27,7 +27,6 @@ const bool silu_on_cpu = register_unary<cpu::Elementwise, silu_op>(
 
 const OpRegistration silu_registration{unary_record({
     .name = "silu",
-    .source = __FILE__,
     .op = weir::silu,
     .summary = "x / (1 + e^-x), element by element",
     .formula = [](double x) { return x / (1 + std::exp(-x)); },

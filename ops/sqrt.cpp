@@ -20,7 +20,6 @@ const bool sqrt_on_cpu = register_unary<cpu::Elementwise, sqrt_op, Sqrt, SqrtBac
 
 const OpRegistration sqrt_registration{unary_record({
     .name = "sqrt",
-    .source = __FILE__,
     .op = weir::sqrt,
     .summary = "the square root, element by element",
     .formula = [](double x) { return std::sqrt(x); },

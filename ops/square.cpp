@@ -15,7 +15,6 @@ const bool square_on_cpu = register_unary<cpu::Elementwise, square_op, Square, S
 
 const OpRegistration square_registration{unary_record({
     .name = "square",
-    .source = __FILE__,
     .op = square,
     .summary = "x * x, element by element",
     .formula = [](double x) { return x * x; },

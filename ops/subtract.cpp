@@ -22,7 +22,6 @@ const bool subtract_on_cpu = register_binary<cpu::Elementwise, subtract_op, Subt
 
 const OpRegistration subtract_registration{binary_record({
     .name = "subtract",
-    .source = __FILE__,
     .op = subtract,
     .signature = "subtract(a, b), a - b",
     .summary = "a - b, element by element, with broadcasting",

@@ -20,7 +20,6 @@ const bool tanh_on_cpu = register_unary<cpu::Elementwise, tanh_op>([](auto x) { 
 
 const OpRegistration tanh_registration{unary_record({
     .name = "tanh",
-    .source = __FILE__,
     .op = weir::tanh,
     .summary = "the hyperbolic tangent, element by element",
     .formula = [](double x) { return std::tanh(x); },

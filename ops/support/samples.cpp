@@ -127,14 +127,14 @@ std::vector<BadSample> binary_bad_samples(const std::string& name,
        name + ": expected dtype float64, float32 or bf16, got int32"}};
 }
 
-OpRecord unary_record(const UnaryRecord& record) {
+OpRecord unary_record(const UnaryRecord& record, std::source_location op) {
   const auto input = [record](const Shape& shape, std::uint64_t seed) {
     return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap)
                           : random_tensor(shape, seed, record.low, record.high);
   };
   OpRecord result;
   result.name = record.name;
-  result.source = record.source;
+  result.source = op.file_name();
   result.signature = record.signature.empty() ? record.name + "(x)" : record.signature;
   result.summary = record.summary;
   result.samples = [record, input] { return unary_samples(record.op, record.formula, input); };
@@ -147,13 +147,13 @@ OpRecord unary_record(const UnaryRecord& record) {
   return result;
 }
 
-OpRecord binary_record(const BinaryRecord& record) {
+OpRecord binary_record(const BinaryRecord& record, std::source_location op) {
   const auto input = [record](const Shape& shape, std::uint64_t seed) {
     return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap) : random_tensor(shape, seed);
   };
   OpRecord result;
   result.name = record.name;
-  result.source = record.source;
+  result.source = op.file_name();
   result.signature = record.signature;
   result.summary = record.summary;
   result.samples = [record, input] { return binary_samples(record.op, record.formula, input); };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <source_location>
 #include <string>
 #include <vector>
 
@@ -43,23 +44,23 @@ std::vector<Sample> binary_samples(const std::function<Tensor(const Tensor&, con
 
 // What the records of element-wise ops do not share.
 struct UnaryRecord {
-  std::string name, source;
+  std::string name;
   Tensor (*op)(const Tensor& x);
   std::string signature{};  // empty: name(x)
   std::string summary;
   double (*formula)(double x);
   double low = -1, high = 1, gap = 0;  // inputs lie in [low, high), at least `gap` away from zero
 };
-OpRecord unary_record(const UnaryRecord& record);
+OpRecord unary_record(const UnaryRecord& record, std::source_location op = std::source_location::current());
 
 struct BinaryRecord {
-  std::string name, source;
+  std::string name;
   Tensor (*op)(const Tensor& a, const Tensor& b);
   std::string signature, summary;
   double (*formula)(double a, double b);
   double gap = 0;  // how far b is away from zero
 };
-OpRecord binary_record(const BinaryRecord& record);
+OpRecord binary_record(const BinaryRecord& record, std::source_location op = std::source_location::current());
 
 // What every binary op refuses: shapes that do not broadcast, two dtypes, integers.
 std::vector<BadSample> binary_bad_samples(const std::string& name,
