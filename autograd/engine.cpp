@@ -99,7 +99,6 @@ class Walk {
           fmt::format("backward: the graph behind {} was released by an earlier backward; "
                       "pass keep_graph to walk it twice",
                       node->op));
-    const Float32ProductsScope products(node->products);
     std::vector<Tensor> dxs = node->gradient(dys);
     dys.clear();
     if (!options_.create_graph && !options_.keep_graph) node->gradient = nullptr;

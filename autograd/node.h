@@ -8,7 +8,6 @@
 #include <span>
 #include <vector>
 
-#include "core/float32_products.h"
 #include "core/tensor.h"
 
 namespace weir {
@@ -42,9 +41,8 @@ struct Node {
   std::uint64_t id;  // larger than the id of every node before it: descending id is a reverse topological order
   std::vector<Edge> inputs;
   std::vector<Output> outputs;
-  Float32Products products = float32_products();  // what the call was computed with, and its gradient will be
-  GradientFunction gradient;                      // empty in a leaf, and once the graph was released
-  int unstated = -1;                              // an input whose gradient the op forgot to state
+  GradientFunction gradient;  // empty in a leaf, and once the graph was released
+  int unstated = -1;          // an input whose gradient the op forgot to state
   bool is_leaf = false;
   Tensor leaf_gradient;               // a leaf's accumulated gradient; undefined until the first backward
   bool gradient_is_zero = false;      // it counts as zeros, whatever its memory holds until it is written

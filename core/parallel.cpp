@@ -21,7 +21,6 @@
 
 #include "core/alternate_stack.h"
 #include "core/error.h"
-#include "core/float32_products.h"
 
 namespace weir {
 namespace {
@@ -39,10 +38,8 @@ struct Loop {
   std::atomic<std::int64_t> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr failure = nullptr;
-  const Float32Products products = float32_products();
 
   void work() {
-    const Float32ProductsScope scope(products);
     inside_loop = true;
     for (std::int64_t chunk; (chunk = next.fetch_add(1, std::memory_order_relaxed)) < chunks;) {
       if (failed.load(std::memory_order_relaxed)) continue;

@@ -1,4 +1,5 @@
-// Causal attention on the GPU: which form serves, and the steps of backward. See the files of the two forms.
+// Causal attention on the GPU: which form serves, and the steps of backward. See the files of the two forms. Products
+// of float32 are exact, whatever Float32Products allows.
 #include "ops/causal_attention.h"
 
 #include <type_traits>
@@ -18,7 +19,7 @@ bool on_tensor_cores(const CausalAttentionInputs& in) {
   return std::is_same_v<T, bf16> && in.q.size(3) <= kTileWidth;
 }
 
-void causal_attention(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
+void causal_attention(const CausalAttentionInputs& in, Float32Products, const Tensor& out, const Tensor& logsumexp) {
   check_width(kName, in.q.size(3));
   if (out.numel() == 0) return;
   visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) {
@@ -57,7 +58,7 @@ void backward(const CausalAttentionInputs& in, const Tensor& out, const Tensor& 
 }
 
 void causal_attention_backward(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp,
-                               const Tensor& dout, const CausalAttentionGradients& d) {
+                               const Tensor& dout, Float32Products, const CausalAttentionGradients& d) {
   if (out.numel() == 0) {
     d.for_each_tensor([](const Tensor& gradient) { fill(gradient, 0); });
     return;

@@ -223,13 +223,14 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
 }
 
 void expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
-                        const ExpertOptions& options, const Tensor& y, ExpertFeedforwardState& state) {
+                        const ExpertOptions& options, Float32Products products, const Tensor& y,
+                        ExpertFeedforwardState& state) {
   visit_floating("expert_feedforward", x.dtype(), [&]<class T>(Type<T>) {
     sort_pairs(index, w1.size(0), state);
     state.w1 = aligned_rows<T>(converted(w1, x.dtype())).detach();
     state.w2 = aligned_rows<T>(converted(w2, x.dtype())).detach();
     state.kept_scale = 1 / (1 - options.dropout);
-    with_tiles<T>([&]<class Tiles>(Type<Tiles>) { forward<Tiles, T>(x, gate, options, y, state); });
+    with_tiles<T>(products, [&]<class Tiles>(Type<Tiles>) { forward<Tiles, T>(x, gate, options, y, state); });
   });
 }
 
@@ -271,9 +272,9 @@ void backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState&
 }
 
 void expert_feedforward_backward(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state,
-                                 const Tensor& dy, ExpertFeedforwardGradients& gradients) {
+                                 const Tensor& dy, Float32Products products, ExpertFeedforwardGradients& gradients) {
   visit_floating("expert_feedforward", x.dtype(), [&]<class T>(Type<T>) {
-    with_tiles<T>([&]<class Tiles>(Type<Tiles>) { backward<Tiles, T>(x, gate, state, dy, gradients); });
+    with_tiles<T>(products, [&]<class Tiles>(Type<Tiles>) { backward<Tiles, T>(x, gate, state, dy, gradients); });
   });
 }
 

@@ -288,14 +288,14 @@ struct TensorCoreTiles {
   }
 };
 
-// Calls work(Type<Tiles>) with the fastest engine that is as exact as the calling thread asks for.
+// Calls work(Type<Tiles>) with the fastest engine that is as exact as `products` says.
 template <class T, class Work>
-void with_tiles(const Work& work) {
+void with_tiles(Float32Products products, const Work& work) {
   if constexpr (std::is_same_v<T, bf16>) {
     work(Type<TensorCoreTiles>{});
   } else {
     if constexpr (std::is_same_v<T, float>)
-      if (float32_products() == Float32Products::tf32) return work(Type<TensorCoreTiles>{});
+      if (products == Float32Products::tf32) return work(Type<TensorCoreTiles>{});
     work(Type<PlainTiles>{});
   }
 }

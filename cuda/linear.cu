@@ -27,12 +27,14 @@ struct Finish {
 
 // c = op(a) op(b), the whole of each.
 template <class T, class Out>
-MatrixProduct product_of(const Rows<T>& a, bool a_transposed, const Rows<T>& b, bool b_transposed, const Rows<Out>& c) {
+MatrixProduct product_of(const Rows<T>& a, bool a_transposed, const Rows<T>& b, bool b_transposed, const Rows<Out>& c,
+                         Float32Products products) {
   return {.m = c.rows,
           .n = c.cols,
           .k = a_transposed ? a.rows : a.cols,
           .in = dtype_of<T>(),
           .out = dtype_of<Out>(),
+          .products = products,
           .a = {a.data, a.stride, a_transposed},
           .b = {b.data, b.stride, b_transposed},
           .c = c.data,
@@ -40,8 +42,8 @@ MatrixProduct product_of(const Rows<T>& a, bool a_transposed, const Rows<T>& b, 
 }
 template <class T, class Out>
 void multiply(Device device, const Rows<T>& a, bool a_transposed, const Rows<T>& b, bool b_transposed,
-              const Rows<Out>& c) {
-  if (c.rows > 0 && c.cols > 0) matrix_product(device, product_of(a, a_transposed, b, b_transposed, c));
+              const Rows<Out>& c, Float32Products products) {
+  if (c.rows > 0 && c.cols > 0) matrix_product(device, product_of(a, a_transposed, b, b_transposed, c, products));
 }
 
 template <class T, class P>
@@ -56,13 +58,14 @@ void finish(const Tensor& y, const Tensor& bias, Activation activation) {
 }
 
 template <class T, class P>
-void forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, const Tensor& y) {
+void forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, Float32Products products,
+             const Tensor& y) {
   if (x.size(-1) == 0) {
     fill(y, 0);
     return finish<T, P>(y, bias, activation);
   }
   const Tensor in = rows_form(x), w = rows_form(weight);
-  const MatrixProduct plain = product_of(rows_of<T>(in), false, rows_of<T>(w), true, rows_of<T>(y));
+  const MatrixProduct plain = product_of(rows_of<T>(in), false, rows_of<T>(w), true, rows_of<T>(y), products);
   const Tensor addend = bias.defined() ? rows_form(converted(bias, y.dtype())) : Tensor();
   MatrixProduct whole = plain;
   whole.bias = bias.defined() ? addend.raw() : nullptr;
@@ -72,10 +75,12 @@ void forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Activati
   finish<T, P>(y, bias, activation);
 }
 
-void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, const Tensor& y) {
+void linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, Float32Products products,
+            const Tensor& y) {
   if (y.numel() == 0) return;
-  visit_with_parameters("linear", x.dtype(), bias.defined() ? bias.dtype() : x.dtype(),
-                        [&]<class T, class P>(Type<T>, Type<P>) { forward<T, P>(x, weight, bias, activation, y); });
+  visit_with_parameters(
+      "linear", x.dtype(), bias.defined() ? bias.dtype() : x.dtype(),
+      [&]<class T, class P>(Type<T>, Type<P>) { forward<T, P>(x, weight, bias, activation, products, y); });
 }
 
 // out[c] = the sum of column c.
@@ -91,7 +96,8 @@ void column_sums_of(const Tensor& dz, const Tensor& out) {
 }
 
 template <class T, class P>
-void backward(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, const LinearGradients& wanted) {
+void backward(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, Float32Products products,
+              const LinearGradients& wanted) {
   const Device device = dy.device();
   Tensor dz = rows_form(dy);
   if (y.defined()) {
@@ -104,24 +110,25 @@ void backward(const Tensor& x, const Tensor& weight, const Tensor& y, const Tens
     if (dz.size(-1) == 0)
       fill(wanted.dx, 0);
     else
-      multiply<T, T>(device, rows_of<T>(dz), false, rows_of<T>(w), false, rows_of<T>(wanted.dx));
+      multiply<T, T>(device, rows_of<T>(dz), false, rows_of<T>(w), false, rows_of<T>(wanted.dx), products);
   }
   if (wanted.dweight.defined()) {
     const Tensor in = rows_form(x);
     if (rows_of<T>(dz).rows == 0)
       fill(wanted.dweight, 0);
     else
-      multiply<T, P>(device, rows_of<T>(dz), true, rows_of<T>(in), false, rows_of<P>(wanted.dweight));
+      multiply<T, P>(device, rows_of<T>(dz), true, rows_of<T>(in), false, rows_of<P>(wanted.dweight), products);
   }
 }
 
-void linear_backward(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy,
+void linear_backward(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, Float32Products products,
                      const LinearGradients& wanted) {
   const DType parameters = wanted.dweight.defined() ? wanted.dweight.dtype()
                            : wanted.dbias.defined() ? wanted.dbias.dtype()
                                                     : dy.dtype();
-  visit_with_parameters("linear", dy.dtype(), parameters,
-                        [&]<class T, class P>(Type<T>, Type<P>) { backward<T, P>(x, weight, y, dy, wanted); });
+  visit_with_parameters("linear", dy.dtype(), parameters, [&]<class T, class P>(Type<T>, Type<P>) {
+    backward<T, P>(x, weight, y, dy, products, wanted);
+  });
 }
 
 const bool registered =

@@ -39,13 +39,13 @@ const void* moved(const void* place, std::int64_t elements, DType dtype) {
   return static_cast<const std::byte*>(place) + elements * static_cast<std::int64_t>(dtype_size(dtype));
 }
 
-void matmul(const Tensor& a, const Tensor& b, const Tensor& y) {
+void matmul(const Tensor& a, const Tensor& b, Float32Products products, const Tensor& y) {
   if (y.numel() == 0) return;
   if (a.size(-1) == 0) return fill(y, 0);
   // [..., m, k] x [k, n] is one product of [... * m, k] where the rows of a follow each other evenly.
   if (b.numel() == b.size(-1) * b.size(-2) && batch_of(a).product() == batch_of(y).product() && y.rank() > 2 &&
       is_rows_form(a))
-    return matmul(reshaped(a, {a.numel() / a.size(-1), a.size(-1)}), reshaped(b, {b.size(-2), b.size(-1)}),
+    return matmul(reshaped(a, {a.numel() / a.size(-1), a.size(-1)}), reshaped(b, {b.size(-2), b.size(-1)}), products,
                   *reshape_view(y, {y.numel() / y.size(-1), y.size(-1)}));
   const Matrices left = matrices_of(a), right = matrices_of(b);
   const Shape batch = batch_of(y);
@@ -58,6 +58,7 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& y) {
                         .batch = space.shape[-1],
                         .in = dtype,
                         .out = dtype,
+                        .products = products,
                         .a = left.first,
                         .b = right.first,
                         .c = nullptr,

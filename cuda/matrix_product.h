@@ -25,12 +25,12 @@ struct MatrixProduct {
   std::int64_t m, n, k, batch = 1;
   DType in;   // of a and b: float64, float32 or bf16; sums of bf16 products are kept in float
   DType out;  // of c: `in`, or float32 beside bf16
+  // How exact float32 products are: tf32 rounds their factors to 10 mantissa bits, to nearest, ties away from zero.
+  Float32Products products;
   ProductOperand a, b;
   void* c;
   std::int64_t c_stride, c_step = 0;
   double alpha = 1, beta = 0;
-  // How exact float32 products are: tf32 rounds their factors to 10 mantissa bits, to nearest, ties away from zero.
-  Float32Products products = float32_products();
   const void* bias = nullptr;  // [n] of type `out`, in one piece, for every row; null: none
   bool relu = false;
 };

@@ -2,7 +2,6 @@
 #include <bit>
 #include <vector>
 
-#include "core/float32_products.h"
 #include "cuda/emulator/device_memory.h"
 #include "cuda/matrix_product.h"
 #include "cuda/runtime.h"
@@ -31,7 +30,7 @@ bool has_epilogue(const MatrixProduct& p) { return p.bias != nullptr || p.relu; 
 template <class In, class Out>
 void multiply(const MatrixProduct& p) {
   using Sum = accumulate_t<In>;
-  const Float32ProductsScope exact(Float32Products::ieee);  // what is to be rounded is rounded here
+  constexpr Float32Products kExact = Float32Products::ieee;  // what is to be rounded is rounded here
   std::vector<Sum> sums(static_cast<std::size_t>(p.m * p.n));
   std::vector<float> left, right;
   const auto alpha = static_cast<Sum>(p.alpha), beta = static_cast<Sum>(p.beta);
@@ -43,10 +42,10 @@ void multiply(const MatrixProduct& p) {
       if (p.products == Float32Products::tf32)
         a = rounded_to_tf32(a, p.m, p.k, left), b = rounded_to_tf32(b, p.k, p.n, right);
     if (alpha == 1 && beta == 0 && !has_epilogue(p)) {
-      cpu::gemm(p.m, p.n, p.k, a, b, c, p.c_stride);
+      cpu::gemm(p.m, p.n, p.k, a, b, c, p.c_stride, kExact);
       continue;
     }
-    cpu::gemm(p.m, p.n, p.k, a, b, sums.data(), p.n);
+    cpu::gemm(p.m, p.n, p.k, a, b, sums.data(), p.n, kExact);
     for (std::int64_t i = 0; i < p.m; ++i)
       for (std::int64_t j = 0; j < p.n; ++j) {
         Out& to = c[i * p.c_stride + j];

@@ -323,12 +323,14 @@ class Blocks {
 };
 
 template <class T>
-MatrixProduct product_of(std::int64_t k, ProductOperand a, ProductOperand b, const Rows<T>& c) {
+MatrixProduct product_of(std::int64_t k, ProductOperand a, ProductOperand b, const Rows<T>& c,
+                         Float32Products products) {
   return {.m = c.rows,
           .n = c.cols,
           .k = k,
           .in = dtype_of<T>(),
           .out = dtype_of<T>(),
+          .products = products,
           .a = a,
           .b = b,
           .c = c.data,
@@ -336,7 +338,8 @@ MatrixProduct product_of(std::int64_t k, ProductOperand a, ProductOperand b, con
 }
 
 template <class T>
-void forward_by_blocks(const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& y) {
+void forward_by_blocks(const Tensor& a, const Tensor& b, const Tensor& values, Float32Products products,
+                       const Tensor& y) {
   const Tensor table = rows_form(values);
   const auto v = rows_of<T>(table), out = rows_of<T>(y);
   const Blocks<T> blocks(a, b, out.rows);
@@ -344,13 +347,13 @@ void forward_by_blocks(const Tensor& a, const Tensor& b, const Tensor& values, c
     blocks.activate(begin, activations);
     const auto w = rows_of<T>(activations);
     matrix_product(y.device(), product_of(v.rows, {w.data, w.stride}, {v.data, v.stride},
-                                          Rows<T>{out.row(begin), w.rows, out.cols, out.stride}));
+                                          Rows<T>{out.row(begin), w.rows, out.cols, out.stride}, products));
   });
 }
 
 template <class T>
 void backward_by_blocks(const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& dy,
-                        const OuterSumProductGradients& wanted) {
+                        Float32Products products, const OuterSumProductGradients& wanted) {
   const Device device = dy.device();
   const Tensor table = rows_form(values), given = rows_form(dy);
   const auto v = rows_of<T>(table), d = rows_of<T>(given);
@@ -358,13 +361,13 @@ void backward_by_blocks(const Tensor& a, const Tensor& b, const Tensor& values, 
   blocks.each([&](std::int64_t begin, const Tensor& memory) {
     const auto w = rows_of<T>(memory);
     if (wanted.da.defined()) {
-      matrix_product(device, product_of(d.cols, {d.row(begin), d.stride}, {v.data, v.stride, true}, w));
+      matrix_product(device, product_of(d.cols, {d.row(begin), d.stride}, {v.data, v.stride, true}, w, products));
       blocks.pass(begin, memory, wanted.da, wanted.db);
     }
     if (!wanted.dvalues.defined()) return;
     blocks.activate(begin, memory);
     MatrixProduct product =
-        product_of(w.rows, {w.data, w.stride, true}, {d.row(begin), d.stride}, rows_of<T>(wanted.dvalues));
+        product_of(w.rows, {w.data, w.stride, true}, {d.row(begin), d.stride}, rows_of<T>(wanted.dvalues), products);
     product.beta = begin == 0 ? 0 : 1;
     matrix_product(device, product);
   });
@@ -372,19 +375,20 @@ void backward_by_blocks(const Tensor& a, const Tensor& b, const Tensor& values, 
 
 // --- the op --------------------------------------------------------------------------------------------------------
 
-void outer_sum_product(const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& y) {
+void outer_sum_product(const Tensor& a, const Tensor& b, const Tensor& values, Float32Products products,
+                       const Tensor& y) {
   if (y.numel() == 0) return;
   if (values.size(0) == 0) return fill(y, 0);
   visit_floating("outer_sum_product", a.dtype(), [&]<class T>(Type<T>) {
     if constexpr (std::is_same_v<T, bf16>)
       forward_on_tensor_cores(a, b, values, y);
     else
-      forward_by_blocks<T>(a, b, values, y);
+      forward_by_blocks<T>(a, b, values, products, y);
   });
 }
 
 void outer_sum_product_backward(const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& dy,
-                                const OuterSumProductGradients& wanted) {
+                                Float32Products products, const OuterSumProductGradients& wanted) {
   if (dy.numel() == 0 || values.size(0) == 0) {
     for (const Tensor* t : {&wanted.da, &wanted.db, &wanted.dvalues})
       if (t->defined()) fill(*t, 0);
@@ -395,7 +399,7 @@ void outer_sum_product_backward(const Tensor& a, const Tensor& b, const Tensor& 
                           if constexpr (std::is_same_v<T, bf16>)
                             backward_on_tensor_cores<P>(a, b, values, dy, wanted);
                           else
-                            backward_by_blocks<T>(a, b, values, dy, wanted);
+                            backward_by_blocks<T>(a, b, values, dy, products, wanted);
                         });
 }
 

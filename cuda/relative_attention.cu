@@ -1,4 +1,5 @@
-// Relative attention on the GPU: which form serves, and the steps of backward. See the files of the two forms.
+// Relative attention on the GPU: which form serves, and the steps of backward. See the files of the two forms. Products
+// of float32 are exact, whatever Float32Products allows.
 #include "ops/relative_attention.h"
 
 #include "cuda/relative_attention_mma.cuh"
@@ -17,7 +18,8 @@ bool on_tensor_cores(const RelativeAttentionInputs& in) {
   return std::is_same_v<T, bf16> && in.q.size(3) <= kTileWidth;
 }
 
-void relative_attention(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
+void relative_attention(const RelativeAttentionInputs& in, Float32Products, const Tensor& out,
+                        const Tensor& logsumexp) {
   check_width(kName, in.q.size(3));
   if (out.numel() == 0) return;
   visit_floating(kName, in.q.dtype(), [&]<class T>(Type<T>) {
@@ -61,7 +63,7 @@ void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor
 }
 
 void relative_attention_backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp,
-                                 const Tensor& dout, const RelativeAttentionInputs& d) {
+                                 const Tensor& dout, Float32Products, const RelativeAttentionInputs& d) {
   if (out.numel() == 0) {
     for (const Tensor& gradient : {d.q, d.kv, d.r, d.u, d.v, d.scale}) fill(gradient, 0);
     return;

@@ -59,9 +59,10 @@ DecoderModel::DecoderModel(const ModelConfig& config, const MakeLayer& make_laye
                   : std::make_unique<OutputProjection>(declare(), "output", config.vocabulary, config.d_model)) {}
 
 LanguageModelOutput DecoderModel::operator()(const Tensor& ids, const Memory& memory, std::int64_t memory_length,
-                                             const ForwardContext& context) const {
+                                             const ForwardContext& given) const {
   const ModelConfig& c = config();
-  const Float32ProductsScope products(c.float32_products());
+  ForwardContext context = given;
+  context.products = c.float32_products();
   LanguageModelOutput out;
   Tensor x = dropout_if_training(embedding_(ids, activation_dtype()), c.dropout, context, RandomPlace::embedding);
   std::vector<DecoderLayer::Output> outputs(static_cast<std::size_t>(c.layers));
@@ -75,11 +76,13 @@ LanguageModelOutput DecoderModel::operator()(const Tensor& ids, const Memory& me
     if (context.collect_statistics) out.statistics.push_back(std::move(outputs[i].feedforward.statistics));
   }
   out.auxiliary_loss = auxiliary_loss(outputs);
-  out.logits = logits(dropout_if_training((*out_norm_)(x), c.dropout, context, RandomPlace::output));
+  out.logits = logits(dropout_if_training((*out_norm_)(x), c.dropout, context, RandomPlace::output), context);
   return out;
 }
 
-Tensor DecoderModel::logits(const Tensor& x) const { return output_ ? (*output_)(x) : embedding_.logits(x); }
+Tensor DecoderModel::logits(const Tensor& x, const ForwardContext& context) const {
+  return output_ ? (*output_)(x, context) : embedding_.logits(x, context);
+}
 
 DecoderLayer::Output DecoderModel::run(std::size_t index, const Tensor& x, const Tensor& memory,
                                        const ForwardContext& context) const {

@@ -71,7 +71,7 @@ class DecoderModel : public LanguageModel {
                                         const ForwardContext& context) const;
   // The sum of what `outputs`, one per layer, add to the loss.
   Tensor auxiliary_loss(std::span<const DecoderLayer::Output> outputs) const;
-  Tensor logits(const Tensor& x) const;
+  Tensor logits(const Tensor& x, const ForwardContext& context) const;
 
   Embedding embedding_;
   std::vector<std::unique_ptr<DecoderLayer>> layers_;  // the distinct ones

@@ -42,12 +42,14 @@ DenseFeedforward::DenseFeedforward(ParameterSet& parameters, const std::string& 
 }
 
 FeedforwardOutput DenseFeedforward::operator()(const Tensor& x, const ForwardContext& context) const {
-  const Tensor active = kind_ == "gelu" ? gelu(linear(x, w1_.value, b1_.value))  // [B, T, d_ff]
-                                        : linear(x, w1_.value, b1_.value, Activation::relu);
+  const auto first = [&](Activation activation) {
+    return linear(x, w1_.value, b1_.value, activation, context.products);
+  };
+  const Tensor active = kind_ == "gelu" ? gelu(first(Activation::none)) : first(Activation::relu);  // [B, T, d_ff]
   Tensor hidden = dropout_if_training(active, dropout_, context, RandomPlace::hidden, layer_);
   if (kept_ < hidden.size(-1)) hidden = keep_top_k(hidden, kept_);
   FeedforwardOutput out;
-  out.y = linear(hidden, w2_.value, b2_.value);
+  out.y = linear(hidden, w2_.value, b2_.value, Activation::none, context.products);
   if (context.analyse) count_active(out.statistics, hidden);
   return out;
 }

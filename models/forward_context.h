@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/float32_products.h"
 #include "core/philox.h"
 
 namespace weir {
@@ -29,8 +30,9 @@ struct ForwardContext {
   std::uint32_t step = 0;  // counts forward passes of a run: the same step draws the same numbers
   // Added to `step` by a device's kernels, from its memory; null for none (RandomStream::device_step).
   const std::uint32_t* device_step = nullptr;
-  bool collect_statistics = false;  // fill in the statistics of the feedforwards
-  bool analyse = false;             // with it: also those that cost more, pairs of experts and active channels
+  Float32Products products = Float32Products::ieee;  // for every op that multiplies; a model sets it by its precision
+  bool collect_statistics = false;                   // fill in the statistics of the feedforwards
+  bool analyse = false;  // with it: also those that cost more, pairs of experts and active channels
   // In a layer that is one of several uses of the same parameters:
   bool shared_layer = false;       // hand over what the regularisers need, for one term over all uses
   std::int64_t layers_before = 0;  // added to the layer's number, so that each use draws its own random numbers

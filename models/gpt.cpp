@@ -73,7 +73,7 @@ class Layer final : public DecoderLayer {
   Output operator()(const Tensor& x, const Tensor& memory, const ForwardContext& context) const override {
     const double p = context.training ? dropout_ : 0;
     Output out;
-    const Tensor attended = attend((*norm1_)(x), memory, out.carried);  // [B, T, D]
+    const Tensor attended = attend((*norm1_)(x), memory, context, out.carried);  // [B, T, D]
     const Tensor middle = add_dropout(x, attended, p, context.random(RandomPlace::attention_output, layer_));
     out.feedforward = (*feedforward_)((*norm2_)(middle), context);
     const Tensor branch = std::exchange(out.feedforward.y, {});
@@ -92,9 +92,9 @@ class Layer final : public DecoderLayer {
 
  private:
   // x [B, T, D], after norm1; memory [B, M, 2, H, P] -> [B, T, D]. `seen`: its keys and values, then those of x.
-  Tensor attend(const Tensor& x, const Tensor& memory, Tensor& seen) const {
+  Tensor attend(const Tensor& x, const Tensor& memory, const ForwardContext& context, Tensor& seen) const {
     const std::int64_t batch = x.size(0), queries = x.size(1);
-    const Tensor kv = reshape(linear(x, w_kv_.value), {batch, queries, 2, heads_, head_size_});
+    const Tensor kv = reshape(linear(x, w_kv_.value, context.products), {batch, queries, 2, heads_, head_size_});
     const std::vector<Tensor> parts{memory, kv};
     const Tensor all = memory.defined() ? concatenate(parts, 1) : kv;  // [B, S, 2, H, P]
     seen = all.detach();
@@ -102,10 +102,10 @@ class Layer final : public DecoderLayer {
     const auto half = [&](std::int64_t i) {
       return reshape(slice(all, 2, i, i + 1), {batch, keys, heads_, head_size_});
     };
-    const Tensor q = reshape(linear(x, w_q_.value), {batch, queries, heads_, head_size_});
+    const Tensor q = reshape(linear(x, w_q_.value, context.products), {batch, queries, heads_, head_size_});
     const Tensor out = causal_attention(rotary(q, keys - queries, rotary_base_), rotary(half(0), 0, rotary_base_),
-                                        half(1), 1 / std::sqrt(static_cast<double>(head_size_)));
-    return linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value);
+                                        half(1), 1 / std::sqrt(static_cast<double>(head_size_)), context.products);
+    return linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value, context.products);
   }
 
   std::int64_t layer_, heads_, head_size_;

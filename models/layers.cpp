@@ -34,7 +34,9 @@ Embedding::Embedding(ParameterSet& parameters, const std::string& name, std::int
 
 Tensor Embedding::operator()(const Tensor& ids, DType dtype) const { return embedding(weight_.value, ids, dtype); }
 
-Tensor Embedding::logits(const Tensor& x) const { return linear(x, weight_.value); }
+Tensor Embedding::logits(const Tensor& x, const ForwardContext& context) const {
+  return linear(x, weight_.value, context.products);
+}
 
 OutputProjection::OutputProjection(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary,
                                    std::int64_t d_model)
@@ -43,7 +45,9 @@ OutputProjection::OutputProjection(ParameterSet& parameters, const std::string& 
       bias_(parameters.add(name + ".bias", {vocabulary},
                            initialise::uniform(1 / std::sqrt(static_cast<double>(d_model))))) {}
 
-Tensor OutputProjection::operator()(const Tensor& x) const { return linear(x, weight_.value, bias_.value); }
+Tensor OutputProjection::operator()(const Tensor& x, const ForwardContext& context) const {
+  return linear(x, weight_.value, bias_.value, Activation::none, context.products);
+}
 
 Tensor dropout_if_training(const Tensor& x, double p, const ForwardContext& context, RandomPlace place,
                            std::int64_t layer) {

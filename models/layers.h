@@ -44,7 +44,7 @@ class Embedding {
   Tensor operator()(const Tensor& ids, DType dtype) const;
   // x: [..., d_model] -> [..., vocabulary]: products with the rows of the embedding, for a model without another
   // output.
-  Tensor logits(const Tensor& x) const;
+  Tensor logits(const Tensor& x, const ForwardContext& context) const;
 
  private:
   const Parameter& weight_;
@@ -54,7 +54,7 @@ class Embedding {
 class OutputProjection {
  public:
   OutputProjection(ParameterSet& parameters, const std::string& name, std::int64_t vocabulary, std::int64_t d_model);
-  Tensor operator()(const Tensor& x) const;
+  Tensor operator()(const Tensor& x, const ForwardContext& context) const;
 
  private:
   const Parameter &weight_, &bias_;

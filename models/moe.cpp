@@ -59,9 +59,10 @@ void validate(const FeedforwardConfig& f) {
 
 // The hidden units again, which the fused op keeps to itself.
 void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const Tensor& index, const Tensor& w1,
-                        std::int64_t hidden_k) {
+                        std::int64_t hidden_k, Float32Products products) {
   const ExpertOrder order = sort_by_expert(index, w1.size(0));
-  const Tensor hidden = grouped_matmul(gather_rows(flat, order.tokens), w1, order.offsets);  // [N K, G] before ReLU
+  const Tensor hidden =
+      grouped_matmul(gather_rows(flat, order.tokens), w1, order.offsets, products);  // [N K, G] before ReLU
   count_active(statistics, hidden.detach(), order.tokens, flat.size(0), hidden_k);
 }
 
@@ -92,14 +93,16 @@ FeedforwardOutput Moe::routed(const Tensor& x, const Tensor& router_input, const
   const ExpertOptions options{.dropout = context.training ? config_.dropout_experts : 0,
                               .hidden_k = config_.hidden_k,
                               .random = context.random(RandomPlace::expert_hidden, layer_)};
-  out.y = reshape(expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value, options), x.shape());
+  out.y = reshape(expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value, options, context.products),
+                  x.shape());
   if (context.training && context.shared_layer)
     out.regulariser_inputs = routed.by_sequence();
   else if (context.training)
     out.auxiliary_loss = router_.auxiliary_loss(routed);
   if (context.collect_statistics)
     count_selections(out.statistics, routed.gate, routed.index, config_.experts, context.analyse);
-  if (context.analyse) count_active_units(out.statistics, flat, routed.index, w1_.value, config_.hidden_k);
+  if (context.analyse)
+    count_active_units(out.statistics, flat, routed.index, w1_.value, config_.hidden_k, context.products);
   return out;
 }
 

@@ -65,7 +65,7 @@ ProductKeyMemory::ProductKeyMemory(ParameterSet& parameters, const std::string& 
 FeedforwardOutput ProductKeyMemory::operator()(const Tensor& x, const ForwardContext& context) const {
   const std::int64_t half = x.size(-1) / 2;
   const Tensor x_a = slice(x, -1, 0, half), x_b = slice(x, -1, half, 2 * half);
-  const Weighted used = uses_all() ? all_values(x_a, x_b, context.analyse) : chosen_values(x_a, x_b);
+  const Weighted used = uses_all() ? all_values(x_a, x_b, context) : chosen_values(x_a, x_b, context);
   FeedforwardOutput out;
   out.y = used.sum;
   if (context.analyse) count_active(out.statistics, used.weights);
@@ -73,20 +73,23 @@ FeedforwardOutput ProductKeyMemory::operator()(const Tensor& x, const ForwardCon
 }
 
 // The heads' scores are added, so their keys may be: the product is H times smaller.
-ProductKeyMemory::Weighted ProductKeyMemory::all_values(const Tensor& x_a, const Tensor& x_b, bool need_weights) const {
+ProductKeyMemory::Weighted ProductKeyMemory::all_values(const Tensor& x_a, const Tensor& x_b,
+                                                        const ForwardContext& context) const {
   const std::vector<int> heads{0};
-  const Tensor a = linear(x_a, sum(keys_a_.value, heads));  // [B, T, n]
-  const Tensor b = linear(x_b, sum(keys_b_.value, heads));
-  if (config_.activation == "relu" && !need_weights) return {{}, outer_sum_product(a, b, values_.value)};
+  const Tensor a = linear(x_a, sum(keys_a_.value, heads), context.products);  // [B, T, n]
+  const Tensor b = linear(x_b, sum(keys_b_.value, heads), context.products);
+  if (config_.activation == "relu" && !context.analyse)
+    return {{}, outer_sum_product(a, b, values_.value, context.products)};
   const Tensor weights =
       config_.activation == "softmax" ? softmax(outer_sum(a, b)) : outer_sum(a, b, Activation::relu);  // [B, T, n^2]
-  return {weights, linear(weights, transpose(values_.value, 0, 1))};
+  return {weights, linear(weights, transpose(values_.value, 0, 1), context.products)};
 }
 
-ProductKeyMemory::Weighted ProductKeyMemory::chosen_values(const Tensor& x_a, const Tensor& x_b) const {
+ProductKeyMemory::Weighted ProductKeyMemory::chosen_values(const Tensor& x_a, const Tensor& x_b,
+                                                           const ForwardContext& context) const {
   const std::int64_t B = x_a.size(0), T = x_a.size(1), H = config_.key_heads, n = config_.sub_keys, k = config_.k;
   const auto scores_of = [&](const Tensor& half, const Tensor& keys) {
-    return reshape(linear(half, reshape(keys, {H * n, half.size(-1)})), {B, T, H, n});
+    return reshape(linear(half, reshape(keys, {H * n, half.size(-1)}), context.products), {B, T, H, n});
   };
   const ProductKeys chosen = product_key_search(scores_of(x_a, keys_a_.value), scores_of(x_b, keys_b_.value), k);
   const Tensor scores = reshape(chosen.scores, {B, T, H * k}), indices = reshape(chosen.indices, {B, T, H * k});

@@ -27,8 +27,8 @@ class ProductKeyMemory final : public Feedforward {
     Tensor weights;  // of each token's values; undefined where nobody needs them
     Tensor sum;      // like the input
   };
-  Weighted all_values(const Tensor& x_a, const Tensor& x_b, bool need_weights) const;
-  Weighted chosen_values(const Tensor& x_a, const Tensor& x_b) const;
+  Weighted all_values(const Tensor& x_a, const Tensor& x_b, const ForwardContext& context) const;
+  Weighted chosen_values(const Tensor& x_a, const Tensor& x_b, const ForwardContext& context) const;
 
   FeedforwardConfig config_;
   const Parameter &keys_a_, &keys_b_, &values_;

@@ -34,16 +34,18 @@ RelativeAttention::RelativeAttention(ParameterSet& parameters, const std::string
       positions_(config.d_model) {}
 
 AttentionOutput RelativeAttention::operator()(const Tensor& x, const Tensor& values, std::int64_t queries,
-                                              const ForwardContext&) const {
+                                              const ForwardContext& context) const {
   if (!values.same_view(x)) throw InternalError("RelativeAttention: values apart from keys");
   const std::int64_t batch = x.size(0), keys = x.size(1);
-  const Tensor own = queries == keys ? x : slice(x, 1, keys - queries, keys);               // [B, T, D]
-  const Tensor q = reshape(linear(own, w_q_.value), {batch, queries, heads_, head_size_});  // [B, T, H, P]
-  const Tensor kv = reshape(linear(x, w_kv_.value), {batch, keys, heads_, 2, head_size_});  // [B, S, H, 2, P]
-  const Tensor r =
-      reshape(linear(positions_(keys, x.dtype(), x.device()), w_r_.value), {keys, heads_, head_size_});  // [S, H, P]
-  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value);                     // [B, T, H, P]
-  return {linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value)};
+  const Tensor own = queries == keys ? x : slice(x, 1, keys - queries, keys);  // [B, T, D]
+  const auto projected = [&](const Tensor& from, const Parameter& weight, const Shape& shape) {
+    return reshape(linear(from, weight.value, context.products), shape);
+  };
+  const Tensor q = projected(own, w_q_, {batch, queries, heads_, head_size_});  // [B, T, H, P]
+  const Tensor kv = projected(x, w_kv_, {batch, keys, heads_, 2, head_size_});  // [B, S, H, 2, P]
+  const Tensor r = projected(positions_(keys, x.dtype(), x.device()), w_r_, {keys, heads_, head_size_});  // [S, H, P]
+  const Tensor out = relative_attention(q, kv, r, u_.value, v_.value, scale_.value, context.products);  // [B, T, H, P]
+  return {linear(reshape(out, {batch, queries, heads_ * head_size_}), w_o_.value, context.products)};
 }
 
 namespace {

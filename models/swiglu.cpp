@@ -24,10 +24,11 @@ class SwiGlu final : public Feedforward {
         w_down_(parameters.add(name + ".w_down", {model.d_model, config.d_ff}, matrix(model, config.d_ff))) {}
 
   FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override {
-    const Tensor active = silu(linear(x, w_gate_.value)) * linear(x, w_up_.value);  // [B, T, d_ff]
+    const Tensor active =
+        silu(linear(x, w_gate_.value, context.products)) * linear(x, w_up_.value, context.products);  // [B, T, d_ff]
     const Tensor hidden = dropout_if_training(active, dropout_, context, RandomPlace::hidden, layer_);
     FeedforwardOutput out;
-    out.y = linear(hidden, w_down_.value);
+    out.y = linear(hidden, w_down_.value, context.products);
     if (context.analyse) count_active(out.statistics, hidden);
     return out;
   }

@@ -80,15 +80,15 @@ AttentionOutput SwitchHead::operator()(const Tensor& x, const Tensor& values, st
   const std::int64_t batch = x.size(0), keys = x.size(1);
   const Tensor own = queries == keys ? x : slice(x, 1, keys - queries, keys);  // [B, T, D]
   if (experts_ == 1) {
-    const Tensor v = reshape(linear(values, w_v_.value), {batch, keys, heads_, head_size_});
-    const Tensor gate = sigmoid(linear(cast(own, sel_o_.value.dtype()), sel_o_.value));  // [B, T, H]
-    const Tensor gated = attend(x, own, v) * cast(reshape(gate, {batch, queries, heads_, 1}), x.dtype());
-    return {linear(reshape(gated, {batch, queries, heads_ * head_size_}), w_o_.value)};
+    const Tensor v = reshape(linear(values, w_v_.value, context.products), {batch, keys, heads_, head_size_});
+    const Tensor gate = sigmoid(linear(cast(own, sel_o_.value.dtype()), sel_o_.value, context.products));  // [B, T, H]
+    const Tensor gated = attend(x, own, v, context) * cast(reshape(gate, {batch, queries, heads_, 1}), x.dtype());
+    return {linear(reshape(gated, {batch, queries, heads_ * head_size_}), w_o_.value, context.products)};
   }
   const Selection of_keys = select(x, *sel_v_, RandomPlace::attention_value_mask, context);
   const Selection of_queries = select(own, sel_o_, RandomPlace::attention_output_mask, context);
   AttentionOutput out;
-  out.y = output_experts(attend(x, own, value_experts(values, of_keys)), of_queries);
+  out.y = output_experts(attend(x, own, value_experts(values, of_keys, context), context), of_queries, context);
   if (context.training && regulariser_weight_ > 0) {
     out.regulariser_inputs = {of_keys.logits, of_queries.logits};
     if (!context.shared_layer) out.auxiliary_loss = auxiliary_loss(std::exchange(out.regulariser_inputs, {}));
@@ -96,17 +96,20 @@ AttentionOutput SwitchHead::operator()(const Tensor& x, const Tensor& values, st
   return out;
 }
 
-Tensor SwitchHead::attend(const Tensor& x, const Tensor& own, const Tensor& v) const {
+Tensor SwitchHead::attend(const Tensor& x, const Tensor& own, const Tensor& v, const ForwardContext& context) const {
   const std::int64_t batch = x.size(0), keys = x.size(1), queries = own.size(1);
-  const Tensor q = reshape(linear(own, w_q_.value), {batch, queries, heads_, head_size_});
-  const std::vector<Tensor> key_and_value{reshape(linear(x, w_k_.value), {batch, keys, heads_, 1, head_size_}),
+  const auto projected = [&](const Tensor& from, const Parameter& weight, const Shape& shape) {
+    return reshape(linear(from, weight.value, context.products), shape);
+  };
+  const Tensor q = projected(own, w_q_, {batch, queries, heads_, head_size_});
+  const std::vector<Tensor> key_and_value{projected(x, w_k_, {batch, keys, heads_, 1, head_size_}),
                                           reshape(v, {batch, keys, heads_, 1, head_size_})};
   const Tensor kv = concatenate(key_and_value, 3);  // [B, S, H, 2, P]
-  const Tensor r = reshape(linear(positions_(keys, x.dtype(), x.device()), w_r_.value), {keys, heads_, head_size_});
+  const Tensor r = projected(positions_(keys, x.dtype(), x.device()), w_r_, {keys, heads_, head_size_});
   const DType dtype = w_q_.value.dtype();
   const Tensor no_bias = Tensor::zeros({heads_, head_size_}, dtype, x.device());
   const Tensor scale = Tensor::full({1}, 1 / std::sqrt(static_cast<double>(head_size_)), dtype, x.device());
-  return relative_attention(q, kv, r, no_bias, no_bias, scale);
+  return relative_attention(q, kv, r, no_bias, no_bias, scale, context.products);
 }
 
 // As in Moe, selection is on the logits. A dropped expert ranks last; where it is taken because too few are left, its
@@ -115,8 +118,8 @@ SwitchHead::Selection SwitchHead::select(const Tensor& x, const Parameter& selec
                                          const ForwardContext& context) const {
   const DType dtype = selector.value.dtype();  // never bf16
   const std::int64_t rows = x.size(0) * x.size(1);
-  const Tensor logits =
-      reshape(linear(cast(x, dtype), selector.value), {x.size(0), x.size(1), heads_, experts_});  // [B, n, H, E]
+  const Tensor logits = reshape(linear(cast(x, dtype), selector.value, context.products),
+                                {x.size(0), x.size(1), heads_, experts_});  // [B, n, H, E]
   Tensor ranked = logits.detach();
   if (context.training && expert_dropout_ > 0) {
     const Tensor mask =
@@ -129,22 +132,24 @@ SwitchHead::Selection SwitchHead::select(const Tensor& x, const Parameter& selec
           sort_by_expert(reshape(index, {rows, heads_, k_}), experts_)};
 }
 
-Tensor SwitchHead::value_experts(const Tensor& values, const Selection& selection) const {
+Tensor SwitchHead::value_experts(const Tensor& values, const Selection& selection,
+                                 const ForwardContext& context) const {
   const std::int64_t batch = values.size(0), keys = values.size(1), rows = batch * keys * heads_;
   const ExpertOrder& order = selection.order;
   const Tensor gathered = gather_rows(reshape(values, {batch * keys, d_model_}), order.tokens);  // [rows * K, D]
-  const Tensor sorted = grouped_matmul(gathered, w_v_.value, order.offsets);                     // [rows * K, P]
+  const Tensor sorted = grouped_matmul(gathered, w_v_.value, order.offsets, context.products);   // [rows * K, P]
   const Tensor pairs = reshape(scatter_add_rows(sorted, order.pairs, rows * k_), {rows, k_, head_size_});
   const std::vector<int> slots{1};
   return reshape(sum(pairs * selection.gate, slots), {batch, keys, heads_, head_size_});
 }
 
-Tensor SwitchHead::output_experts(const Tensor& attended, const Selection& selection) const {
+Tensor SwitchHead::output_experts(const Tensor& attended, const Selection& selection,
+                                  const ForwardContext& context) const {
   const std::int64_t batch = attended.size(0), queries = attended.size(1), rows = batch * queries * heads_;
   const ExpertOrder& order = selection.order;
-  const Tensor pairs = reshape(attended, {rows, 1, head_size_}) * selection.gate;             // [rows, K, P]
-  const Tensor gathered = gather_rows(reshape(pairs, {rows * k_, head_size_}), order.pairs);  // [rows * K, P]
-  const Tensor sorted = grouped_matmul(gathered, w_o_.value, order.offsets);                  // [rows * K, D]
+  const Tensor pairs = reshape(attended, {rows, 1, head_size_}) * selection.gate;               // [rows, K, P]
+  const Tensor gathered = gather_rows(reshape(pairs, {rows * k_, head_size_}), order.pairs);    // [rows * K, P]
+  const Tensor sorted = grouped_matmul(gathered, w_o_.value, order.offsets, context.products);  // [rows * K, D]
   return reshape(scatter_add_rows(sorted, order.tokens, batch * queries), {batch, queries, d_model_});
 }
 

@@ -33,10 +33,12 @@ class SwitchHead final : public Attention {
   };
   // The experts that the positions of x [B, n, D] choose.
   Selection select(const Tensor& x, const Parameter& selector, RandomPlace place, const ForwardContext& context) const;
-  Tensor value_experts(const Tensor& values, const Selection& selection) const;     // [B, S, D] -> [B, S, H, P]
-  Tensor output_experts(const Tensor& attended, const Selection& selection) const;  // [B, T, H, P] -> [B, T, D]
+  // [B, S, D] -> [B, S, H, P]
+  Tensor value_experts(const Tensor& values, const Selection& selection, const ForwardContext& context) const;
+  // [B, T, H, P] -> [B, T, D]
+  Tensor output_experts(const Tensor& attended, const Selection& selection, const ForwardContext& context) const;
   // x [B, S, D], v [B, S, H, P] -> [B, T, H, P]
-  Tensor attend(const Tensor& x, const Tensor& own, const Tensor& v) const;
+  Tensor attend(const Tensor& x, const Tensor& own, const Tensor& v, const ForwardContext& context) const;
 
   std::int64_t layer_, d_model_, heads_, head_size_, experts_, k_;
   double expert_dropout_, regulariser_weight_;

@@ -31,9 +31,10 @@ KernelCost cost(int products, const CausalAttentionInputs& in, const Rest&... re
 
 }  // namespace
 
-constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&)> causal_attention_kernel{
-    "causal_attention", [](const CausalAttentionInputs& in, auto... rest) { return cost(2, in, rest...); }};
-constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&, const Tensor&,
+constinit Kernel<void(const CausalAttentionInputs&, Float32Products, const Tensor&, const Tensor&)>
+    causal_attention_kernel{"causal_attention",
+                            [](const CausalAttentionInputs& in, auto... rest) { return cost(2, in, rest...); }};
+constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&, const Tensor&, Float32Products,
                       const CausalAttentionGradients&)>
     causal_attention_backward_kernel{
         "causal_attention backward",
@@ -62,32 +63,33 @@ void check_inputs(const Tensor& q, const Tensor& k, const Tensor& v, double scal
 
 }  // namespace
 
-Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, Float32Products products) {
   check_inputs(q, k, v, scale);
   Tensor out = empty_with_merged_row(q.shape(), 2, q);
   const Tensor logsumexp = Tensor::empty({q.size(0), q.size(2), q.size(1)}, accumulate_dtype(q.dtype()), q.device());
-  causal_attention_kernel(q.device(), CausalAttentionInputs{q, k, v, scale}, out, logsumexp);
+  causal_attention_kernel(q.device(), CausalAttentionInputs{q, k, v, scale}, products, out, logsumexp);
   Backward back(kName, {q, k, v}, {out});
   back.once_differentiable([q = back.keep(q), k = back.keep(k), v = back.keep(v), scale, out = back.keep(out),
-                            logsumexp](std::span<const Tensor> dys) {
+                            logsumexp, products](std::span<const Tensor> dys) {
     const CausalAttentionInputs in{q.get(), k.get(), v.get(), scale};
     const CausalAttentionGradients d{empty_with_merged_row(in.q.shape(), 2, in.q),
                                      empty_with_merged_row(in.k.shape(), 2, in.k),
                                      empty_with_merged_row(in.v.shape(), 2, in.v)};
-    causal_attention_backward_kernel(in.q.device(), in, out.get(), logsumexp, dys[0], d);
+    causal_attention_backward_kernel(in.q.device(), in, out.get(), logsumexp, dys[0], products, d);
     return std::vector{d.dq, d.dk, d.dv};
   });
   return out;
 }
 
-Tensor causal_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, double scale) {
+Tensor causal_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+                                 Float32Products products) {
   check_inputs(q, k, v, scale);
   const Tensor queries = permute(q, std::array{0, 2, 1, 3});  // [B, H, T, P]
   const Tensor keys = permute(k, std::array{0, 2, 3, 1});     // [B, H, P, S]
   const Tensor values = permute(v, std::array{0, 2, 1, 3});   // [B, H, S, P]
-  const Tensor scores = weir::scale(matmul(queries, keys), scale);
+  const Tensor scores = weir::scale(matmul(queries, keys, products), scale);
   const Tensor weights = softmax(scores + causal_mask(q.size(1), k.size(1), q));  // [B, H, T, S]
-  return permute(matmul(weights, values), std::array{0, 2, 1, 3});
+  return permute(matmul(weights, values, products), std::array{0, 2, 1, 3});
 }
 
 namespace {
@@ -120,7 +122,7 @@ Tensor reference(std::span<const Tensor> in, double scale) {
   return Tensor::from_values(in[0].shape(), out);
 }
 
-using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, double);
+using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, double, Float32Products);
 
 std::vector<Tensor> random_inputs(const Extents& e) {
   return {random_tensor({e.batches, e.queries, e.heads, e.width}, 1),
@@ -131,7 +133,9 @@ std::vector<Tensor> random_inputs(const Extents& e) {
 Sample sample(Attention attention, const std::string& name, const Extents& extents, double scale = 0.4) {
   return {
       name, random_inputs(extents),
-      [=](std::span<const Tensor> in) { return std::vector{attention(in[0], in[1], in[2], scale)}; },
+      [=](std::span<const Tensor> in) {
+        return std::vector{attention(in[0], in[1], in[2], scale, Float32Products::ieee)};
+      },
       [=](std::span<const Tensor> in) { return std::vector{reference(in, scale)}; },
       [=](std::span<const Tensor> in) { return std::vector{causal_attention_composed(in[0], in[1], in[2], scale)}; }};
 }
@@ -156,7 +160,8 @@ std::vector<BadSample> bad_samples(Attention attention) {
   const auto call = [attention](const Shape& q, const Shape& k, const Shape& v, DType value_dtype = DType::float64,
                                 double scale = 1, DType query_dtype = DType::float64) {
     return [=] {
-      attention(Tensor::zeros(q, query_dtype), Tensor::zeros(k, DType::float64), Tensor::zeros(v, value_dtype), scale);
+      attention(Tensor::zeros(q, query_dtype), Tensor::zeros(k, DType::float64), Tensor::zeros(v, value_dtype), scale,
+                Float32Products::ieee);
     };
   };
   const Shape q{1, 2, 3, 5}, k{1, 4, 3, 5};
@@ -177,7 +182,7 @@ std::vector<BadSample> bad_samples(Attention attention) {
 const OpRegistration registration{{
     .name = kName,
     .source = __FILE__,
-    .signature = "causal_attention(q, k, v, scale)",
+    .signature = "causal_attention(q, k, v, scale, Float32Products = ieee)",
     .summary = "softmax(scale q k^T) v of each head, where query i sees the keys up to i + S - T; q [B, T, H, P], "
                "k and v [B, S, H, P]",
     .samples = [] { return samples(causal_attention); },
@@ -191,7 +196,7 @@ const OpRegistration registration{{
 const OpRegistration composed_registration{{
     .name = "causal_attention_composed",
     .source = __FILE__,
-    .signature = "causal_attention_composed(q, k, v, scale)",
+    .signature = "causal_attention_composed(q, k, v, scale, Float32Products = ieee)",
     .summary = "causal_attention from other ops, differentiable twice",
     .samples = [] { return samples(causal_attention_composed); },
     .large =

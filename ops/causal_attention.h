@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/float32_products.h"
 #include "core/kernel.h"
 #include "core/tensor.h"
 
@@ -16,10 +17,12 @@ namespace weir {
 // q, k and v share one floating dtype; scores and softmax are computed in float (double for float64). Any strides;
 // inputs with unit-stride rows, such as the filled part of a longer cache, are read where they are. The result and the
 // gradients lie in memory as [B, T, H * P] and [B, S, H * P], so that merging their axes is a view.
-Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale);
+Tensor causal_attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+                        Float32Products products = Float32Products::ieee);
 
 // The same from other ops, where [B, H, T, S] scores fit in memory: the readable form, differentiable twice.
-Tensor causal_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, double scale);
+Tensor causal_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, double scale,
+                                 Float32Products products = Float32Products::ieee);
 
 struct CausalAttentionInputs {
   Tensor q, k, v;
@@ -36,11 +39,12 @@ struct CausalAttentionGradients {
 
 // logsumexp [B, H, T], in the dtype of the sums: log of the sum of exp(logit) of each query, all backward needs to
 // recompute the softmax.
-extern Kernel<void(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp)>
+extern Kernel<void(const CausalAttentionInputs& in, Float32Products products, const Tensor& out,
+                   const Tensor& logsumexp)>
     causal_attention_kernel;
 // Fills every gradient.
 extern Kernel<void(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
-                   const CausalAttentionGradients& gradients)>
+                   Float32Products products, const CausalAttentionGradients& gradients)>
     causal_attention_backward_kernel;
 
 }  // namespace weir

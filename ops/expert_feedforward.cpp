@@ -24,13 +24,13 @@
 namespace weir {
 
 constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const ExpertOptions&,
-                      const Tensor&, ExpertFeedforwardState&)>
+                      Float32Products, const Tensor&, ExpertFeedforwardState&)>
     expert_feedforward_kernel{
         "expert_feedforward",
         [](const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2, auto... rest) {
           return product_cost({2, index.numel(), w1.size(1), w1.size(2)}, x, gate, index, w1, w2, rest...);
         }};
-constinit Kernel<void(const Tensor&, const Tensor&, const ExpertFeedforwardState&, const Tensor&,
+constinit Kernel<void(const Tensor&, const Tensor&, const ExpertFeedforwardState&, const Tensor&, Float32Products,
                       ExpertFeedforwardGradients&)>
     expert_feedforward_backward_kernel{
         "expert_feedforward backward",
@@ -88,19 +88,19 @@ Tensor largest_of_token(const Tensor& gated, const ExpertOrder& order, std::int6
 }  // namespace
 
 Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
-                          const ExpertOptions& options) {
+                          const ExpertOptions& options, Float32Products products) {
   check_arguments(x, gate, index, w1, w2, options);
   const Tensor y = Tensor::empty_like(x);
   ExpertFeedforwardState state;
-  expert_feedforward_kernel(x.device(), x, gate, index, w1, w2, options, y, state);
+  expert_feedforward_kernel(x.device(), x, gate, index, w1, w2, options, products, y, state);
   Backward back(kOp, {x, gate, w1, w2}, {y});
   back.once_differentiable([x = back.keep(x), gate = back.keep(gate), state = std::move(state),
-                            weight_dtype = w1.dtype(), w1_sum = back.leaf_sum(2),
+                            weight_dtype = w1.dtype(), products, w1_sum = back.leaf_sum(2),
                             w2_sum = back.leaf_sum(3)](std::span<const Tensor> dys) {
     const DType sums = accumulate_dtype(dys[0].dtype());
     const Tensor dw1 = w1_sum.to_overwrite(sums), dw2 = w2_sum.to_overwrite(sums);
     ExpertFeedforwardGradients d{.x = {}, .gate = {}, .w1 = dw1, .w2 = dw2};
-    expert_feedforward_backward_kernel(dys[0].device(), x.get(), gate.get(), state, dys[0], d);
+    expert_feedforward_backward_kernel(dys[0].device(), x.get(), gate.get(), state, dys[0], products, d);
     return std::vector{d.x, converted(d.gate, gate.get().dtype()),
                        dw1.defined() ? Tensor() : converted(d.w1, weight_dtype),
                        dw2.defined() ? Tensor() : converted(d.w2, weight_dtype)};
@@ -112,7 +112,7 @@ namespace {
 
 // The meta device's kernels make what any device's kernels make.
 void forward_meta(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
-                  const ExpertOptions&, const Tensor&, ExpertFeedforwardState& state) {
+                  const ExpertOptions&, Float32Products, const Tensor&, ExpertFeedforwardState& state) {
   const auto made = [&](const Shape& shape, DType dtype) { return Tensor::empty(shape, dtype, x.device()); };
   const std::int64_t rows = gate.numel();
   state.w1 = converted(w1.detach(), x.dtype());
@@ -125,7 +125,7 @@ void forward_meta(const Tensor& x, const Tensor& gate, const Tensor& index, cons
 }
 
 void backward_meta(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,
-                   ExpertFeedforwardGradients& gradients) {
+                   Float32Products, ExpertFeedforwardGradients& gradients) {
   const DType sums = accumulate_dtype(dy.dtype());
   gradients.x = Tensor::empty_like(x);
   gradients.gate = Tensor::empty(gate.shape(), sums, x.device());
@@ -140,18 +140,18 @@ const bool on_meta = expert_feedforward_kernel.add(DeviceKind::meta, forward_met
 }  // namespace
 
 Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
-                                   const Tensor& w2, const ExpertOptions& options) {
+                                   const Tensor& w2, const ExpertOptions& options, Float32Products products) {
   check_arguments(x, gate, index, w1, w2, options);
   const ExpertOrder order = sort_by_expert(index, w1.size(0));
-  const Tensor hidden = relu(grouped_matmul(gather_rows(x, order.tokens), w1, order.offsets));         // [N K, G]
-  const Tensor factors = gather_rows(reshape(cast(gate, x.dtype()), {gate.numel(), 1}), order.pairs);  // [N K, 1]
-  Tensor gated = hidden * factors;                                                                     // [N K, G]
+  const Tensor hidden = relu(grouped_matmul(gather_rows(x, order.tokens), w1, order.offsets, products));  // [N K, G]
+  const Tensor factors = gather_rows(reshape(cast(gate, x.dtype()), {gate.numel(), 1}), order.pairs);     // [N K, 1]
+  Tensor gated = hidden * factors;                                                                        // [N K, G]
   if (options.dropout > 0) {
     const Tensor mask = keep_mask(gated.shape(), options.dropout, options.random, gated.dtype());  // by pair
     gated = gated * scale(gather_rows(mask, order.pairs), 1 / (1 - options.dropout));
   }
   if (options.hidden_k > 0) gated = gated * largest_of_token(gated, order, x.size(0), options.hidden_k);
-  return scatter_add_rows(grouped_matmul(gated, w2, order.offsets), order.tokens, x.size(0));
+  return scatter_add_rows(grouped_matmul(gated, w2, order.offsets, products), order.tokens, x.size(0));
 }
 
 namespace {
@@ -177,16 +177,21 @@ std::vector<Tensor> experts_reference(std::span<const Tensor> in) {
   return {Tensor::from_values(in[0].shape(), y)};
 }
 
-Sample expert_sample(const std::string& name, const Sizes& s) {
+// tf32 wants an odd d up to 7: then hidden units, multiples of 1 / 256, are not 0 and fit into 11 bits. Not so once
+// they are gated, which the composed form does before a product.
+Sample expert_sample(const std::string& name, const Sizes& s, Float32Products products = Float32Products::ieee) {
+  const TensorFunction composed = [](std::span<const Tensor> in) {
+    return std::vector{expert_feedforward_composed(in[0], in[1], in[2], in[3], in[4])};
+  };
   return {name,
-          {random_tensor({s.n, s.d}, 41), random_tensor({s.n, s.k}, 42, 0, 1),
-           random_indices({s.n, s.k}, 43, s.experts, DType::int32), random_tensor({s.experts, s.d, s.g}, 44),
-           random_tensor({s.experts, s.g, s.d}, 45)},
-          [](std::span<const Tensor> in) { return std::vector{expert_feedforward(in[0], in[1], in[2], in[3], in[4])}; },
+          {random_factor({s.n, s.d}, 41, products), random_tensor({s.n, s.k}, 42, 0, 1),
+           random_indices({s.n, s.k}, 43, s.experts, DType::int32), random_factor({s.experts, s.d, s.g}, 44, products),
+           random_factor({s.experts, s.g, s.d}, 45, products)},
+          [products](std::span<const Tensor> in) {
+            return std::vector{expert_feedforward(in[0], in[1], in[2], in[3], in[4], {}, products)};
+          },
           experts_reference,
-          [](std::span<const Tensor> in) {
-            return std::vector{expert_feedforward_composed(in[0], in[1], in[2], in[3], in[4])};
-          }};
+          products == Float32Products::ieee ? composed : TensorFunction()};
 }
 
 std::vector<BadSample> expert_bad_samples() {
@@ -223,7 +228,7 @@ std::vector<BadSample> expert_bad_samples() {
 const OpRegistration registration{{
     .name = "expert_feedforward",
     .source = __FILE__,
-    .signature = "expert_feedforward(x, gate, index, w1, w2, options)",
+    .signature = "expert_feedforward(x, gate, index, w1, w2, options, Float32Products = ieee)",
     .summary =
         "y[n] = sum over k of gate[n, k] relu(x[n] w1[e]) w2[e], e = index[n, k]: the experts of σ-MoE, fused; as "
         "options, dropout of the gated hidden units, or the hidden_k largest of them",
@@ -235,6 +240,8 @@ const OpRegistration registration{{
               expert_sample("one expert", {300, 5, 1, 3, 1}),
               expert_sample("more rows than a unit", {700, 3, 2, 5, 4}),
               expert_sample("idle experts", {3, 4, 20, 5, 2}),
+              expert_sample("tf32", {13, 7, 5, 9, 3}, Float32Products::tf32),
+              expert_sample("tf32, several tiles", {90, 7, 2, 130, 2}, Float32Products::tf32),
               expert_sample("size one", {1, 1, 1, 1, 1}),
               expert_sample("no tokens", {0, 4, 3, 5, 2}),
               expert_sample("no slots", {4, 3, 2, 5, 0}),

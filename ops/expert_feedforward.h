@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/float32_products.h"
 #include "core/kernel.h"
 #include "core/philox.h"
 #include "core/tensor.h"
@@ -19,12 +20,13 @@ struct ExpertOptions {
 // float32. An expert may be chosen by no token (its gradient is zero) or twice by the same one. Throws ArgumentError
 // for an expert outside [0, E), with its position and value. One fused kernel: differentiable once.
 Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
-                          const ExpertOptions& options = {});
+                          const ExpertOptions& options = {}, Float32Products products = Float32Products::ieee);
 
 // The same from gather_rows, grouped_matmul, relu, multiply and scatter_add_rows: the reference, differentiable any
 // number of times.
 Tensor expert_feedforward_composed(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1,
-                                   const Tensor& w2, const ExpertOptions& options = {});
+                                   const Tensor& w2, const ExpertOptions& options = {},
+                                   Float32Products products = Float32Products::ieee);
 
 // What the forward kernel leaves for the backward one. Rows are sorted by expert, R >= N * K of them: a kernel may add
 // zero rows at the end of each expert's to round up their number.
@@ -46,10 +48,11 @@ struct ExpertFeedforwardGradients {
 };
 
 extern Kernel<void(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
-                   const ExpertOptions& options, const Tensor& y, ExpertFeedforwardState& state)>
+                   const ExpertOptions& options, Float32Products products, const Tensor& y,
+                   ExpertFeedforwardState& state)>
     expert_feedforward_kernel;
 extern Kernel<void(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,
-                   ExpertFeedforwardGradients& gradients)>
+                   Float32Products products, ExpertFeedforwardGradients& gradients)>
     expert_feedforward_backward_kernel;
 
 }  // namespace weir

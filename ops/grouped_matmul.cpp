@@ -14,46 +14,52 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, bool, const Tensor&)> grouped_matmul_kernel{
-    "grouped_matmul", [](const Tensor& x, const Tensor& weight, auto... rest) {
-      return product_cost({x.size(0), weight.size(1), weight.size(2)}, x, weight, rest...);
-    }};
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&)> grouped_matmul_weight_kernel{
-    "grouped_matmul weight gradient", [](const Tensor& x, const Tensor& dy, auto... rest) {
-      return product_cost({x.numel(), dy.size(1)}, x, dy, rest...);
-    }};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, bool, Float32Products, const Tensor&)>
+    grouped_matmul_kernel{"grouped_matmul", [](const Tensor& x, const Tensor& weight, auto... rest) {
+                            return product_cost({x.size(0), weight.size(1), weight.size(2)}, x, weight, rest...);
+                          }};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, Float32Products, const Tensor&)>
+    grouped_matmul_weight_kernel{"grouped_matmul weight gradient", [](const Tensor& x, const Tensor& dy, auto... rest) {
+                                   return product_cost({x.numel(), dy.size(1)}, x, dy, rest...);
+                                 }};
 
 namespace {
 
-Tensor weight_product(const Tensor& x, const Tensor& dy, const Tensor& offsets, DType dtype);
+Tensor weight_product(const Tensor& x, const Tensor& dy, const Tensor& offsets, DType dtype, Float32Products products);
 
 // x_e weight[e] or x_e weight[e]ᵀ; the gradients are the same two products again.
-Tensor product(const Tensor& x, const Tensor& weight, const Tensor& offsets, bool transposed) {
+Tensor product(const Tensor& x, const Tensor& weight, const Tensor& offsets, bool transposed,
+               Float32Products products) {
   const Tensor y = Tensor::empty({x.size(0), weight.size(transposed ? 1 : 2)}, x.dtype(), x.device());
-  grouped_matmul_kernel(x.device(), x, weight, offsets, transposed, y);
+  grouped_matmul_kernel(x.device(), x, weight, offsets, transposed, products, y);
   Backward back("grouped_matmul", {x, weight}, {y});
-  back.input(0, [weight = back.keep(weight), offsets, transposed](const Tensor& dy) {
-    return product(dy, weight.get(), offsets, !transposed);
+  back.input(0, [weight = back.keep(weight), offsets, transposed, products](const Tensor& dy) {
+    return product(dy, weight.get(), offsets, !transposed, products);
   });
-  back.input(1, [x = back.keep(x), offsets, transposed, dtype = weight.dtype()](const Tensor& dy) {
-    return transposed ? weight_product(dy, x.get(), offsets, dtype) : weight_product(x.get(), dy, offsets, dtype);
+  back.input(1, [x = back.keep(x), offsets, transposed, products, dtype = weight.dtype()](const Tensor& dy) {
+    return transposed ? weight_product(dy, x.get(), offsets, dtype, products)
+                      : weight_product(x.get(), dy, offsets, dtype, products);
   });
   return y;
 }
 
 // dweight[e] = x_eᵀ dy_e.
-Tensor weight_product(const Tensor& x, const Tensor& dy, const Tensor& offsets, DType dtype) {
+Tensor weight_product(const Tensor& x, const Tensor& dy, const Tensor& offsets, DType dtype, Float32Products products) {
   const Tensor dweight = Tensor::empty({offsets.numel() - 1, x.size(1), dy.size(1)}, dtype, x.device());
-  grouped_matmul_weight_kernel(x.device(), x, dy, offsets, dweight);
+  grouped_matmul_weight_kernel(x.device(), x, dy, offsets, products, dweight);
   Backward back("grouped_matmul weight gradient", {x, dy}, {dweight});
-  back.input(0, [dy = back.keep(dy), offsets](const Tensor& dd) { return product(dy.get(), dd, offsets, true); });
-  back.input(1, [x = back.keep(x), offsets](const Tensor& dd) { return product(x.get(), dd, offsets, false); });
+  back.input(0, [dy = back.keep(dy), offsets, products](const Tensor& dd) {
+    return product(dy.get(), dd, offsets, true, products);
+  });
+  back.input(1, [x = back.keep(x), offsets, products](const Tensor& dd) {
+    return product(x.get(), dd, offsets, false, products);
+  });
   return dweight;
 }
 
 }  // namespace
 
-Tensor grouped_matmul(const Tensor& x, const Tensor& weight, const Tensor& offsets) {
+Tensor grouped_matmul(const Tensor& x, const Tensor& weight, const Tensor& offsets, Float32Products products) {
   check_floating("grouped_matmul", "x", x);
   check_rank("grouped_matmul", "x", x, 2);
   check_rank("grouped_matmul", "weight", weight, 3);
@@ -63,7 +69,7 @@ Tensor grouped_matmul(const Tensor& x, const Tensor& weight, const Tensor& offse
     throw ArgumentError(
         fmt::format("grouped_matmul: expected offsets of dtype int64, got {}", dtype_name(offsets.dtype())));
   check_shape("grouped_matmul", "offsets", offsets, {weight.size(0) + 1});
-  return product(x, weight, offsets, false);
+  return product(x, weight, offsets, false, products);
 }
 
 namespace {
@@ -93,27 +99,29 @@ Tensor padded_rows(const Rows<T>& from, std::int64_t begin, std::int64_t rows) {
 }
 
 template <class T>
-void tile_product(const cpu::RowTile& tile, const Rows<T>& x, cpu::Matrix<T> weight, const Rows<T>& y) {
+void tile_product(const cpu::RowTile& tile, const Rows<T>& x, cpu::Matrix<T> weight, Float32Products products,
+                  const Rows<T>& y) {
   const std::int64_t rows = tile.rows(), inner = x.cols, cols = y.cols;
   if (rows % cpu::row_granule<T>() == 0) {
-    cpu::gemm(rows, cols, inner, cpu::Matrix<T>{x.row(tile.begin), x.stride}, weight, y.row(tile.begin), y.stride);
+    cpu::gemm(rows, cols, inner, cpu::Matrix<T>{x.row(tile.begin), x.stride}, weight, y.row(tile.begin), y.stride,
+              products);
     return;
   }
   const Tensor input = padded_rows(x, tile.begin, rows), output = Tensor::empty({input.size(0), cols}, dtype_of<T>());
   const auto in = rows_of<T>(input), out = rows_of<T>(output);
-  cpu::gemm(in.rows, cols, inner, cpu::Matrix<T>{in.data, in.stride}, weight, out.data, out.stride);
+  cpu::gemm(in.rows, cols, inner, cpu::Matrix<T>{in.data, in.stride}, weight, out.data, out.stride, products);
   for (std::int64_t r = 0; r < rows; ++r) std::copy_n(out.row(r), cols, y.row(tile.begin + r));
 }
 
 void grouped_matmul_cpu(const Tensor& x, const Tensor& weight, const Tensor& offsets, bool transposed,
-                        const Tensor& y) {
+                        Float32Products products, const Tensor& y) {
   const auto tiles = cpu::row_tiles(checked_offsets(offsets, x.size(0)), kTileRows);
   const Tensor input = rows_form(x), factors = rows_form(converted(weight, x.dtype()));
   visit_floating("grouped_matmul", x.dtype(), [&]<class T>(Type<T>) {
     const auto in = rows_of<T>(input), out = rows_of<T>(y), w = rows_of<T>(factors);
     parallel_for(static_cast<std::int64_t>(tiles.size()), 1, [&](std::int64_t i, std::int64_t) {
       const cpu::RowTile& tile = tiles[static_cast<std::size_t>(i)];
-      tile_product(tile, in, cpu::Matrix<T>{w.row(tile.group * weight.size(1)), w.stride, transposed}, out);
+      tile_product(tile, in, cpu::Matrix<T>{w.row(tile.group * weight.size(1)), w.stride, transposed}, products, out);
     });
   });
 }
@@ -121,7 +129,7 @@ void grouped_matmul_cpu(const Tensor& x, const Tensor& weight, const Tensor& off
 // The columns `first` .. of x_eᵀ dy_e, summed over chunks of rows.
 template <class T, class Sum>
 void weight_block(std::int64_t begin, std::int64_t end, const Rows<T>& x, const Rows<T>& dy, std::int64_t first,
-                  const Rows<Sum>& out) {
+                  Float32Products products, const Rows<Sum>& out) {
   auto mode = cpu::GemmMode::overwrite;
   for (std::int64_t row = begin; row < end || mode == cpu::GemmMode::overwrite; row += kTileRows) {
     const std::int64_t rows = std::min(kTileRows, end - row);
@@ -135,12 +143,13 @@ void weight_block(std::int64_t begin, std::int64_t end, const Rows<T>& x, const 
       b = {b_rows.data<T>(), rows_of<T>(b_rows).stride};
       inner = a_rows.size(0);
     }
-    cpu::gemm(out.rows, out.cols, inner, a, b, out.data, out.stride, mode);
+    cpu::gemm(out.rows, out.cols, inner, a, b, out.data, out.stride, products, mode);
     mode = cpu::GemmMode::accumulate;
   }
 }
 
-void grouped_matmul_weight_cpu(const Tensor& x, const Tensor& dy, const Tensor& offsets, const Tensor& dweight) {
+void grouped_matmul_weight_cpu(const Tensor& x, const Tensor& dy, const Tensor& offsets, Float32Products products,
+                               const Tensor& dweight) {
   constexpr std::int64_t kBlock = 256;  // rows of dweight[e] that one item of work computes
   const std::vector<std::int64_t> bounds = checked_offsets(offsets, x.size(0));
   const Tensor input = rows_form(x), gradient = rows_form(converted(dy, x.dtype()));
@@ -154,7 +163,7 @@ void grouped_matmul_weight_cpu(const Tensor& x, const Tensor& dy, const Tensor& 
     parallel_for(blocks * (offsets.numel() - 1), 1, [&](std::int64_t item, std::int64_t) {
       const std::int64_t e = item / blocks, first = item % blocks * kBlock, rows = std::min(kBlock, in.cols - first);
       weight_block(bounds[static_cast<std::size_t>(e)], bounds[static_cast<std::size_t>(e) + 1], in, dout, first,
-                   Rows<Sum>{out.row(e * in.cols + first), rows, out.cols, out.stride});
+                   products, Rows<Sum>{out.row(e * in.cols + first), rows, out.cols, out.stride});
     });
     if (!direct) copy_into(sums, dweight);
   });
@@ -171,12 +180,13 @@ Tensor offsets_on(Device device, const std::vector<double>& offsets) {
 }
 
 // `offsets` is no input of the sample, so that all inputs of the size-one sample have one element.
-Sample grouped_sample(const std::string& name, std::int64_t d, std::int64_t g, const std::vector<double>& offsets) {
+Sample grouped_sample(const std::string& name, std::int64_t d, std::int64_t g, const std::vector<double>& offsets,
+                      Float32Products products = Float32Products::ieee) {
   const auto groups = static_cast<std::int64_t>(offsets.size()) - 1, rows = static_cast<std::int64_t>(offsets.back());
   return {name,
-          {random_tensor({rows, d}, 31), random_tensor({groups, d, g}, 32)},
-          [offsets](std::span<const Tensor> in) {
-            return std::vector{grouped_matmul(in[0], in[1], offsets_on(in[0].device(), offsets))};
+          {random_factor({rows, d}, 31, products), random_factor({groups, d, g}, 32, products)},
+          [offsets, products](std::span<const Tensor> in) {
+            return std::vector{grouped_matmul(in[0], in[1], offsets_on(in[0].device(), offsets), products)};
           },
           [offsets, rows, d, g](std::span<const Tensor> in) {
             const std::vector<double> x = in[0].values(), w = in[1].values();
@@ -197,7 +207,7 @@ Sample grouped_sample(const std::string& name, std::int64_t d, std::int64_t g, c
 const OpRegistration registration{{
     .name = "grouped_matmul",
     .source = __FILE__,
-    .signature = "grouped_matmul(x, weight, offsets)",
+    .signature = "grouped_matmul(x, weight, offsets, Float32Products = ieee)",
     .summary = "y[r] = x[r] weight[e] for the rows r of group e: rows sorted by group, one matrix per group",
     .samples =
         [] {
@@ -207,6 +217,8 @@ const OpRegistration registration{{
               grouped_sample("empty groups", 4, 6, {0, 0, 9, 9, 9}),
               grouped_sample("tiles", 9, 5, {0, 1, 610}),
               grouped_sample("wide", 300, 3, {0, 4, 9}),
+              grouped_sample("tf32", 5, 7, {0, 0, 3, 14, 15}, Float32Products::tf32),
+              grouped_sample("tf32, tiles", 140, 130, {0, 1, 300}, Float32Products::tf32),
               grouped_sample("size one", 1, 1, {0, 1}),
               grouped_sample("no rows", 4, 3, {0, 0, 0}),
               grouped_sample("no columns", 0, 3, {0, 1, 3}),

@@ -21,14 +21,15 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, Activation, const Tensor&)> linear_kernel{
-    "linear", [](const Tensor& x, const Tensor& weight, auto... rest) {
-      return product_cost({x.numel(), weight.size(0)}, x, weight, rest...);
-    }};
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const LinearGradients&)>
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, Activation, Float32Products, const Tensor&)>
+    linear_kernel{"linear", [](const Tensor& x, const Tensor& weight, auto... rest) {
+                    return product_cost({x.numel(), weight.size(0)}, x, weight, rest...);
+                  }};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Float32Products,
+                      const LinearGradients&)>
     linear_backward_kernel{
-        "linear backward",
-        [](const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, const LinearGradients& wanted) {
+        "linear backward", [](const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, Float32Products,
+                              const LinearGradients& wanted) {
           const int products = (wanted.dx.defined() ? 1 : 0) + (wanted.dweight.defined() ? 1 : 0);
           const std::int64_t inner = weight.defined() ? weight.size(1) : x.defined() ? x.size(-1) : 0;
           return product_cost({products, dy.numel(), inner}, x, weight, y, dy, wanted);
@@ -61,6 +62,7 @@ struct Kept {
   Shape x_shape, bias_shape;
   DType parameters;
   Activation activation;
+  Float32Products products;
   bool need_dx, need_dweight, need_dbias;
 };
 
@@ -72,8 +74,9 @@ std::vector<Tensor> composed_gradients(const Kept& kept, const Tensor& dy) {
   const std::int64_t rows = dy.shape().without(-1).product();
   const Tensor flat = reshape(dz, {rows, dy.size(-1)});
   std::vector<Tensor> result(3);
-  if (kept.need_dx) result[0] = reshape(matmul(flat, kept.weight.get()), kept.x_shape);
-  if (kept.need_dweight) result[1] = matmul(transpose(flat, -1, -2), reshape(kept.x.get(), {rows, kept.x_shape[-1]}));
+  if (kept.need_dx) result[0] = reshape(matmul(flat, kept.weight.get(), kept.products), kept.x_shape);
+  if (kept.need_dweight)
+    result[1] = matmul(transpose(flat, -1, -2), reshape(kept.x.get(), {rows, kept.x_shape[-1]}), kept.products);
   if (kept.need_dbias) result[2] = sum_to_shape(flat, kept.bias_shape);
   return result;
 }
@@ -87,17 +90,18 @@ std::vector<Tensor> fused_gradients(const Kept& kept, const Tensor& dy) {
       fresh(kept.need_dx, kept.x_shape, dy.dtype()),
       in_place.defined() ? in_place : fresh(kept.need_dweight, {dy.size(-1), kept.x_shape[-1]}, kept.parameters),
       fresh(kept.need_dbias, kept.bias_shape, kept.parameters)};
-  linear_backward_kernel(dy.device(), kept.x.get(), kept.weight.get(), kept.y.get(), dy, wanted);
+  linear_backward_kernel(dy.device(), kept.x.get(), kept.weight.get(), kept.y.get(), dy, kept.products, wanted);
   return {wanted.dx, in_place.defined() ? Tensor() : wanted.dweight, wanted.dbias};
 }
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation,
+              Float32Products products) {
   check(x, weight, bias);
   const Tensor y = Tensor::empty(x.shape().with(-1, weight.size(0)), x.dtype(), x.device());
   const Tensor used = weight.dtype() == x.dtype() ? weight : converted(weight.detach(), x.dtype());
-  linear_kernel(x.device(), x, used, bias, activation, y);
+  linear_kernel(x.device(), x, used, bias, activation, products, y);
   Backward back("linear", {x, weight, bias}, {y});
   if (!back.active()) return y;
   Kept kept{.x = back.needed(1) ? back.keep(x) : Saved(),
@@ -108,6 +112,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activat
             .bias_shape = {weight.size(0)},
             .parameters = weight.dtype(),
             .activation = activation,
+            .products = products,
             .need_dx = back.needed(0),
             .need_dweight = back.needed(1),
             .need_dbias = back.needed(2)};
@@ -143,14 +148,15 @@ void finish(const Rows<T>& y, const Tensor& bias, Activation activation) {
     pass([](Value v) { return v; });
 }
 
-void linear_cpu(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, const Tensor& y) {
+void linear_cpu(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation,
+                Float32Products products, const Tensor& y) {
   if (y.numel() == 0) return;
   const Tensor in = rows_form(x), w = rows_form(weight);
   visit_with_parameters("linear", x.dtype(), bias.defined() ? bias.dtype() : x.dtype(),
                         [&]<class T, class P>(Type<T>, Type<P>) {
                           const auto a = rows_of<T>(in), b = rows_of<T>(w), out = rows_of<T>(y);
                           cpu::parallel_gemm<T, T>(out.rows, out.cols, a.cols, {a.data, a.stride},
-                                                   {b.data, b.stride, true}, out.data, out.stride);
+                                                   {b.data, b.stride, true}, out.data, out.stride, products);
                           finish<T, P>(out, bias, activation);
                         });
 }
@@ -180,7 +186,7 @@ std::vector<accumulate_t<T>> column_sums(const Rows<T>& dy) {
 }
 
 template <class T, class P>
-void backward_typed(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy,
+void backward_typed(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, Float32Products products,
                     const LinearGradients& wanted) {
   std::vector<accumulate_t<T>> sums;
   const Tensor given = rows_form(dy), masked = y.defined() ? Tensor::empty_like(dy) : given;
@@ -194,24 +200,26 @@ void backward_typed(const Tensor& x, const Tensor& weight, const Tensor& y, cons
   if (wanted.dx.defined()) {
     const Tensor w_rows = rows_form(weight);
     const auto w = rows_of<T>(w_rows), dx = rows_of<T>(wanted.dx);
-    cpu::parallel_gemm<T, T>(dx.rows, dx.cols, dz.cols, {dz.data, dz.stride}, {w.data, w.stride}, dx.data, dx.stride);
+    cpu::parallel_gemm<T, T>(dx.rows, dx.cols, dz.cols, {dz.data, dz.stride}, {w.data, w.stride}, dx.data, dx.stride,
+                             products);
   }
   if (wanted.dweight.defined()) {
     const Tensor x_rows = rows_form(x);
     const auto in = rows_of<T>(x_rows);
     const auto dw = rows_of<P>(wanted.dweight);
     cpu::parallel_gemm<T, P>(dw.rows, dw.cols, dz.rows, {dz.data, dz.stride, true}, {in.data, in.stride}, dw.data,
-                             dw.stride);
+                             dw.stride, products);
   }
 }
 
 void linear_backward_cpu(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy,
-                         const LinearGradients& wanted) {
+                         Float32Products products, const LinearGradients& wanted) {
   const DType parameters = wanted.dweight.defined() ? wanted.dweight.dtype()
                            : wanted.dbias.defined() ? wanted.dbias.dtype()
                                                     : dy.dtype();
-  visit_with_parameters("linear", dy.dtype(), parameters,
-                        [&]<class T, class P>(Type<T>, Type<P>) { backward_typed<T, P>(x, weight, y, dy, wanted); });
+  visit_with_parameters("linear", dy.dtype(), parameters, [&]<class T, class P>(Type<T>, Type<P>) {
+    backward_typed<T, P>(x, weight, y, dy, products, wanted);
+  });
 }
 
 const bool on_cpu =
@@ -230,8 +238,9 @@ Tensor reference(std::span<const Tensor> in, Activation activation) {
   return Tensor::from_values(shape, y);
 }
 
-Sample linear_sample(const std::string& name, const Shape& x, std::int64_t out, bool with_bias, Activation activation) {
-  std::vector<Tensor> inputs{random_tensor(x, 31), random_tensor({out, x[-1]}, 32)};
+Sample linear_sample(const std::string& name, const Shape& x, std::int64_t out, bool with_bias, Activation activation,
+                     Float32Products products = Float32Products::ieee) {
+  std::vector<Tensor> inputs{random_factor(x, 31, products), random_factor({out, x[-1]}, 32, products)};
   if (with_bias) inputs.push_back(random_tensor({out}, 33));
   const auto composed = [activation](std::span<const Tensor> in) {
     Tensor y = matmul(in[0], transpose(in[1], 0, 1));
@@ -239,8 +248,8 @@ Sample linear_sample(const std::string& name, const Shape& x, std::int64_t out, 
     return std::vector{activation == Activation::relu ? relu(y) : y};
   };
   return {name, inputs,
-          [activation](std::span<const Tensor> in) {
-            return std::vector{linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), activation)};
+          [activation, products](std::span<const Tensor> in) {
+            return std::vector{linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), activation, products)};
           },
           [activation](std::span<const Tensor> in) { return std::vector{reference(in, activation)}; },
           x.rank() > 1 ? TensorFunction(composed) : nullptr};
@@ -249,7 +258,7 @@ Sample linear_sample(const std::string& name, const Shape& x, std::int64_t out, 
 const OpRegistration registration{{
     .name = "linear",
     .source = __FILE__,
-    .signature = "linear(x, weight, bias = {}, Activation = none)",
+    .signature = "linear(x, weight, bias = {}, Activation = none, Float32Products = ieee)",
     .summary = "x [..., I] times weight [O, I] transposed, plus bias [O], then none or relu; parameters may be float32 "
                "beside bf16",
     .samples =
@@ -261,6 +270,7 @@ const OpRegistration registration{{
               linear_sample("relu", {5, 9}, 3, true, relu),
               linear_sample("relu without bias", {3, 4}, 5, false, relu),
               linear_sample("several tiles", {300, 33}, 129, true, none),
+              linear_sample("tf32", {5, 9}, 7, true, none, Float32Products::tf32),
               linear_sample("vector", {7}, 4, true, none),
               linear_sample("size one", {1, 1}, 1, true, none),
               linear_sample("zero rows", {0, 4}, 3, true, relu),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "core/float32_products.h"
 #include "core/kernel.h"
 #include "core/tensor.h"
 
@@ -11,10 +12,16 @@ enum class Activation { none, relu };
 // x: [..., I], weight: [O, I], bias: [O] or undefined; y: [..., O] in x's dtype. All have one floating dtype, or x is
 // bf16 and the parameters are float32: then the product runs in bf16 (with sums in float) and the gradients of the
 // parameters come out in float32.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, Activation activation = Activation::none);
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, Activation activation = Activation::none,
+              Float32Products products = Float32Products::ieee);
+// The product alone.
+inline Tensor linear(const Tensor& x, const Tensor& weight, Float32Products products) {
+  return linear(x, weight, {}, Activation::none, products);
+}
 
 // weight has x's dtype here; bias may be float32 beside bf16, or undefined.
-extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation, const Tensor& y)>
+extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation,
+                   Float32Products products, const Tensor& y)>
     linear_kernel;
 // Undefined dx, dweight or dbias are not wanted; x is defined where dweight is wanted, weight where dx is. y is defined
 // for relu alone.
@@ -23,7 +30,7 @@ struct LinearGradients {
 
   void for_each_tensor(auto&& f) const { f(dx), f(dweight), f(dbias); }
 };
-extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy,
+extern Kernel<void(const Tensor& x, const Tensor& weight, const Tensor& y, const Tensor& dy, Float32Products products,
                    const LinearGradients& wanted)>
     linear_backward_kernel;
 

@@ -16,9 +16,9 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&)> matmul_kernel{
-    "matmul", [](const Tensor& a, const Tensor& b, const Tensor& y, auto... rest) {
-      return product_cost({y.numel(), a.size(-1)}, a, b, y, rest...);
+constinit Kernel<void(const Tensor&, const Tensor&, Float32Products, const Tensor&)> matmul_kernel{
+    "matmul", [](const Tensor& a, const Tensor& b, Float32Products, const Tensor& y) {
+      return product_cost({y.numel(), a.size(-1)}, a, b, y);
     }};
 
 namespace {
@@ -45,22 +45,24 @@ Tensor rows_joined(const Tensor& t) {
 }
 
 // db = a^T dy, summed over the batch axes b was stretched along; one product where b has no batch axis at all.
-Tensor gradient_of_b(const Tensor& a, const Tensor& dy, const Shape& shape) {
+Tensor gradient_of_b(const Tensor& a, const Tensor& dy, const Shape& shape, Float32Products products) {
   if (shape.rank() == 2 && a.rank() == dy.rank() && a.rank() > 2 && a.numel() > 0 && dy.numel() > 0)
-    return matmul(transpose(rows_joined(a), -1, -2), rows_joined(dy));
-  return sum_to_shape(matmul(transpose(a, -1, -2), dy), shape);
+    return matmul(transpose(rows_joined(a), -1, -2), rows_joined(dy), products);
+  return sum_to_shape(matmul(transpose(a, -1, -2), dy, products), shape);
 }
 
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b) {
+Tensor matmul(const Tensor& a, const Tensor& b, Float32Products products) {
   const Tensor y = Tensor::empty(result_shape(a, b), a.dtype(), a.device());
-  matmul_kernel(a.device(), a, b, y);
+  matmul_kernel(a.device(), a, b, products, y);
   Backward back("matmul", {a, b}, {y});
-  back.input(0, [b = back.keep(b), shape = a.shape()](const Tensor& dy) {
-    return sum_to_shape(matmul(dy, transpose(b.get(), -1, -2)), shape);
+  back.input(0, [b = back.keep(b), shape = a.shape(), products](const Tensor& dy) {
+    return sum_to_shape(matmul(dy, transpose(b.get(), -1, -2), products), shape);
   });
-  back.input(1, [a = back.keep(a), shape = b.shape()](const Tensor& dy) { return gradient_of_b(a.get(), dy, shape); });
+  back.input(1, [a = back.keep(a), shape = b.shape(), products](const Tensor& dy) {
+    return gradient_of_b(a.get(), dy, shape, products);
+  });
   return y;
 }
 
@@ -87,13 +89,13 @@ bool is_one_product(const Tensor& a, const Tensor& b, const Tensor& y) {
 }
 
 template <class T>
-void matmul_cpu_typed(const Tensor& a, const Tensor& b, const Tensor& y) {
+void matmul_cpu_typed(const Tensor& a, const Tensor& b, Float32Products products, const Tensor& y) {
   const std::int64_t m = y.size(-2), n = y.size(-1), k = a.size(-1);
   const cpu::Matrix<T> left = first_matrix<T>(a), right = first_matrix<T>(b);
   if (is_one_product(a, b, y)) {
     const auto rows = rows_of<T>(a);
     const auto out = rows_of<T>(y);
-    cpu::parallel_gemm<T, T>(rows.rows, n, k, {rows.data, rows.stride}, right, out.data, out.stride);
+    cpu::parallel_gemm<T, T>(rows.rows, n, k, {rows.data, rows.stride}, right, out.data, out.stride, products);
     return;
   }
   const Shape batch = batch_of(y);
@@ -109,14 +111,14 @@ void matmul_cpu_typed(const Tensor& a, const Tensor& b, const Tensor& y) {
   for (std::int64_t i = 0; i < space.shape.product() / inner.count; ++i)
     cpu::parallel_gemm<T, T>(m, n, k, {left.data + space.offset(0, i), left.stride, left.transposed},
                              {right.data + space.offset(1, i), right.stride, right.transposed},
-                             out + space.offset(2, i), y.strides()[-2], cpu::GemmMode::overwrite, inner);
+                             out + space.offset(2, i), y.strides()[-2], products, cpu::GemmMode::overwrite, inner);
 }
 
-void matmul_cpu(const Tensor& a, const Tensor& b, const Tensor& y) {
+void matmul_cpu(const Tensor& a, const Tensor& b, Float32Products products, const Tensor& y) {
   if (y.numel() == 0) return;
   if (a.size(-1) == 0) return fill(y, 0);
   visit_floating("matmul", y.dtype(), [&]<class T>(Type<T>) {
-    matmul_cpu_typed<T>(is_matrix(a) ? a : clone(a), is_matrix(b) ? b : clone(b), y);
+    matmul_cpu_typed<T>(is_matrix(a) ? a : clone(a), is_matrix(b) ? b : clone(b), products, y);
   });
 }
 
@@ -141,17 +143,18 @@ Tensor reference(const Tensor& a, const Tensor& b) {
   return Tensor::from_values(batch, y);
 }
 
-Sample matmul_sample(const std::string& name, const Shape& a, const Shape& b) {
+Sample matmul_sample(const std::string& name, const Shape& a, const Shape& b,
+                     Float32Products products = Float32Products::ieee) {
   return {name,
-          {random_tensor(a, 21), random_tensor(b, 22)},
-          [](std::span<const Tensor> in) { return std::vector{matmul(in[0], in[1])}; },
+          {random_factor(a, 21, products), random_factor(b, 22, products)},
+          [products](std::span<const Tensor> in) { return std::vector{matmul(in[0], in[1], products)}; },
           [](std::span<const Tensor> in) { return std::vector{reference(in[0], in[1])}; }};
 }
 
 const OpRegistration registration{{
     .name = "matmul",
     .source = __FILE__,
-    .signature = "matmul(a, b)",
+    .signature = "matmul(a, b, Float32Products = ieee)",
     .summary = "[..., m, k] times [..., k, n], leading axes broadcast; transposed views are read in place",
     .samples =
         [] {
@@ -163,6 +166,7 @@ const OpRegistration registration{{
               matmul_sample("shared b", {2, 3, 4, 5}, {5, 7}),
               matmul_sample("shared a", {4, 5}, {3, 5, 2}),
               matmul_sample("crossed batch", {2, 1, 3, 4}, {3, 4, 5}),
+              matmul_sample("tf32", {2, 3, 7}, {7, 5}, Float32Products::tf32),
               matmul_sample("vector by vector", {1, 9}, {9, 1}),
               matmul_sample("outer", {9, 1}, {1, 5}),
               matmul_sample("size one", {1, 1}, {1, 1}),

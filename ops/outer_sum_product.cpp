@@ -22,14 +22,16 @@
 
 namespace weir {
 
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&)> outer_sum_product_kernel{
-    "outer_sum_product", [](const Tensor& a, const Tensor& b, const Tensor& values, auto... rest) {
-      return product_cost({a.numel(), b.size(-1), values.size(1)}, a, b, values, rest...);
-    }};
-constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const OuterSumProductGradients&)>
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, Float32Products, const Tensor&)>
+    outer_sum_product_kernel{"outer_sum_product",
+                             [](const Tensor& a, const Tensor& b, const Tensor& values, auto... rest) {
+                               return product_cost({a.numel(), b.size(-1), values.size(1)}, a, b, values, rest...);
+                             }};
+constinit Kernel<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Float32Products,
+                      const OuterSumProductGradients&)>
     outer_sum_product_backward_kernel{
         "outer_sum_product backward", [](const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& dy,
-                                         const OuterSumProductGradients& wanted) {
+                                         Float32Products, const OuterSumProductGradients& wanted) {
           const int products = (wanted.da.defined() ? 1 : 0) + (wanted.dvalues.defined() ? 1 : 0);
           return product_cost({products, a.numel(), b.size(-1), values.size(1)}, a, b, values, dy, wanted);
         }};
@@ -52,21 +54,21 @@ void check(const Tensor& a, const Tensor& b, const Tensor& values) {
 
 }  // namespace
 
-Tensor outer_sum_product(const Tensor& a, const Tensor& b, const Tensor& values) {
+Tensor outer_sum_product(const Tensor& a, const Tensor& b, const Tensor& values, Float32Products products) {
   check(a, b, values);
   const Tensor y = Tensor::empty(a.shape().with(-1, values.size(1)), a.dtype(), a.device());
   const Tensor used = values.dtype() == a.dtype() ? values : converted(values.detach(), a.dtype());
-  outer_sum_product_kernel(a.device(), a, b, used, y);
+  outer_sum_product_kernel(a.device(), a, b, used, products, y);
   Backward back("outer_sum_product", {a, b, values}, {y});
   if (!back.active()) return y;
   back.once_differentiable([a = back.keep(a), b = back.keep(b), used = back.keep(used), parameters = values.dtype(),
-                            need_pairs = back.needed(0) || back.needed(1),
+                            products, need_pairs = back.needed(0) || back.needed(1),
                             need_values = back.needed(2)](std::span<const Tensor> dys) {
     const Tensor left = a.get(), right = b.get(), table = used.get();
     const OuterSumProductGradients wanted{
         need_pairs ? Tensor::empty_like(left) : Tensor(), need_pairs ? Tensor::empty_like(right) : Tensor(),
         need_values ? Tensor::empty(table.shape(), parameters, table.device()) : Tensor()};
-    outer_sum_product_backward_kernel(dys[0].device(), left, right, table, dys[0], wanted);
+    outer_sum_product_backward_kernel(dys[0].device(), left, right, table, dys[0], products, wanted);
     return std::vector{wanted.da, wanted.db, wanted.dvalues};
   });
   return y;
@@ -172,7 +174,7 @@ cpu::GemmMode mode_of(std::int64_t block) { return block == 0 ? cpu::GemmMode::o
 // --- products ------------------------------------------------------------------------------------------------------
 
 template <class T>
-void multiply(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, const Rows<T>& y) {
+void multiply(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, Float32Products products, const Rows<T>& y) {
   using Sum = accumulate_t<T>;
   const Blocks blocks = row_blocks(y.rows), pairs = pair_blocks(a.cols, b.cols);
   parallel_for(blocks.number(), 1, [&](std::int64_t block, std::int64_t) {
@@ -185,7 +187,8 @@ void multiply(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, const R
       const std::int64_t inner = is.size() * b.cols;
       make_activations(a, b, rows, is, activations.data());
       cpu::gemm<T, T, Sum>(rows.size(), y.cols, inner, {activations.data(), inner},
-                           {values.row(is.begin * b.cols), values.stride}, sums.data, sums.stride, mode_of(p));
+                           {values.row(is.begin * b.cols), values.stride}, sums.data, sums.stride, products,
+                           mode_of(p));
     }
     store_sums(sums, y, rows);
   });
@@ -193,8 +196,8 @@ void multiply(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, const R
 
 // dpairs[r, i, j] = dy[r] . values[i J + j], and from them da and db.
 template <class T>
-void pass_to_pairs(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, const Rows<T>& dy, const Rows<T>& da,
-                   const Rows<T>& db) {
+void pass_to_pairs(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, const Rows<T>& dy,
+                   Float32Products products, const Rows<T>& da, const Rows<T>& db) {
   using Sum = accumulate_t<T>;
   const Blocks blocks = row_blocks(dy.rows), pairs = pair_blocks(a.cols, b.cols);
   parallel_for(blocks.number(), 1, [&](std::int64_t block, std::int64_t) {
@@ -207,7 +210,7 @@ void pass_to_pairs(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, co
       const Range is = pairs[p];
       const std::int64_t width = is.size() * b.cols;
       cpu::gemm<T, T, Sum>(rows.size(), width, dy.cols, {dy.row(rows.begin), dy.stride},
-                           {values.row(is.begin * b.cols), values.stride, true}, dpairs.data(), width);
+                           {values.row(is.begin * b.cols), values.stride, true}, dpairs.data(), width, products);
       sum_pairs(a, b, rows, is, dpairs.data(), da, sums);
     }
     for (std::int64_t r = 0; r < sums.rows; ++r)
@@ -217,7 +220,8 @@ void pass_to_pairs(const Rows<T>& a, const Rows<T>& b, const Rows<T>& values, co
 
 // dvalues = activationsᵀ dy.
 template <class T, class P>
-void pass_to_values(const Rows<T>& a, const Rows<T>& b, const Rows<T>& dy, const Rows<P>& dvalues) {
+void pass_to_values(const Rows<T>& a, const Rows<T>& b, const Rows<T>& dy, Float32Products products,
+                    const Rows<P>& dvalues) {
   using Sum = accumulate_t<T>;
   const Blocks blocks{dy.rows, 512}, pairs = pair_blocks(a.cols, b.cols);
   parallel_for(pairs.number(), 1, [&](std::int64_t p, std::int64_t) {
@@ -229,23 +233,24 @@ void pass_to_values(const Rows<T>& a, const Rows<T>& b, const Rows<T>& dy, const
       const Range rows = blocks[block];
       make_activations(a, b, rows, is, activations.data());
       cpu::gemm<T, T, Sum>(named.size(), dy.cols, rows.size(), {activations.data(), named.size(), true},
-                           {dy.row(rows.begin), dy.stride}, sums.data, sums.stride, mode_of(block));
+                           {dy.row(rows.begin), dy.stride}, sums.data, sums.stride, products, mode_of(block));
     }
     store_sums(sums, dvalues, named);
   });
 }
 
-void outer_sum_product_cpu(const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& y) {
+void outer_sum_product_cpu(const Tensor& a, const Tensor& b, const Tensor& values, Float32Products products,
+                           const Tensor& y) {
   if (y.numel() == 0) return;
   if (values.size(0) == 0) return fill(y, 0);
   const Tensor left = rows_form(a), right = rows_form(b), table = rows_form(values);
   visit_floating("outer_sum_product", a.dtype(), [&]<class T>(Type<T>) {
-    multiply(rows_of<T>(left), rows_of<T>(right), rows_of<T>(table), rows_of<T>(y));
+    multiply(rows_of<T>(left), rows_of<T>(right), rows_of<T>(table), products, rows_of<T>(y));
   });
 }
 
 void outer_sum_product_backward_cpu(const Tensor& a, const Tensor& b, const Tensor& values, const Tensor& dy,
-                                    const OuterSumProductGradients& wanted) {
+                                    Float32Products products, const OuterSumProductGradients& wanted) {
   if (dy.numel() == 0 || values.size(0) == 0) {
     for (const Tensor* t : {&wanted.da, &wanted.db, &wanted.dvalues})
       if (t->defined()) fill(*t, 0);
@@ -256,8 +261,9 @@ void outer_sum_product_backward_cpu(const Tensor& a, const Tensor& b, const Tens
                         [&]<class T, class P>(Type<T>, Type<P>) {
                           const auto p = rows_of<T>(left), q = rows_of<T>(right), d = rows_of<T>(given);
                           if (wanted.da.defined())
-                            pass_to_pairs(p, q, rows_of<T>(table), d, rows_of<T>(wanted.da), rows_of<T>(wanted.db));
-                          if (wanted.dvalues.defined()) pass_to_values(p, q, d, rows_of<P>(wanted.dvalues));
+                            pass_to_pairs(p, q, rows_of<T>(table), d, products, rows_of<T>(wanted.da),
+                                          rows_of<T>(wanted.db));
+                          if (wanted.dvalues.defined()) pass_to_values(p, q, d, products, rows_of<P>(wanted.dvalues));
                         });
 }
 
@@ -277,24 +283,26 @@ std::vector<Tensor> reference(std::span<const Tensor> in) {
   return {Tensor::from_values(shape, y)};
 }
 
-Sample product_sample(const std::string& name, const Shape& outer, std::int64_t i, std::int64_t j, std::int64_t d) {
+Sample product_sample(const std::string& name, const Shape& outer, std::int64_t i, std::int64_t j, std::int64_t d,
+                      Float32Products products = Float32Products::ieee) {
   Shape a = outer, b = outer;
   a.push_back(i);
   b.push_back(j);
   // Two grids half a step apart: no sum comes near the kink of relu.
-  return {name,
-          {random_on_grid(a, 181, 0), random_on_grid(b, 182, 1.0 / 16), random_tensor({i * j, d}, 183)},
-          [](std::span<const Tensor> in) { return std::vector{outer_sum_product(in[0], in[1], in[2])}; },
-          reference,
-          [](std::span<const Tensor> in) {
-            return std::vector{linear(outer_sum(in[0], in[1], Activation::relu), transpose(in[2], 0, 1))};
-          }};
+  return {
+      name,
+      {random_on_grid(a, 181, 0), random_on_grid(b, 182, 1.0 / 16), random_factor({i * j, d}, 183, products)},
+      [products](std::span<const Tensor> in) { return std::vector{outer_sum_product(in[0], in[1], in[2], products)}; },
+      reference,
+      [products](std::span<const Tensor> in) {
+        return std::vector{linear(outer_sum(in[0], in[1], Activation::relu), transpose(in[2], 0, 1), products)};
+      }};
 }
 
 const OpRegistration registration{{
     .name = "outer_sum_product",
     .source = __FILE__,
-    .signature = "outer_sum_product(a, b, values)",
+    .signature = "outer_sum_product(a, b, values, Float32Products = ieee)",
     .summary = "the sum over i and j of relu(a[..., i] + b[..., j]) times row i J + j of values [I J, D], without "
                "storing [..., I J]; values may be float32 beside bf16",
     .samples =
@@ -304,6 +312,7 @@ const OpRegistration registration{{
               product_sample("odd", {3, 5}, 7, 9, 11),
               product_sample("several tiles", {150}, 19, 21, 140),
               product_sample("wide", {2}, 3, 601, 5),
+              product_sample("tf32", {3, 5}, 7, 9, 11, Float32Products::tf32),
               product_sample("no outer axis", {}, 3, 5, 2),
               product_sample("size one", {1}, 1, 1, 1),
               product_sample("zero rows", {0}, 4, 3, 2),

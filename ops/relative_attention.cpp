@@ -35,9 +35,10 @@ KernelCost cost(int products, const RelativeAttentionInputs& in, const Rest&... 
 
 }  // namespace
 
-constinit Kernel<void(const RelativeAttentionInputs&, const Tensor&, const Tensor&)> relative_attention_kernel{
-    "relative_attention", [](const RelativeAttentionInputs& in, auto... rest) { return cost(3, in, rest...); }};
-constinit Kernel<void(const RelativeAttentionInputs&, const Tensor&, const Tensor&, const Tensor&,
+constinit Kernel<void(const RelativeAttentionInputs&, Float32Products, const Tensor&, const Tensor&)>
+    relative_attention_kernel{"relative_attention",
+                              [](const RelativeAttentionInputs& in, auto... rest) { return cost(3, in, rest...); }};
+constinit Kernel<void(const RelativeAttentionInputs&, const Tensor&, const Tensor&, const Tensor&, Float32Products,
                       const RelativeAttentionInputs&)>
     relative_attention_backward_kernel{
         "relative_attention backward",
@@ -70,14 +71,14 @@ void check_inputs(const RelativeAttentionInputs& in) {
 }
 
 std::vector<Tensor> backward_of(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp,
-                                const Tensor& dout, std::span<const DType> parameter_dtypes) {
+                                const Tensor& dout, Float32Products products, std::span<const DType> parameter_dtypes) {
   const RelativeAttentionInputs d{empty_with_merged_row(in.q.shape(), 2, in.q),
                                   empty_with_merged_row(in.kv.shape(), 2, in.kv),
                                   empty_with_merged_row(in.r.shape(), 1, in.r),
                                   Tensor::empty_like(in.u),
                                   Tensor::empty_like(in.v),
                                   Tensor::empty_like(in.scale)};
-  relative_attention_backward_kernel(in.q.device(), in, out, logsumexp, dout, d);
+  relative_attention_backward_kernel(in.q.device(), in, out, logsumexp, dout, products, d);
   return {d.q,
           d.kv,
           d.r,
@@ -89,20 +90,20 @@ std::vector<Tensor> backward_of(const RelativeAttentionInputs& in, const Tensor&
 }  // namespace
 
 Tensor relative_attention(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
-                          const Tensor& scale) {
+                          const Tensor& scale, Float32Products products) {
   check_inputs({q, kv, r, u, v, scale});
   const DType sums = accumulate_dtype(q.dtype());
   const auto exact = [sums](const Tensor& t) { return t.dtype() == sums ? t : converted(t.detach(), sums); };
   const RelativeAttentionInputs in{q, kv, r, exact(u), exact(v), exact(scale)};
   Tensor out = empty_with_merged_row(q.shape(), 2, q);
   const Tensor logsumexp = Tensor::empty({q.size(0), q.size(2), q.size(1)}, sums, q.device());
-  relative_attention_kernel(q.device(), in, out, logsumexp);
+  relative_attention_kernel(q.device(), in, products, out, logsumexp);
   Backward back(kName, {q, kv, r, u, v, scale}, {out});
   back.once_differentiable([q = back.keep(q), kv = back.keep(kv), r = back.keep(r), u = back.keep(in.u),
-                            v = back.keep(in.v), scale = back.keep(in.scale), out = back.keep(out), logsumexp,
+                            v = back.keep(in.v), scale = back.keep(in.scale), out = back.keep(out), logsumexp, products,
                             dtypes = std::array{u.dtype(), v.dtype(), scale.dtype()}](std::span<const Tensor> dys) {
     return backward_of({q.get(), kv.get(), r.get(), u.get(), v.get(), scale.get()}, out.get(), logsumexp, dys[0],
-                       dtypes);
+                       products, dtypes);
   });
   return out;
 }
@@ -122,7 +123,7 @@ Tensor shift_to_keys(const Tensor& x) {
 }  // namespace
 
 Tensor relative_attention_composed(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
-                                   const Tensor& scale) {
+                                   const Tensor& scale, Float32Products products) {
   check_inputs({q, kv, r, u, v, scale});
   const std::int64_t B = q.size(0), T = q.size(1), S = kv.size(1), H = q.size(2), P = q.size(3);
   const auto bias = [&](const Tensor& t) { return reshape(cast(t, q.dtype()), {H, 1, P}); };
@@ -131,10 +132,10 @@ Tensor relative_attention_composed(const Tensor& q, const Tensor& kv, const Tens
   const Tensor keys = permute(half(0), std::array{0, 2, 3, 1});    // [B, H, P, S]
   const Tensor values = permute(half(1), std::array{0, 2, 1, 3});  // [B, H, S, P]
   const Tensor positions = permute(r, std::array{1, 2, 0});        // [H, P, S]
-  const Tensor content = matmul(queries + bias(u), keys);
-  const Tensor position = shift_to_keys(matmul(queries + bias(v), positions));
+  const Tensor content = matmul(queries + bias(u), keys, products);
+  const Tensor position = shift_to_keys(matmul(queries + bias(v), positions, products));
   const Tensor logits = (content + position) * cast(scale, q.dtype()) + causal_mask(T, S, q);  // [B, H, T, S]
-  return permute(matmul(softmax(logits), values), std::array{0, 2, 1, 3});
+  return permute(matmul(softmax(logits), values, products), std::array{0, 2, 1, 3});
 }
 
 namespace {
@@ -174,12 +175,13 @@ Tensor reference(std::span<const Tensor> in) {
   return Tensor::from_values(in[0].shape(), out);
 }
 
-using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&);
+using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                             Float32Products);
 
 // One of the two forms as the suite calls it.
 TensorFunction runner(Attention attention) {
   return [attention](std::span<const Tensor> in) {
-    return std::vector{attention(in[0], in[1], in[2], in[3], in[4], in[5])};
+    return std::vector{attention(in[0], in[1], in[2], in[3], in[4], in[5], Float32Products::ieee)};
   };
 }
 
@@ -270,7 +272,7 @@ std::vector<BadSample> bad_samples(Attention attention) {
 const OpRegistration registration{{
     .name = kName,
     .source = __FILE__,
-    .signature = "relative_attention(q, kv, r, u, v, scale)",
+    .signature = "relative_attention(q, kv, r, u, v, scale, Float32Products = ieee)",
     .summary = "causal attention over memory and queries with Transformer-XL's relative positions; "
                "q [B, T, H, P], kv [B, S, H, 2, P], r [S, H, P], u and v [H, P], scale [1]",
     .samples = [] { return samples(relative_attention); },
@@ -284,7 +286,7 @@ const OpRegistration registration{{
 const OpRegistration composed_registration{{
     .name = "relative_attention_composed",
     .source = __FILE__,
-    .signature = "relative_attention_composed(q, kv, r, u, v, scale)",
+    .signature = "relative_attention_composed(q, kv, r, u, v, scale, Float32Products = ieee)",
     .summary = "relative_attention from other ops, differentiable twice",
     .samples = [] { return samples(relative_attention_composed); },
     .large =

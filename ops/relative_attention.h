@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/float32_products.h"
 #include "core/kernel.h"
 #include "core/tensor.h"
 
@@ -19,12 +20,12 @@ namespace weir {
 // The result, dq, dkv and dr lie in memory as [B, T, H * P], [B, S, H * 2 * P] and [S, H * P], so that merging their
 // axes is a view.
 Tensor relative_attention(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
-                          const Tensor& scale);
+                          const Tensor& scale, Float32Products products = Float32Products::ieee);
 
 // The same from other ops, where [B, H, T, S] scores fit in memory: the readable form, differentiable twice. Its result
 // lies in memory as [B, H, T, P].
 Tensor relative_attention_composed(const Tensor& q, const Tensor& kv, const Tensor& r, const Tensor& u, const Tensor& v,
-                                   const Tensor& scale);
+                                   const Tensor& scale, Float32Products products = Float32Products::ieee);
 
 // The inputs of relative_attention, with u, v and scale in the dtype of the sums (float32 for bf16).
 struct RelativeAttentionInputs {
@@ -35,11 +36,12 @@ struct RelativeAttentionInputs {
 
 // logsumexp [B, H, T], in the dtype of the sums: log of the sum of exp(logit) of each query, all backward needs to
 // recompute the softmax.
-extern Kernel<void(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp)>
+extern Kernel<void(const RelativeAttentionInputs& in, Float32Products products, const Tensor& out,
+                   const Tensor& logsumexp)>
     relative_attention_kernel;
 // Fills every gradient.
 extern Kernel<void(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
-                   const RelativeAttentionInputs& gradients)>
+                   Float32Products products, const RelativeAttentionInputs& gradients)>
     relative_attention_backward_kernel;
 
 }  // namespace weir

@@ -14,7 +14,7 @@ namespace {
 
 Scores::Logits linear_scores(const RouterParameters& declare) {
   const Parameter& router = declare.add("router", declare.router);
-  return [&router](const Tensor& x, const Call&) { return linear(x, router.value); };
+  return [&router](const Tensor& x, const Call& call) { return linear(x, router.value, call.context.products); };
 }
 
 // ln(1 + e^x) as the logsumexp of x and 0, which cannot overflow.
@@ -30,11 +30,11 @@ Scores::Logits noisy_scores(const RouterParameters& declare) {
   const Parameter &router = declare.add("router", declare.router),
                   &noise = declare.add("noise", initialise::constant(0));
   return [&router, &noise](const Tensor& x, const Call& call) {
-    const Tensor logits = linear(x, router.value);
+    const Tensor logits = linear(x, router.value, call.context.products);
     if (!call.context.training) return logits;
     const Tensor normal =
         standard_normal(logits.shape(), call.random(RandomPlace::router_noise), logits.dtype(), logits.device());
-    return logits + normal * softplus(linear(x, noise.value));
+    return logits + normal * softplus(linear(x, noise.value, call.context.products));
   };
 }
 

@@ -20,13 +20,14 @@ using cpu::RightFactor;
 
 template <class T>
 struct Problem {
-  explicit Problem(const CausalAttentionInputs& in)
+  Problem(const CausalAttentionInputs& in, Float32Products products)
       : batches(in.q.size(0)),
         queries(in.q.size(1)),
         keys(in.k.size(1)),
         heads(in.q.size(2)),
         width(in.q.size(3)),
         scale(static_cast<accumulate_t<T>>(in.scale)),
+        float32_products(products),
         q_(with_plain_rows(in.q, 1)),
         k_(with_plain_rows(in.k, 1)),
         v_(with_plain_rows(in.v, 1)),
@@ -39,6 +40,7 @@ struct Problem {
 
   std::int64_t batches, queries, keys, heads, width;
   accumulate_t<T> scale;
+  Float32Products float32_products;
 
  private:
   Tensor q_, k_, v_;  // keep what the pointers below point into
@@ -90,8 +92,8 @@ class HeadTask {
  public:
   HeadTask(const Problem<T>& problem, std::int64_t batch, std::int64_t head)
       : p(problem),
-        keys_across_(p.width, p.keys, p.k.matrix(batch, head, 0, true)),
-        values_(p.keys, p.width, p.v.matrix(batch, head, 0)),
+        keys_across_(p.width, p.keys, p.k.matrix(batch, head, 0, true), p.float32_products),
+        values_(p.keys, p.width, p.v.matrix(batch, head, 0), p.float32_products),
         weights_(p.block_rows(), p.keys),
         products_(p.block_rows() * p.width),
         factors_(p.block_rows()) {}
@@ -120,8 +122,8 @@ class HeadTask {
 };
 
 template <class T>
-void forward(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
-  const Problem<T> p(in);
+void forward(const CausalAttentionInputs& in, Float32Products products, const Tensor& out, const Tensor& logsumexp) {
+  const Problem<T> p(in, products);
   const HeadMatrices<T> result = head_matrices<T>(out);
   const auto logs = rows_of<accumulate_t<T>>(logsumexp);
   const std::int64_t heads = p.batches * p.heads, parts = parts_per_head(heads, p.blocks());
@@ -201,9 +203,9 @@ class BackwardTask {
         t(tensors),
         batch_(batch),
         head_(head),
-        keys_across_(p.width, p.keys, p.k.matrix(batch, head, 0, true)),
-        values_across_(p.width, p.keys, p.v.matrix(batch, head, 0, true)),
-        keys_(p.keys, p.width, p.k.matrix(batch, head, 0)),
+        keys_across_(p.width, p.keys, p.k.matrix(batch, head, 0, true), p.float32_products),
+        values_across_(p.width, p.keys, p.v.matrix(batch, head, 0, true), p.float32_products),
+        keys_(p.keys, p.width, p.k.matrix(batch, head, 0), p.float32_products),
         scores_(p.block_rows(), p.keys),
         weights_(p.block_rows(), p.keys),
         dk_(t.dk.row(batch, head, 0), t.dk.stride, p.keys, p.width),
@@ -246,9 +248,9 @@ class BackwardTask {
 
   void add_key_gradients(const Block& block, GemmMode mode) const {
     gemm(block.keys, p.width, block.rows, scores_.matrix(true), p.q.matrix(batch_, head_, block.first), dk_.data(),
-         dk_.stride(), mode);
+         dk_.stride(), p.float32_products, mode);
     gemm(block.keys, p.width, block.rows, weights_.matrix(true), t.dout.matrix(batch_, head_, block.first), dv_.data(),
-         dv_.stride(), mode);
+         dv_.stride(), p.float32_products, mode);
   }
 
   const Problem<T>& p;
@@ -261,8 +263,8 @@ class BackwardTask {
 
 template <class T>
 void backward(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
-              const CausalAttentionGradients& d) {
-  const Problem<T> p(in);
+              Float32Products products, const CausalAttentionGradients& d) {
+  const Problem<T> p(in, products);
   const Tensor plain_dout = with_plain_rows(dout, 1);
   const BackwardTensors<T> tensors{head_matrices<T>(out),  head_matrices<T>(plain_dout),
                                    head_matrices<T>(d.dq), head_matrices<T>(d.dk),
@@ -272,18 +274,20 @@ void backward(const CausalAttentionInputs& in, const Tensor& out, const Tensor& 
   });
 }
 
-void causal_attention_cpu(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
+void causal_attention_cpu(const CausalAttentionInputs& in, Float32Products products, const Tensor& out,
+                          const Tensor& logsumexp) {
   if (out.numel() == 0) return;
-  visit_floating("causal_attention", in.q.dtype(), [&]<class T>(Type<T>) { forward<T>(in, out, logsumexp); });
+  visit_floating("causal_attention", in.q.dtype(), [&]<class T>(Type<T>) { forward<T>(in, products, out, logsumexp); });
 }
 
 void causal_attention_backward_cpu(const CausalAttentionInputs& in, const Tensor& out, const Tensor& logsumexp,
-                                   const Tensor& dout, const CausalAttentionGradients& d) {
+                                   const Tensor& dout, Float32Products products, const CausalAttentionGradients& d) {
   if (out.numel() == 0) {
     d.for_each_tensor([](const Tensor& gradient) { fill(gradient, 0); });
     return;
   }
-  visit_floating("causal_attention", in.q.dtype(), [&]<class T>(Type<T>) { backward<T>(in, out, logsumexp, dout, d); });
+  visit_floating("causal_attention", in.q.dtype(),
+                 [&]<class T>(Type<T>) { backward<T>(in, out, logsumexp, dout, products, d); });
 }
 
 const bool on_cpu = causal_attention_kernel.add(DeviceKind::cpu, causal_attention_cpu) &&

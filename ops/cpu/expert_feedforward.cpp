@@ -138,8 +138,8 @@ void keep_largest(const Rows<T>& hidden, const std::int32_t* row_of_pair, const 
 }
 
 template <class T>
-void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, const Tensor& y,
-             ExpertFeedforwardState& state) {
+void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, Float32Products products,
+             const Tensor& y, ExpertFeedforwardState& state) {
   using Sum = accumulate_t<T>;
   const Tensor gate_rows = rows_form(converted(gate, dtype_of<Sum>())), token_rows = rows_form(x);
   const std::int64_t d = x.size(1), g = state.w1.size(2), slots = gate.size(1);
@@ -157,7 +157,7 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
   };
   const auto expand = [&](const cpu::RowTile& tile) {
     cpu::gemm(tile.rows(), d, g, matrix(hidden, tile.begin), matrix(w2, tile.group * g), expanded.row(tile.begin),
-              expanded.stride);
+              expanded.stride, products);
   };
   for_tiles([&](const cpu::RowTile& tile) {
     const std::int64_t rows = tile.rows();
@@ -165,7 +165,7 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
     Rows<T> tokens = scratch_rows<T>(gathered, std::min(kTileRows, expanded.rows), d);
     tokens.rows = rows;
     gather_tokens(in, pairs + tile.begin, slots, tokens);
-    cpu::gemm(rows, g, d, matrix(tokens), matrix(w1, tile.group * d), hidden.row(tile.begin), hidden.stride);
+    cpu::gemm(rows, g, d, matrix(tokens), matrix(w1, tile.group * d), hidden.row(tile.begin), hidden.stride, products);
     for (std::int64_t r = tile.begin; r < tile.end; ++r)  // an added row is zero, whatever is dropped of it
       rectify(hidden.row(r), g, static_cast<std::uint64_t>(std::max(pairs[r], 0)) * static_cast<std::uint64_t>(g),
               options);
@@ -180,13 +180,14 @@ void forward(const Tensor& x, const Tensor& gate, const ExpertOptions& options, 
 }
 
 void forward_cpu(const Tensor& x, const Tensor& gate, const Tensor& index, const Tensor& w1, const Tensor& w2,
-                 const ExpertOptions& options, const Tensor& y, ExpertFeedforwardState& state) {
+                 const ExpertOptions& options, Float32Products products, const Tensor& y,
+                 ExpertFeedforwardState& state) {
   visit_floating("expert_feedforward", x.dtype(), [&]<class T>(Type<T>) {
     sort_pairs(index, w1.size(0), cpu::row_granule<T>(), state);
     state.w1 = rows_form(converted(w1, x.dtype())).detach();
     state.w2 = rows_form(converted(w2, x.dtype())).detach();
     state.kept_scale = 1 / (1 - options.dropout);
-    forward<T>(x, gate, options, y, state);
+    forward<T>(x, gate, options, products, y, state);
   });
 }
 
@@ -203,11 +204,12 @@ class BackwardPass {
 
  public:
   BackwardPass(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,
-               ExpertFeedforwardGradients& gradients)
+               Float32Products products, ExpertFeedforwardGradients& gradients)
       : d_(x.size(1)),
         g_(state.w1.size(2)),
         slots_(gate.size(1)),
         experts_(state.w1.size(0)),
+        products_(products),
         x_owner_(rows_form(x)),
         dy_owner_(rows_form(dy)),
         gate_owner_(rows_form(converted(gate, dtype_of<Sum>()))),
@@ -269,13 +271,13 @@ class BackwardPass {
       const std::int32_t* const pairs = state_.pair_of_row.data<std::int32_t>() + begin;
       gather_tokens(rows_of<T>(x_owner_), pairs, slots_, Rows<T>{x.data, rows, d_, x.stride});
       gather_tokens(rows_of<T>(dy_owner_), pairs, slots_, Rows<T>{dy.data, rows, d_, dy.stride});
-      cpu::gemm(rows, g_, d_, matrix(dy), transposed(rows_of<T>(state_.w2), e * g_), r.data, r.stride);
+      cpu::gemm(rows, g_, d_, matrix(dy), transposed(rows_of<T>(state_.w2), e * g_), r.data, r.stride, products_);
       for (std::int64_t i = 0; i < rows; ++i)
         through_gate(pairs[i], rows_of<T>(state_.hidden).row(begin + i), r.row(i), gated.row(i), dh.row(i));
-      cpu::gemm(g_, d_, rows, transposed(gated), matrix(dy), unit.dw2.data, unit.dw2.stride, mode);
-      cpu::gemm(d_, g_, rows, transposed(x), matrix(dh), unit.dw1.data, unit.dw1.stride, mode);
+      cpu::gemm(g_, d_, rows, transposed(gated), matrix(dy), unit.dw2.data, unit.dw2.stride, products_, mode);
+      cpu::gemm(d_, g_, rows, transposed(x), matrix(dh), unit.dw1.data, unit.dw1.stride, products_, mode);
       cpu::gemm(rows, d_, g_, matrix(dh), transposed(rows_of<T>(state_.w1), e * d_), expanded_.row(begin),
-                expanded_.stride);
+                expanded_.stride, products_);
       mode = cpu::GemmMode::accumulate;
     }
   }
@@ -311,6 +313,7 @@ class BackwardPass {
   }
 
   std::int64_t d_, g_, slots_, experts_;
+  Float32Products products_;
   Tensor x_owner_, dy_owner_, gate_owner_, expanded_owner_;
   const ExpertFeedforwardState& state_;
   ExpertFeedforwardGradients& gradients_;
@@ -320,9 +323,9 @@ class BackwardPass {
 };
 
 void backward_cpu(const Tensor& x, const Tensor& gate, const ExpertFeedforwardState& state, const Tensor& dy,
-                  ExpertFeedforwardGradients& gradients) {
+                  Float32Products products, ExpertFeedforwardGradients& gradients) {
   visit_floating("expert_feedforward", x.dtype(),
-                 [&]<class T>(Type<T>) { BackwardPass<T>(x, gate, state, dy, gradients).run(); });
+                 [&]<class T>(Type<T>) { BackwardPass<T>(x, gate, state, dy, products, gradients).run(); });
 }
 
 const bool on_cpu = expert_feedforward_kernel.add(DeviceKind::cpu, forward_cpu) &&

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/float32_products.h"
 #include "core/parallel.h"
 #include "core/profile_range.h"
 #include "ops/cpu/gemm_backends.h"
@@ -93,10 +92,10 @@ Tile tile_for_threads(std::int64_t m, std::int64_t n, std::int64_t batch) {
 }
 
 template <class T>
-bool takes_matrix_unit() {
+bool takes_matrix_unit(Float32Products products) {
   if (matrix_unit.multiply == nullptr) return false;
   if constexpr (std::is_same_v<T, float>)
-    return float32_products() == Float32Products::tf32;
+    return products == Float32Products::tf32;
   else
     return std::is_same_v<T, bf16>;
 }
@@ -149,11 +148,11 @@ ProfileRange product_range(std::int64_t m, std::int64_t n, std::int64_t k) {
 
 template <class Left, class Right, class Out>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, Matrix<Right> b, Out* c,
-          std::int64_t c_stride, GemmMode mode) {
+          std::int64_t c_stride, Float32Products products, GemmMode mode) {
   if (finish_without_terms(m, n, k, c, c_stride, mode)) return;
   const ProfileRange range = product_range(m, n, k);
   if constexpr (!std::is_same_v<Right, double>)
-    if (takes_matrix_unit<Right>())
+    if (takes_matrix_unit<Right>(products))
       return matrix_unit.multiply(m, n, k, kPieces<Right>, any(a), any(b), c, dtype_of<Out>(), c_stride, mode);
   if constexpr (std::is_same_v<Left, Right>)
     multiply_one_type(m, n, k, a, b, c, c_stride, mode);
@@ -162,8 +161,9 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, Matrix
 }
 
 template <class T>
-RightFactor<T>::RightFactor(std::int64_t k, std::int64_t n, Matrix<T> b) : rows_(k), matrix_(b) {
-  if (k == 0 || n == 0 || !takes_matrix_unit<T>()) return;
+RightFactor<T>::RightFactor(std::int64_t k, std::int64_t n, Matrix<T> b, Float32Products products)
+    : rows_(k), matrix_(b), products_(products) {
+  if (k == 0 || n == 0 || !takes_matrix_unit<T>(products)) return;
   packed_ = Tensor::empty({matrix_unit.packed_size(k, n, kPieces<T>)}, DType::bf16);
   matrix_unit.pack(k, n, kPieces<T>, any(b), packed_.template data<bf16>());
 }
@@ -172,7 +172,8 @@ template <class Left, class Right, class Out>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, RightPart<Right> b, Out* c,
           std::int64_t c_stride, GemmMode mode) {
   const RightFactor<Right>& whole = b.whole;
-  if (!whole.packed().defined()) return gemm(m, n, k, a, whole.matrix().at(b.row, b.col), c, c_stride, mode);
+  if (!whole.packed().defined())
+    return gemm(m, n, k, a, whole.matrix().at(b.row, b.col), c, c_stride, whole.products(), mode);
   if (finish_without_terms(m, n, k, c, c_stride, mode)) return;
   const ProfileRange range = product_range(m, n, k);
   matrix_unit.multiply_packed(m, n, k, kPieces<Right>, any(a),
@@ -182,12 +183,12 @@ void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, RightP
 
 template <class In, class Out>
 void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
-                   std::int64_t c_stride, GemmMode mode, GemmBatch batch) {
+                   std::int64_t c_stride, Float32Products products, GemmMode mode, GemmBatch batch) {
   if (m == 0 || n == 0 || batch.count == 0) return;
+  const bool by_matrix_unit = takes_matrix_unit<In>(products);
   if constexpr (std::is_same_v<In, float>)
-    if (gemm_library.ready_f32 != nullptr && !takes_matrix_unit<In>())
-      gemm_library.ready_f32(m, a.transposed, b.transposed);
-  const Tile tile = takes_matrix_unit<In>() ? tile_for_threads(m, n, batch.count) : tile_for(m, n, batch.count);
+    if (gemm_library.ready_f32 != nullptr && !by_matrix_unit) gemm_library.ready_f32(m, a.transposed, b.transposed);
+  const Tile tile = by_matrix_unit ? tile_for_threads(m, n, batch.count) : tile_for(m, n, batch.count);
   const std::int64_t down = tile.down(m), across = tile.across(n);
   parallel_for(batch.count * down * across, 1, [&](std::int64_t item, std::int64_t) {
     const std::int64_t index = item / (down * across), row = item / across % down * tile.rows,
@@ -195,13 +196,13 @@ void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a,
     const Matrix<In> a_tile = Matrix<In>{a.data + index * batch.a_step, a.stride, a.transposed}.at(row, 0);
     const Matrix<In> b_tile = Matrix<In>{b.data + index * batch.b_step, b.stride, b.transposed}.at(0, col);
     gemm(std::min(tile.rows, m - row), std::min(tile.cols, n - col), k, a_tile, b_tile,
-         c + index * batch.c_step + row * c_stride + col, c_stride, mode);
+         c + index * batch.c_step + row * c_stride + col, c_stride, products, mode);
   });
 }
 
 #define WEIR_INSTANTIATE(Left, Right, Out)                                                                         \
   template void gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<Left>, Matrix<Right>, Out*, std::int64_t,    \
-                     GemmMode);                                                                                    \
+                     Float32Products, GemmMode);                                                                   \
   template void gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<Left>, RightPart<Right>, Out*, std::int64_t, \
                      GemmMode);
 WEIR_INSTANTIATE(double, double, double)
@@ -212,7 +213,7 @@ WEIR_INSTANTIATE(float, bf16, float)
 #undef WEIR_INSTANTIATE
 #define WEIR_INSTANTIATE(In, Out)                                                                                   \
   template void parallel_gemm(std::int64_t, std::int64_t, std::int64_t, Matrix<In>, Matrix<In>, Out*, std::int64_t, \
-                              GemmMode, GemmBatch);
+                              Float32Products, GemmMode, GemmBatch);
 WEIR_INSTANTIATE(double, double)
 WEIR_INSTANTIATE(float, float)
 WEIR_INSTANTIATE(bf16, float)

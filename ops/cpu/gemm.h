@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/float32_products.h"
 #include "core/tensor.h"
 
 namespace weir::cpu {
@@ -28,10 +29,10 @@ enum class GemmMode { overwrite, accumulate };
 
 // c[m, n] = a[m, k] b[k, n], or += with GemmMode::accumulate. All three of double, or of float; or b of bf16, then a
 // and c are both bf16, or c is float and a either: a float a is rounded to bf16. Sums of bf16 products are kept in
-// float.
+// float. `products` counts where b is of float.
 template <class Left, class Right, class Out>
 void gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<Left> a, Matrix<Right> b, Out* c,
-          std::int64_t c_stride, GemmMode mode = GemmMode::overwrite);
+          std::int64_t c_stride, Float32Products products, GemmMode mode = GemmMode::overwrite);
 
 template <class T>
 class RightFactor;
@@ -43,21 +44,24 @@ struct RightPart {
   std::int64_t row, col;
 };
 
-// The right factor [k, n] of several products, laid out once where the matrix unit will multiply. Keeps b's address.
+// The right factor [k, n] of several products, all as exact as `products` says, laid out once where the matrix unit
+// will multiply. Keeps b's address.
 template <class T>
 class RightFactor {
  public:
-  RightFactor(std::int64_t k, std::int64_t n, Matrix<T> b);
+  RightFactor(std::int64_t k, std::int64_t n, Matrix<T> b, Float32Products products);
 
   // From there on; both are multiples of 32.
   RightPart<T> at(std::int64_t row, std::int64_t col) const { return {*this, row, col}; }
   const Matrix<T>& matrix() const { return matrix_; }
   const Tensor& packed() const { return packed_; }
   std::int64_t rows() const { return rows_; }
+  Float32Products products() const { return products_; }
 
  private:
   std::int64_t rows_;
   Matrix<T> matrix_;
+  Float32Products products_;
   Tensor packed_;  // undefined where nothing is laid out
 };
 
@@ -72,6 +76,7 @@ struct GemmBatch {
 };
 template <class In, class Out>
 void parallel_gemm(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<In> a, Matrix<In> b, Out* c,
-                   std::int64_t c_stride, GemmMode mode = GemmMode::overwrite, GemmBatch batch = {});
+                   std::int64_t c_stride, Float32Products products, GemmMode mode = GemmMode::overwrite,
+                   GemmBatch batch = {});
 
 }  // namespace weir::cpu

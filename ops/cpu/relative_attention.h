@@ -20,13 +20,14 @@ template <class T>
 struct Problem {
   using Sum = accumulate_t<T>;
 
-  explicit Problem(const RelativeAttentionInputs& in)
+  Problem(const RelativeAttentionInputs& in, Float32Products products)
       : batches(in.q.size(0)),
         queries(in.q.size(1)),
         keys(in.kv.size(1)),
         heads(in.q.size(2)),
         width(in.q.size(3)),
         scale(*in.scale.data<Sum>()),
+        float32_products(products),
         q_(with_plain_rows(in.q, 1)),
         kv_(with_plain_rows(in.kv, 1)),
         r_(with_plain_rows(in.r, 0)),
@@ -43,6 +44,7 @@ struct Problem {
 
   std::int64_t batches, queries, keys, heads, width;
   Sum scale;
+  Float32Products float32_products;
 
  private:
   Tensor q_, kv_, r_, u_, v_;  // keep what the pointers below point into

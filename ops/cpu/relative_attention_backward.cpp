@@ -116,8 +116,8 @@ class GroupTask {
         dv_(dv),
         dscale_(dscale),
         head_(head),
-        positions_across_(problem.width, problem.keys, problem.r.matrix(0, head, 0, true)),
-        positions_(problem.keys, problem.width, problem.r.matrix(0, head, 0)),
+        positions_across_(problem.width, problem.keys, problem.r.matrix(0, head, 0, true), p.float32_products),
+        positions_(problem.keys, problem.width, problem.r.matrix(0, head, 0), p.float32_products),
         scores_(problem),
         dweights_(scores_.rows, problem.keys),
         dq_content_(scores_.rows * problem.width),
@@ -140,9 +140,9 @@ class GroupTask {
  private:
   struct BatchFactors {
     BatchFactors(const Problem<T>& p, std::int64_t batch, std::int64_t head)
-        : keys_across(p.width, p.keys, p.k.matrix(batch, head, 0, true)),
-          values_across(p.width, p.keys, p.value.matrix(batch, head, 0, true)),
-          keys(p.keys, p.width, p.k.matrix(batch, head, 0)) {}
+        : keys_across(p.width, p.keys, p.k.matrix(batch, head, 0, true), p.float32_products),
+          values_across(p.width, p.keys, p.value.matrix(batch, head, 0, true), p.float32_products),
+          keys(p.keys, p.width, p.k.matrix(batch, head, 0), p.float32_products) {}
 
     RightFactor<T> keys_across, values_across;  // [P, S]
     RightFactor<T> keys;                        // [S, P]
@@ -184,9 +184,10 @@ class GroupTask {
       dk = dkv_.data();
       dvalue = dk + p.keys * p.width;
     }
-    gemm(block.keys, p.width, block.rows, dscores().matrix(true), scores_.content(), dk, stride, mode);
+    gemm(block.keys, p.width, block.rows, dscores().matrix(true), scores_.content(), dk, stride, p.float32_products,
+         mode);
     gemm(block.keys, p.width, block.rows, weights().matrix(true), y.dout.matrix(block.batch, block.head, block.first),
-         dvalue, stride, mode);
+         dvalue, stride, p.float32_products, mode);
   }
 
   void convert_key_gradients(std::int64_t batch, std::int64_t head) const {
@@ -200,7 +201,8 @@ class GroupTask {
 
   void add_position_gradient(const Block& block, bool initialise) {
     gemm(block.keys, p.width, block.rows, dscores().matrix_by_position(block, true), scores_.position(),
-         dr_ + block.first_position * p.width, p.width, initialise ? GemmMode::overwrite : GemmMode::accumulate);
+         dr_ + block.first_position * p.width, p.width, p.float32_products,
+         initialise ? GemmMode::overwrite : GemmMode::accumulate);
   }
 
   // dq = dscores K + dscores R; the sums of the two parts over the queries are du and dv.
@@ -239,9 +241,9 @@ class GroupTask {
 
 template <class T>
 void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp, const Tensor& dout,
-              const RelativeAttentionInputs& d) {
+              Float32Products products, const RelativeAttentionInputs& d) {
   using Sum = accumulate_t<T>;
-  const Problem<T> p(in);
+  const Problem<T> p(in, products);
   const Tensor plain_dout = with_plain_rows(dout, 1);
   const Outputs<T> outputs{head_matrices<T>(out),  head_matrices<T>(plain_dout),    head_matrices<T>(d.q),
                            head_matrices<T>(d.kv), head_matrices<T>(d.kv, p.width), rows_of<Sum>(logsumexp)};
@@ -258,13 +260,13 @@ void backward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor
 }
 
 void relative_attention_backward_cpu(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp,
-                                     const Tensor& dout, const RelativeAttentionInputs& d) {
+                                     const Tensor& dout, Float32Products products, const RelativeAttentionInputs& d) {
   if (out.numel() == 0) {
     for (const Tensor& t : {d.q, d.kv, d.r, d.u, d.v, d.scale}) fill(t, 0);
     return;
   }
   visit_floating("relative_attention", in.q.dtype(),
-                 [&]<class T>(Type<T>) { backward<T>(in, out, logsumexp, dout, d); });
+                 [&]<class T>(Type<T>) { backward<T>(in, out, logsumexp, dout, products, d); });
 }
 
 const bool on_cpu = relative_attention_backward_kernel.add(DeviceKind::cpu, relative_attention_backward_cpu);

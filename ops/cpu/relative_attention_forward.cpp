@@ -20,9 +20,9 @@ class HeadTask {
  public:
   HeadTask(const Problem<T>& problem, std::int64_t batch, std::int64_t head)
       : p(problem),
-        keys_across_(problem.width, problem.keys, problem.k.matrix(batch, head, 0, true)),
-        positions_across_(problem.width, problem.keys, problem.r.matrix(0, head, 0, true)),
-        values_(problem.keys, problem.width, problem.value.matrix(batch, head, 0)),
+        keys_across_(problem.width, problem.keys, problem.k.matrix(batch, head, 0, true), p.float32_products),
+        positions_across_(problem.width, problem.keys, problem.r.matrix(0, head, 0, true), p.float32_products),
+        values_(problem.keys, problem.width, problem.value.matrix(batch, head, 0), p.float32_products),
         scores_(problem),
         products_(scores_.rows * (problem.width + 1)) {}
 
@@ -52,8 +52,8 @@ class HeadTask {
 };
 
 template <class T>
-void forward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
-  const Problem<T> p(in);
+void forward(const RelativeAttentionInputs& in, Float32Products products, const Tensor& out, const Tensor& logsumexp) {
+  const Problem<T> p(in, products);
   const HeadMatrices<T> result = head_matrices<T>(out);
   const Rows<accumulate_t<T>> logs = rows_of<accumulate_t<T>>(logsumexp);
   const std::int64_t heads = p.batches * p.heads, parts = parts_per_head(heads, p.blocks());
@@ -67,9 +67,11 @@ void forward(const RelativeAttentionInputs& in, const Tensor& out, const Tensor&
   });
 }
 
-void relative_attention_cpu(const RelativeAttentionInputs& in, const Tensor& out, const Tensor& logsumexp) {
+void relative_attention_cpu(const RelativeAttentionInputs& in, Float32Products products, const Tensor& out,
+                            const Tensor& logsumexp) {
   if (out.numel() == 0) return;
-  visit_floating("relative_attention", in.q.dtype(), [&]<class T>(Type<T>) { forward<T>(in, out, logsumexp); });
+  visit_floating("relative_attention", in.q.dtype(),
+                 [&]<class T>(Type<T>) { forward<T>(in, products, out, logsumexp); });
 }
 
 const bool on_cpu = relative_attention_kernel.add(DeviceKind::cpu, relative_attention_cpu);

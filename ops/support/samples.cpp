@@ -28,6 +28,10 @@ Tensor random_on_grid(const Shape& shape, std::uint64_t seed, double offset) {
   return Tensor::from_values(shape, values);
 }
 
+Tensor random_factor(const Shape& shape, std::uint64_t seed, Float32Products products) {
+  return products == Float32Products::tf32 ? random_on_grid(shape, seed, 1.0 / 16) : random_tensor(shape, seed);
+}
+
 Tensor separated_values(const Shape& shape, std::uint64_t seed) {
   const std::int64_t count = shape.product();
   std::vector<double> values(static_cast<std::size_t>(count));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/float32_products.h"
 #include "core/op_info.h"
 
 namespace weir {
@@ -17,6 +18,8 @@ Tensor random_tensor(const Shape& shape, std::uint64_t seed, double low = -1, do
 Tensor random_away_from_zero(const Shape& shape, std::uint64_t seed, double gap = 0.05);
 // Random multiples of 1/8 in [-1, 1), plus an offset.
 Tensor random_on_grid(const Shape& shape, std::uint64_t seed, double offset);
+// Of products as exact as that: with tf32, values that it leaves as they are.
+Tensor random_factor(const Shape& shape, std::uint64_t seed, Float32Products products);
 // Distinct values in [-2, 2), at least 4 / numel apart, in scrambled order: clear of ties.
 Tensor separated_values(const Shape& shape, std::uint64_t seed);
 // Uniform integers in [0, bound).

@@ -51,9 +51,10 @@ class Squared final : public Feedforward {
         w1_(parameters.add(name + ".w1", {config.d_ff, model.d_model}, initialise::normal(0.1))),
         w2_(parameters.add(name + ".w2", {model.d_model, config.d_ff}, initialise::normal(0.1))) {}
 
-  FeedforwardOutput operator()(const Tensor& x, const ForwardContext&) const override {
+  FeedforwardOutput operator()(const Tensor& x, const ForwardContext& context) const override {
     FeedforwardOutput out;
-    out.y = scale(linear(square(relu(linear(x, w1_.value))), w2_.value), scale_);
+    const Tensor hidden = square(relu(linear(x, w1_.value, context.products)));
+    out.y = scale(linear(hidden, w2_.value, context.products), scale_);
     return out;
   }
   std::string text() const override { return "squared ReLU: " + std::to_string(w1_.shape[0]) + " hidden units"; }
@@ -89,7 +90,7 @@ class Bigram final : public LanguageModel {
     const Tensor x = embedding_(ids, activation_dtype());  // [B, T, D]
     FeedforwardOutput layer = (*feedforward_)(norm_(x), context);
     LanguageModelOutput out;
-    out.logits = output_(x + layer.y);
+    out.logits = output_(x + layer.y, context);
     out.auxiliary_loss = layer.auxiliary_loss;
     if (context.collect_statistics) out.statistics = {layer.statistics};
     return out;

@@ -1,5 +1,5 @@
-// The kernels of ops under ThreadSanitizer: runs the samples of op records forwards and backwards, in float32, bf16
-// and, where products take it, tf32. On the CPU with four threads, in chunks of a few elements (WEIR_CHUNK_OPERATIONS);
+// The kernels of ops under ThreadSanitizer: runs the samples of op records forwards and backwards, in float32 and bf16.
+// On the CPU with four threads, in chunks of a few elements (WEIR_CHUNK_OPERATIONS);
 // on the emulated GPU with blocks on two threads of the operating system, in as many groupings as part every two warps
 // of the largest blocks in use (CheckedThreads). tools/race_check.sh builds and calls it.
 //
@@ -16,7 +16,6 @@
 #include <thread>
 #include <vector>
 
-#include "core/float32_products.h"
 #include "core/parallel.h"
 #include "cuda/device.h"
 #include "cuda/runtime.h"
@@ -108,20 +107,6 @@ const OpRegistration blocks{
     planted("race planted: two blocks write one element", planted_sample<two_blocks_write_one>)};
 const OpRegistration chunks{planted("race planted: the chunks of a loop add to one element", sample_of_chunks)};
 
-struct Mode {
-  DType dtype;
-  Float32Products products = Float32Products::ieee;
-};
-
-std::vector<Mode> modes_of(const OpRecord& record) {
-  std::vector<Mode> modes{{DType::float32}};
-  if (record.low_precision) modes.push_back({DType::bf16});
-  // The ops whose kernels know tf32.
-  if (record.name == "expert_feedforward" || record.name == "grouped_matmul")
-    modes.push_back({DType::float32, Float32Products::tf32});
-  return modes;
-}
-
 void run_on_cpu(const OpRecord& record, const Sample& sample, DType dtype) {
   set_thread_count(kThreadsOnCpu);
   forward_and_gradients(sample, inputs_of(sample, dtype, Device{}), record.differentiable);
@@ -137,11 +122,11 @@ void run(const OpRecord& record) {
   int runs = 0;
   const std::vector<Sample> samples = record.samples();
   for (const Sample& sample : samples)
-    for (const Mode& mode : modes_of(record)) {
-      const Float32ProductsScope scope(mode.products);
-      run_on_cpu(record, sample, mode.dtype), ++runs;
+    for (const DType dtype : {DType::float32, DType::bf16}) {
+      if (dtype == DType::bf16 && !record.low_precision) continue;
+      run_on_cpu(record, sample, dtype), ++runs;
       for (unsigned grouping = 0; grouping < kGroupings; ++grouping, ++runs)
-        run_on_gpu(record, sample, mode.dtype, grouping);
+        run_on_gpu(record, sample, dtype, grouping);
     }
   if (runs == 0) throw std::runtime_error("no sample");
   std::printf("%zu samples, %d runs\n", samples.size(), runs);

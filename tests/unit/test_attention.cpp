@@ -15,7 +15,7 @@ using namespace weir;
 
 namespace {
 
-using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&);
+using Attention = decltype(&relative_attention);
 
 struct Extents {
   std::int64_t batches, queries, keys, heads, width;
@@ -33,7 +33,7 @@ std::vector<Tensor> make_inputs(const Extents& e, DType activations, DType param
 std::vector<Tensor> output_and_gradients(Attention attention, std::span<const Tensor> inputs) {
   std::vector<Tensor> leaves;
   for (const Tensor& t : inputs) leaves.push_back(require_gradient(t.detach()));
-  const Tensor y = attention(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], leaves[5]);
+  const Tensor y = attention(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], leaves[5], Float32Products::ieee);
   std::vector<Tensor> result = gradients(
       std::vector{y}, leaves, std::vector{to_device(converted(random_tensor(y.shape(), 9), y.dtype()), y.device())});
   result.insert(result.begin(), y.detach());

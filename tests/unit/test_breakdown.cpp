@@ -29,7 +29,7 @@ const BreakdownRow* row_of(const Breakdown& b, const std::string& name) {
 void multiply_on_all_threads() {
   const std::vector<float> a(64 * 32, 1.0f), b(32 * 80, 1.0f);
   std::vector<float> c(64 * 80);
-  cpu::parallel_gemm<float, float>(64, 80, 32, {a.data(), 32}, {b.data(), 80}, c.data(), 80);
+  cpu::parallel_gemm<float, float>(64, 80, 32, {a.data(), 32}, {b.data(), 80}, c.data(), 80, Float32Products::ieee);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ using namespace weir;
 
 namespace {
 
-using Attention = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, double);
+using Attention = decltype(&causal_attention);
 constexpr double kScale = 0.375;
 
 struct Extents {
@@ -34,7 +34,7 @@ std::vector<Tensor> make_inputs(const Extents& e, DType dtype, Device device = {
 std::vector<Tensor> output_and_gradients(Attention attention, std::span<const Tensor> inputs) {
   std::vector<Tensor> leaves;
   for (const Tensor& t : inputs) leaves.push_back(require_gradient(t.detach()));
-  const Tensor y = attention(leaves[0], leaves[1], leaves[2], kScale);
+  const Tensor y = attention(leaves[0], leaves[1], leaves[2], kScale, Float32Products::ieee);
   std::vector<Tensor> result = gradients(
       std::vector{y}, leaves, std::vector{to_device(converted(random_tensor(y.shape(), 9), y.dtype()), y.device())});
   result.insert(result.begin(), y);

@@ -55,6 +55,7 @@ void check(DType in, DType out, bool a_transposed, bool b_transposed, const Term
                                 .batch = kBatch,
                                 .in = in,
                                 .out = out,
+                                .products = Float32Products::ieee,
                                 .a = {left.raw(), left.strides()[1], a_transposed, 0},
                                 .b = {right.raw(), right.strides()[1], b_transposed, right.strides()[0]},
                                 .c = to.raw(),
@@ -91,11 +92,7 @@ TEST_CASE("matrix product: tf32 rounds the factors, in gradients too, where it i
     const Tensor x = Tensor::full({1, 1}, -fine, DType::float32, device),
                  w = Tensor::full({1, 1}, fine, DType::float32, device);
     require_gradient(x), require_gradient(w);
-    Tensor y, z;
-    {
-      const Float32ProductsScope scope(products);
-      y = linear(one, w), z = matmul(x, one);
-    }
+    const Tensor y = linear(one, w, products), z = matmul(x, one, products);
     backward(linear(x, w));
     const double exact = gradient(w).item();
     clear_gradient(x), clear_gradient(w);
@@ -120,6 +117,7 @@ TEST_CASE("matrix product: a sum with its bias is rounded once") {
                                 .k = 2,
                                 .in = DType::bf16,
                                 .out = DType::bf16,
+                                .products = Float32Products::ieee,
                                 .a = {a.raw(), a.strides()[0]},
                                 .b = {b.raw(), b.strides()[0]},
                                 .c = c.raw(),

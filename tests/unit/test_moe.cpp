@@ -18,8 +18,7 @@ using namespace weir;
 
 namespace {
 
-using Experts = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                           const ExpertOptions&);
+using Experts = decltype(&expert_feedforward);
 
 struct Case {
   std::string name;
@@ -64,7 +63,8 @@ Tensor index_of(const Case& c) { return Tensor::from_values({c.n, c.k}, c.index,
 std::vector<Tensor> run(Experts experts, const Case& c, std::vector<Tensor> leaves, const ExpertOptions& options = {},
                         Device device = {}) {
   for (Tensor& t : leaves) require_gradient(t = to_device(t.detach(), device).detach());
-  const Tensor y = experts(leaves[0], leaves[1], to_device(index_of(c), device), leaves[2], leaves[3], options);
+  const Tensor y = experts(leaves[0], leaves[1], to_device(index_of(c), device), leaves[2], leaves[3], options,
+                           Float32Products::ieee);
   const Tensor dy = to_device(converted(random_tensor({c.n, c.d}, 5), y.dtype()), device);
   std::vector<Tensor> result = gradients(std::span(&y, 1), leaves, std::span(&dy, 1));
   result.insert(result.begin(), y.detach());
@@ -277,7 +277,7 @@ TEST_CASE("moe: dropout is a function of token, slot and unit; hidden_k keeps wh
     for (const Experts experts : {expert_feedforward, expert_feedforward_composed}) {
       const auto sums = [&](std::int64_t hidden_k) {
         return experts(converted(x, dtype), converted(gate, dtype), index, converted(w1, dtype), converted(w2, dtype),
-                       {.hidden_k = hidden_k})
+                       {.hidden_k = hidden_k}, Float32Products::ieee)
             .values();
       };
       for (std::int64_t hidden_k : {1, 5}) {

@@ -19,15 +19,15 @@ struct Size {
   std::int64_t rows, i, j, width;
 };
 
-Tensor composed(const Tensor& a, const Tensor& b, const Tensor& values) {
-  return linear(outer_sum(a, b, Activation::relu), transpose(values, 0, 1));
+Tensor composed(const Tensor& a, const Tensor& b, const Tensor& values, Float32Products products) {
+  return linear(outer_sum(a, b, Activation::relu), transpose(values, 0, 1), products);
 }
 
 // y, and the gradients of a, b and values.
 template <class F>
 std::vector<Tensor> results(F&& f, std::vector<Tensor> inputs, const Tensor& dy) {
   for (Tensor& t : inputs) require_gradient(t = t.detach());
-  const std::vector<Tensor> y{f(inputs[0], inputs[1], inputs[2])};
+  const std::vector<Tensor> y{f(inputs[0], inputs[1], inputs[2], Float32Products::ieee)};
   std::vector<Tensor> all = gradients(y, inputs, std::span(&dy, 1));
   all.insert(all.begin(), y[0]);
   return all;

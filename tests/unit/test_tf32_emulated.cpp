@@ -28,7 +28,7 @@ using namespace weir::tests;
 
 namespace {
 
-using Function = std::function<Tensor(std::span<const Tensor>)>;
+using Function = std::function<Tensor(std::span<const Tensor>, Float32Products)>;
 
 Tensor mapped(const Tensor& t, const std::function<double(double)>& f) {
   std::vector<double> values = t.values();
@@ -51,10 +51,11 @@ Tensor near_grid(const Shape& shape, std::uint64_t seed) {
 }
 
 // f(inputs), then the gradients of all inputs for the output gradient dy.
-std::vector<Tensor> results(const Function& f, std::span<const Tensor> inputs, const Tensor& dy) {
+std::vector<Tensor> results(const Function& f, std::span<const Tensor> inputs, const Tensor& dy,
+                            Float32Products products = Float32Products::ieee) {
   std::vector<Tensor> leaves;
   for (const Tensor& t : inputs) leaves.push_back(require_gradient(t.detach()));
-  const std::vector<Tensor> y{f(leaves)}, dys{dy};
+  const std::vector<Tensor> y{f(leaves, products)}, dys{dy};
   std::vector<Tensor> all = gradients(y, leaves, dys);
   all.insert(all.begin(), y[0]);
   return all;
@@ -65,9 +66,8 @@ std::vector<Tensor> on_gpu(const Function& f, std::span<const Tensor> inputs, co
   const auto moved = [](const Tensor& t) { return to_device(converted(t, DType::float32), {DeviceKind::cuda, 0}); };
   std::vector<Tensor> there;
   for (const Tensor& t : inputs) there.push_back(moved(t));
-  const Float32ProductsScope scope(products);
   emulator::set_order(order);
-  std::vector<Tensor> all = results(f, there, moved(dy));
+  std::vector<Tensor> all = results(f, there, moved(dy), products);
   emulator::set_order(emulator::Order::natural);
   return all;
 }
@@ -104,9 +104,10 @@ TEST_CASE("tf32: grouped products, and their gradients, are those of rounded fac
   for (const auto& [d, g] : {std::pair<std::int64_t, std::int64_t>{412, 130}, {130, 41}, {41, 9}, {1, 1}})
     for (const bool cut : {false, true}) {
       INFO(fmt::format("D {} G {}{}", d, g, cut ? ", cut from wider rows" : ""));
-      const auto product = [&](std::span<const Tensor> in) {
+      const auto product = [&](std::span<const Tensor> in, Float32Products products) {
         const Tensor x = cut ? slice(in[0], 1, 1, in[0].size(1)) : in[0];  // rows begin at no multiple of 16 bytes
-        return grouped_matmul(x, in[1], to_device(Tensor::from_values({6}, offsets, DType::int64), x.device()));
+        return grouped_matmul(x, in[1], to_device(Tensor::from_values({6}, offsets, DType::int64), x.device()),
+                              products);
       };
       const std::vector<Tensor> inputs{random_tensor({137, d + cut}, 1), random_tensor({5, d, g}, 2)};
       const Tensor dy = random_tensor({137, g}, 3);
@@ -128,8 +129,8 @@ TEST_CASE("tf32: experts are those of rounded factors, their gradients within tf
                          {1, 41, 3, 9, 3}}) {
     INFO(fmt::format("N {} D {} E {} G {} K {}", s.n, s.d, s.experts, s.g, s.k));
     const Tensor index = random_indices({s.n, s.k}, 4, s.experts, DType::int32);
-    const auto experts = [&](std::span<const Tensor> in) {
-      return expert_feedforward(in[0], in[1], to_device(index, in[0].device()), in[2], in[3]);
+    const auto experts = [&](std::span<const Tensor> in, Float32Products products) {
+      return expert_feedforward(in[0], in[1], to_device(index, in[0].device()), in[2], in[3], {}, products);
     };
     const std::vector<Tensor> inputs{near_grid({s.n, s.d}, 5), random_tensor({s.n, s.k}, 6, 0.1, 1),
                                      near_grid({s.experts, s.d, s.g}, 7), near_grid({s.experts, s.g, s.d}, 8)};

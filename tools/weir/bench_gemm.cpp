@@ -41,8 +41,7 @@ struct Measured {
 // the library makes its threads anew, for they would keep our processors busy if they were left waiting. Beside tf32
 // the library multiplies float32.
 Measured measure(const Arguments& a) {
-  const Float32ProductsScope scope(a.products());
-  const MatrixProduct product(a.size, a.storage());
+  const MatrixProduct product(a.size, a.storage(), a.products());
   std::vector<double> ours, by_library, ratios;
   for (std::int64_t i = 0; i < a.options.warm_up; ++i) product.ours();
   for (std::int64_t i = 0; i < a.options.runs; ++i) {

@@ -16,7 +16,7 @@ auto library_entry() {
 }
 
 template <class T>
-void fill_in(const ProductSize& size, MatrixProduct& product) {
+void fill_in(const ProductSize& size, Float32Products products, MatrixProduct& product) {
   const auto operand = [](std::int64_t rows, std::int64_t cols, bool transposed, std::uint32_t stream) {
     return random_normal(transposed ? Shape{cols, rows} : Shape{rows, cols}, 1, dtype_of<T>(), stream);
   };
@@ -25,7 +25,9 @@ void fill_in(const ProductSize& size, MatrixProduct& product) {
   const auto a_rows = rows_of<T>(a), b_rows = rows_of<T>(b), c_rows = rows_of<T>(c);
   const cpu::Matrix<T> left{a_rows.data, a_rows.stride, size.a_transposed};
   const cpu::Matrix<T> right{b_rows.data, b_rows.stride, size.b_transposed};
-  product.ours = [=] { cpu::parallel_gemm<T, T>(size.m, size.n, size.k, left, right, c.data<T>(), c_rows.stride); };
+  product.ours = [=] {
+    cpu::parallel_gemm<T, T>(size.m, size.n, size.k, left, right, c.data<T>(), c_rows.stride, products);
+  };
   if (const auto entry = library_entry<T>(); entry != nullptr)
     product.by_library = entry(size.m, size.n, size.k, left, right, c_rows.data, c_rows.stride, thread_count());
   product.operands = {a, b, c};
@@ -33,11 +35,11 @@ void fill_in(const ProductSize& size, MatrixProduct& product) {
 
 }  // namespace
 
-MatrixProduct::MatrixProduct(const ProductSize& size, DType dtype) {
+MatrixProduct::MatrixProduct(const ProductSize& size, DType dtype, Float32Products products) {
   if (dtype == DType::bf16)
-    fill_in<bf16>(size, *this);
+    fill_in<bf16>(size, products, *this);
   else
-    fill_in<float>(size, *this);
+    fill_in<float>(size, products, *this);
 }
 
 }  // namespace weir

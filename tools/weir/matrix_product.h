@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/float32_products.h"
 #include "core/tensor.h"
 
 namespace weir {
@@ -17,12 +18,12 @@ struct ProductSize {
   double flops() const { return 2 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
 };
 
-// [m, k] times [k, n] in float32 or bf16: calls that compute it.
+// [m, k] times [k, n] in float32, as exact as `products` says, or bf16: calls that compute it.
 struct MatrixProduct {
-  MatrixProduct(const ProductSize& size, DType dtype);
+  MatrixProduct(const ProductSize& size, DType dtype, Float32Products products);
 
   std::function<void()> ours;
-  std::function<void()> by_library;  // empty without a library (ops/cpu/library_gemm.h)
+  std::function<void()> by_library;  // float32 exactly; empty without a library (ops/cpu/library_gemm.h)
   std::vector<Tensor> operands;      // whose memory both read and write
 };
 

@@ -30,11 +30,11 @@ float sum_of(const float* from, std::int64_t n) {
 constexpr BenchOptions kRoofRuns{.runs = 11};
 constexpr ProductSize kBesideSize{1024, 1024, 1024};
 
-double flops_on_cpu(DType dtype) {
+double flops_on_cpu(DType dtype, Float32Products products) {
   double best = 0;
   for (const ProductSize& size :
        {ProductSize{1024, 1024, 1024}, ProductSize{2048, 512, 512}, ProductSize{512, 2048, 1024}}) {
-    const MatrixProduct product(size, dtype);
+    const MatrixProduct product(size, dtype, products);
     double seconds = time_runs(kRoofRuns, product.ours).seconds;
     if (product.by_library) {
       seconds = std::min(seconds, time_runs(kRoofRuns, product.by_library).seconds);
@@ -48,7 +48,7 @@ double flops_on_cpu(DType dtype) {
 // Wider matrices until a product lasts so long that starting it no longer counts: 2 ms is some hundred launches. 50
 // TFLOP/s get there at a width of 4096, an emulated GPU at 512 or 1024. Random factors, because a GPU multiplies zeros
 // with less power and hence with a faster clock.
-double flops_on_device(DType dtype, Device device) {
+double flops_on_device(DType dtype, Device device, Float32Products products) {
   constexpr double kLongEnough = 2e-3;
   constexpr std::int64_t kNarrowest = 256, kWidest = 8192;
   const NoGradient guard;
@@ -56,7 +56,7 @@ double flops_on_device(DType dtype, Device device) {
   for (std::int64_t n = kNarrowest; n <= kWidest && seconds < kLongEnough; n *= 2) {
     const Tensor a = standard_normal({n, n}, {.seed = 1, .stream = 1}, dtype, device);
     const Tensor b = standard_normal({n, n}, {.seed = 1, .stream = 2}, dtype, device);
-    const auto multiply = [&] { matmul(a, b); };
+    const auto multiply = [&] { matmul(a, b, products); };
     seconds = time_runs(kRoofRuns, multiply, device).seconds;
     best = std::max(best, ProductSize{n, n, n}.flops() / seconds);
   }
@@ -77,14 +77,13 @@ Timing time_read_on_cpu(const BenchOptions& options, const Rows<float>& rows) {
 }  // namespace
 
 Roof matrix_roof(DType dtype, Device device, Float32Products products) {
-  const Float32ProductsScope scope(products);
-  return {.flops = device.kind == DeviceKind::cpu ? flops_on_cpu(dtype) : flops_on_device(dtype, device)};
+  return {.flops = device.kind == DeviceKind::cpu ? flops_on_cpu(dtype, products)
+                                                  : flops_on_device(dtype, device, products)};
 }
 
-RoofBeside::RoofBeside(DType dtype, Float32Products products) : products_(products), product_(kBesideSize, dtype) {}
+RoofBeside::RoofBeside(DType dtype, Float32Products products) : product_(kBesideSize, dtype, products) {}
 
 void RoofBeside::measure() {
-  const Float32ProductsScope scope(products_);
   product_.ours();  // what else was measured has taken its operands out of the caches
   seconds_ += seconds_of(product_.ours);
   ++runs_;

@@ -27,7 +27,6 @@ class RoofBeside {
   Roof roof() const;  // by the mean of the times
 
  private:
-  Float32Products products_;
   MatrixProduct product_;
   std::int64_t runs_ = 0;
   double seconds_ = 0;
