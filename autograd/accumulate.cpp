@@ -15,6 +15,7 @@ void add_into(const Tensor& from, const Tensor& to) {
     throw InternalError(fmt::format("a gradient of shape {} and dtype {} cannot be added to one of {} and {}",
                                     from.shape().str(), dtype_name(from.dtype()), to.shape().str(),
                                     dtype_name(to.dtype())));
+  to.bump_version();
   add_into_kernel(to.device(), from, to);
 }
 

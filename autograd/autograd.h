@@ -40,7 +40,9 @@ std::vector<Tensor> gradients(std::span<const Tensor> outputs, std::span<const T
 
 // Activation checkpointing: runs `block` without recording and runs it again during backward, trading time for the
 // memory of everything the block would have kept. The block must be a pure function of its inputs and of leaves
-// (random numbers by RandomStream are). Gradients of the leaves inside reach backward(), not gradients().
+// (random numbers by RandomStream are). Inputs that were written to in between are refused; leaves and other tensors
+// that the block reads must stay as they are until backward, and nobody watches them. Gradients of the leaves inside
+// reach backward(), not gradients().
 std::vector<Tensor> checkpoint(const std::function<std::vector<Tensor>(std::span<const Tensor>)>& block,
                                std::span<const Tensor> inputs);
 

@@ -19,8 +19,17 @@ ObserveOps::ObserveOps(OpObserver observer)
 
 ObserveOps::~ObserveOps() { observer_of_thread = before_; }
 
+void Saved::check_version() const {
+  if (!value_.defined() || value_.version() == version_) return;
+  throw ArgumentError(fmt::format(
+      "{}: one of the tensors that it kept for backward, of shape {} and dtype {}, was written to since (version {}, "
+      "kept at {}), so the gradient would be wrong; write to a clone(), or after backward",
+      op_, value_.shape().str(), dtype_name(value_.dtype()), value_.version(), version_));
+}
+
 Tensor Saved::get() const {
-  if (output_ < 0 || !gradients_enabled()) return value_;
+  check_version();
+  if (output_ < 0 || !gradients_enabled() || !is_floating(value_.dtype())) return value_;
   Tensor attached = value_.detach();
   attached.set_gradient_slot(std::make_shared<TensorGradient>(Edge{owner_.lock(), output_}));
   return attached;
@@ -55,6 +64,8 @@ Backward::~Backward() {
 Saved Backward::keep(const Tensor& t) const {
   Saved saved;
   if (!node_ || !t.defined()) return saved;
+  saved.op_ = node_->op;
+  saved.version_ = t.version();
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (!outputs_[i].same_view(t)) continue;
     saved.value_ = t.detach();
@@ -66,13 +77,19 @@ Saved Backward::keep(const Tensor& t) const {
   return saved;
 }
 
-Tensor LeafSum::get() const { return adds() ? edge_.node->settled_gradient() : Tensor(); }
+Tensor LeafSum::get() const {
+  if (!adds()) return {};
+  const Tensor& sum = edge_.node->settled_gradient();
+  if (sum.defined()) sum.bump_version();
+  return sum;
+}
 
 Tensor LeafSum::to_overwrite(DType dtype) const {
   if (!adds()) return {};
   Node& leaf = *edge_.node;
   if (!leaf.gradient_is_zero || leaf.leaf_gradient.dtype() != dtype || !is_rows_form(leaf.leaf_gradient)) return {};
   leaf.gradient_is_zero = false;
+  leaf.leaf_gradient.bump_version();
   return leaf.leaf_gradient;
 }
 

@@ -8,11 +8,15 @@
 //     return y;
 //   }
 //
-// Contract: what a gradient reads later it must `keep`; kept values must not be written to before backward. A gradient
-// function for an input that needs none is dropped at once, with all it kept. Gradients written with ops can be
-// differentiated again; those that call kernels directly cannot, and say so with `once_differentiable`.
+// Contract: what a gradient reads later, and others can see, it must `keep`. Kept values must not be written to before
+// backward: functions that write in place count it (Tensor::bump_version), and reading a kept value that was written to
+// since is refused. Two kinds of writing are not seen, and give wrong gradients: through a pointer (data(), raw()) by
+// someone who does not count it, and by replaying a recording. A gradient function for an input that needs none is
+// dropped at once, with all it kept. Gradients written with ops can be differentiated again; those that call kernels
+// directly cannot, and say so with `once_differentiable`.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -30,11 +34,16 @@ class Saved {
  public:
   Saved() = default;
   // The kept tensor; an output of the op comes back attached to its node, without keeping that node alive meanwhile.
+  // Throws ArgumentError where it was written to since.
   Tensor get() const;
 
  private:
+  void check_version() const;
+
   friend class Backward;
+  const char* op_ = nullptr;
   Tensor value_;
+  std::uint64_t version_ = 0;
   std::weak_ptr<Node> owner_;  // set for an output
   int output_ = -1;
 };

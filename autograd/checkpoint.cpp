@@ -17,7 +17,10 @@ std::vector<Tensor> checkpoint(const std::function<std::vector<Tensor>(std::span
   }
   const std::vector<Tensor> originals(inputs.begin(), inputs.end());
   Backward back("checkpoint", originals, outputs);
-  back.once_differentiable([block, originals](std::span<const Tensor> dys) {
+  std::vector<Saved> kept;
+  for (const Tensor& t : originals) kept.push_back(back.keep(t));
+  back.once_differentiable([block, originals, kept](std::span<const Tensor> dys) {
+    for (const Saved& t : kept) t.get();  // refuses one that was written to since
     const GradientMode record(true);
     std::vector<Tensor> copies;
     for (const Tensor& t : originals) {

@@ -119,6 +119,7 @@ void copy_into(const Tensor& from, const Tensor& to) {
   if (from.shape() != to.shape())
     throw ArgumentError(fmt::format("copy: shape {} does not fit {}", from.shape().str(), to.shape().str()));
   if (from.numel() == 0) return;
+  to.bump_version();
   copy_kernel(to.device(), to_device(from, to.device()), to);
 }
 
@@ -151,7 +152,9 @@ Tensor to_device(const Tensor& t, Device device) {
 }
 
 void fill(const Tensor& t, double value) {
-  if (t.numel() > 0) fill_kernel(t.device(), t, value);
+  if (t.numel() == 0) return;
+  t.bump_version();
+  fill_kernel(t.device(), t, value);
 }
 
 }  // namespace weir

@@ -7,6 +7,7 @@
 // A Tensor knows nothing of gradients; autograd hangs its own record on it through `GradientSlot`.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,10 +33,15 @@ class Storage {
   std::size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
 
+  // How often bump_version() was called. Autograd compares: what it kept must be at the version that it kept.
+  std::uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+  void bump_version() { version_.fetch_add(1, std::memory_order_relaxed); }
+
  private:
   void* data_ = nullptr;
   std::size_t bytes_;
   Device device_;
+  std::atomic<std::uint64_t> version_{0};
 };
 
 // Where autograd keeps what it knows about a tensor. Core never looks inside.
@@ -92,6 +98,11 @@ class Tensor {
   void set_gradient_slot(std::shared_ptr<GradientSlot> slot) const { body().gradient = std::move(slot); }
   bool same_view(const Tensor& other) const;  // same storage, place, shape and strides
   bool unique() const;                        // nobody else can see these elements
+
+  // Every function that writes to a tensor it is given calls this; views share the count. Who writes through data(),
+  // raw() or rows_of(), where nobody sees it, does so himself.
+  void bump_version() const { body().storage->bump_version(); }
+  std::uint64_t version() const { return body().storage->version(); }
 
  private:
   struct Body {

@@ -61,7 +61,10 @@ void ParameterSet::initialise(std::uint64_t seed) const {
     const bool on_cpu = p.value.device().kind == DeviceKind::cpu;
     const Tensor drawn = on_cpu ? p.value.detach() : Tensor::empty(p.shape, p.value.dtype());
     p.initialise(drawn, {seed, stream_of(p.name), kInitialStep});
-    if (!on_cpu) copy_into(drawn, p.value);
+    if (on_cpu)
+      p.value.bump_version();
+    else
+      copy_into(drawn, p.value);
   }
 }
 

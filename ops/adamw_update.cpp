@@ -29,8 +29,12 @@ void adamw_update(const Tensor& values, const Tensor& gradients, const AdamWStat
     check_shape("adamw_update", "gradients and moments", *t, values.shape());
     check_same_dtype("adamw_update", values, *t);
   }
-  if (values.numel() > 0)
-    adamw_update_kernel(values.device(), values, gradients, state, learning_rate, factor, settings);
+  if (values.numel() == 0) return;
+  values.bump_version();
+  state.for_each_tensor([](const Tensor& t) {
+    if (t.defined()) t.bump_version();
+  });
+  adamw_update_kernel(values.device(), values, gradients, state, learning_rate, factor, settings);
 }
 
 namespace {

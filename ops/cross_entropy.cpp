@@ -33,11 +33,13 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, LogitsAfterwar
   cross_entropy_kernel(logits.device(), logits, targets, loss, logsumexp);
   Backward back("cross_entropy", {logits}, {loss});
   const bool in_place = afterwards == LogitsAfterwards::gradient && is_rows_form(logits);
-  back.once_differentiable([logits = back.keep(logits), targets, logsumexp, in_place](std::span<const Tensor> dys) {
-    const Tensor x = logits.get().detach(), dx = in_place ? x : Tensor::empty_like(x);
-    cross_entropy_backward_kernel(x.device(), x, targets, logsumexp, dys[0], dx);
-    return std::vector{dx};
-  });
+  back.once_differentiable(
+      [logits = back.keep(logits), targets = back.keep(targets), logsumexp, in_place](std::span<const Tensor> dys) {
+        const Tensor x = logits.get().detach(), dx = in_place ? x : Tensor::empty_like(x);
+        if (in_place) x.bump_version();
+        cross_entropy_backward_kernel(x.device(), x, targets.get(), logsumexp, dys[0], dx);
+        return std::vector{dx};
+      });
   return loss;
 }
 

@@ -26,7 +26,9 @@ Tensor embedding_backward(const Tensor& ids, const Tensor& dy, const Shape& shap
   const Tensor dweight = Tensor::empty(shape, dtype, dy.device());
   embedding_backward_kernel(dy.device(), ids, dy, dweight);
   Backward back("embedding backward", {dy}, {dweight});
-  back.input(0, [ids, out = dy.dtype()](const Tensor& ddweight) { return embedding(ddweight, ids, out); });
+  back.input(0, [ids = back.keep(ids), out = dy.dtype()](const Tensor& ddweight) {
+    return embedding(ddweight, ids.get(), out);
+  });
   return dweight;
 }
 
@@ -42,8 +44,8 @@ Tensor embedding(const Tensor& weight, const Tensor& ids, DType out) {
   const Tensor y = Tensor::empty(shape, out, weight.device());
   embedding_kernel(weight.device(), weight, ids, y);
   Backward back("embedding", {weight}, {y});
-  back.input(0, [ids, shape = weight.shape(), dtype = weight.dtype()](const Tensor& dy) {
-    return embedding_backward(ids, dy, shape, dtype);
+  back.input(0, [ids = back.keep(ids), shape = weight.shape(), dtype = weight.dtype()](const Tensor& dy) {
+    return embedding_backward(ids.get(), dy, shape, dtype);
   });
   return y;
 }

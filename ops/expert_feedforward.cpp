@@ -94,13 +94,18 @@ Tensor expert_feedforward(const Tensor& x, const Tensor& gate, const Tensor& ind
   ExpertFeedforwardState state;
   expert_feedforward_kernel(x.device(), x, gate, index, w1, w2, options, products, y, state);
   Backward back(kOp, {x, gate, w1, w2}, {y});
-  back.once_differentiable([x = back.keep(x), gate = back.keep(gate), state = std::move(state),
+  if (!back.active()) return y;
+  const Saved used_w1 = back.keep(state.w1), used_w2 = back.keep(state.w2);  // the weights, or copies in x's dtype
+  state.w1 = state.w2 = {};
+  back.once_differentiable([x = back.keep(x), gate = back.keep(gate), used_w1, used_w2, state = std::move(state),
                             weight_dtype = w1.dtype(), products, w1_sum = back.leaf_sum(2),
                             w2_sum = back.leaf_sum(3)](std::span<const Tensor> dys) {
     const DType sums = accumulate_dtype(dys[0].dtype());
     const Tensor dw1 = w1_sum.to_overwrite(sums), dw2 = w2_sum.to_overwrite(sums);
     ExpertFeedforwardGradients d{.x = {}, .gate = {}, .w1 = dw1, .w2 = dw2};
-    expert_feedforward_backward_kernel(dys[0].device(), x.get(), gate.get(), state, dys[0], products, d);
+    ExpertFeedforwardState kept = state;
+    kept.w1 = used_w1.get(), kept.w2 = used_w2.get();
+    expert_feedforward_backward_kernel(dys[0].device(), x.get(), gate.get(), kept, dys[0], products, d);
     return std::vector{d.x, converted(d.gate, gate.get().dtype()),
                        dw1.defined() ? Tensor() : converted(d.w1, weight_dtype),
                        dw2.defined() ? Tensor() : converted(d.w2, weight_dtype)};

@@ -24,7 +24,9 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
   const Tensor y = Tensor::empty({index.size(0), x.size(1)}, x.dtype(), x.device());
   gather_rows_kernel(x.device(), x, index, y);
   Backward back("gather_rows", {x}, {y});
-  back.input(0, [index, rows = x.size(0)](const Tensor& dy) { return scatter_add_rows(dy, index, rows); });
+  back.input(0, [index = back.keep(index), rows = x.size(0)](const Tensor& dy) {
+    return scatter_add_rows(dy, index.get(), rows);
+  });
   return y;
 }
 

@@ -64,12 +64,13 @@ Tensor gather_sum(const Tensor& weight, const Tensor& index, const Tensor& value
   gather_sum_kernel(weight.device(), weight, index, values, y);
   Backward back("gather_sum", {weight, values}, {y});
   if (!back.active()) return y;
-  back.once_differentiable([weight = back.keep(weight), index, values = back.keep(values), sum = back.leaf_sum(1),
-                            needs_weight = back.needed(0), needs_values = back.needed(1)](auto dys) {
+  back.once_differentiable([weight = back.keep(weight), index = back.keep(index), values = back.keep(values),
+                            sum = back.leaf_sum(1), needs_weight = back.needed(0),
+                            needs_values = back.needed(1)](auto dys) {
     const Tensor w = weight.get(), v = values.get(), in_place = sum.get();
     GatherSumGradients wanted{needs_weight ? Tensor::empty_like(w) : Tensor(), in_place, in_place.defined()};
     if (needs_values && !in_place.defined()) wanted.dvalues = Tensor::empty_like(v);
-    gather_sum_backward_kernel(dys[0].device(), w, index, v, dys[0], wanted);
+    gather_sum_backward_kernel(dys[0].device(), w, index.get(), v, dys[0], wanted);
     return std::vector{wanted.dweight, in_place.defined() ? Tensor() : wanted.dvalues};
   });
   return y;

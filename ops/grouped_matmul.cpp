@@ -33,12 +33,13 @@ Tensor product(const Tensor& x, const Tensor& weight, const Tensor& offsets, boo
   const Tensor y = Tensor::empty({x.size(0), weight.size(transposed ? 1 : 2)}, x.dtype(), x.device());
   grouped_matmul_kernel(x.device(), x, weight, offsets, transposed, products, y);
   Backward back("grouped_matmul", {x, weight}, {y});
-  back.input(0, [weight = back.keep(weight), offsets, transposed, products](const Tensor& dy) {
-    return product(dy, weight.get(), offsets, !transposed, products);
+  back.input(0, [weight = back.keep(weight), offsets = back.keep(offsets), transposed, products](const Tensor& dy) {
+    return product(dy, weight.get(), offsets.get(), !transposed, products);
   });
-  back.input(1, [x = back.keep(x), offsets, transposed, products, dtype = weight.dtype()](const Tensor& dy) {
-    return transposed ? weight_product(dy, x.get(), offsets, dtype, products)
-                      : weight_product(x.get(), dy, offsets, dtype, products);
+  back.input(1, [x = back.keep(x), offsets = back.keep(offsets), transposed, products,
+                 dtype = weight.dtype()](const Tensor& dy) {
+    return transposed ? weight_product(dy, x.get(), offsets.get(), dtype, products)
+                      : weight_product(x.get(), dy, offsets.get(), dtype, products);
   });
   return y;
 }
@@ -48,11 +49,11 @@ Tensor weight_product(const Tensor& x, const Tensor& dy, const Tensor& offsets, 
   const Tensor dweight = Tensor::empty({offsets.numel() - 1, x.size(1), dy.size(1)}, dtype, x.device());
   grouped_matmul_weight_kernel(x.device(), x, dy, offsets, products, dweight);
   Backward back("grouped_matmul weight gradient", {x, dy}, {dweight});
-  back.input(0, [dy = back.keep(dy), offsets, products](const Tensor& dd) {
-    return product(dy.get(), dd, offsets, true, products);
+  back.input(0, [dy = back.keep(dy), offsets = back.keep(offsets), products](const Tensor& dd) {
+    return product(dy.get(), dd, offsets.get(), true, products);
   });
-  back.input(1, [x = back.keep(x), offsets, products](const Tensor& dd) {
-    return product(x.get(), dd, offsets, false, products);
+  back.input(1, [x = back.keep(x), offsets = back.keep(offsets), products](const Tensor& dd) {
+    return product(x.get(), dd, offsets.get(), false, products);
   });
   return dweight;
 }

@@ -26,7 +26,7 @@ Tensor keep_top_k_backward(const Tensor& y, const Tensor& dy) {
   Tensor dx = Tensor::empty_like(dy);
   keep_top_k_backward_kernel(dy.device(), y, dy, dx);
   Backward back("keep_top_k backward", {dy}, {dx});
-  back.input(0, [y](const Tensor& ddx) { return keep_top_k_backward(y, ddx); });
+  back.input(0, [y = back.keep(y)](const Tensor& ddx) { return keep_top_k_backward(y.get(), ddx); });
   return dx;
 }
 

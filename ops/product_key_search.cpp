@@ -46,11 +46,11 @@ ProductKeys product_key_search(const Tensor& a, const Tensor& b, std::int64_t k)
   const ProductKeys keys{Tensor::empty(shape, a.dtype(), a.device()), Tensor::empty(shape, DType::int32, a.device())};
   product_key_search_kernel(a.device(), a, b, keys.scores, keys.indices);
   Backward back("product_key_search", {a, b}, {keys.scores, keys.indices});
-  back.once_differentiable([indices = keys.indices, a_shape = a.shape(), b_shape = b.shape()](auto dys) {
+  back.once_differentiable([indices = back.keep(keys.indices), a_shape = a.shape(), b_shape = b.shape()](auto dys) {
     const Tensor& dy = dys[0];
     const std::vector<Tensor> dxs{Tensor::empty(a_shape, dy.dtype(), dy.device()),
                                   Tensor::empty(b_shape, dy.dtype(), dy.device())};
-    product_key_search_backward_kernel(dy.device(), dy, indices, dxs[0], dxs[1]);
+    product_key_search_backward_kernel(dy.device(), dy, indices.get(), dxs[0], dxs[1]);
     return dxs;
   });
   return keys;

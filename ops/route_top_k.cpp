@@ -37,11 +37,11 @@ Tensor route_top_k_backward(const Tensor& gate, const Tensor& index, const Tenso
   const Tensor dlogits = Tensor::empty(shape, dgate.dtype(), dgate.device());
   route_top_k_backward_kernel(dgate.device(), gate, index, dgate, dlogits);
   Backward back("route_top_k backward", {gate, dgate}, {dlogits});
-  back.input(0, [index, gate = back.keep(gate), dgate = back.keep(dgate)](const Tensor& d) {
-    return take_along(d, index) * dgate.get() * add_scalar(scale(gate.get(), -2), 1);
+  back.input(0, [index = back.keep(index), gate = back.keep(gate), dgate = back.keep(dgate)](const Tensor& d) {
+    return take_along(d, index.get()) * dgate.get() * add_scalar(scale(gate.get(), -2), 1);
   });
-  back.input(1, [index, gate = back.keep(gate)](const Tensor& d) {
-    return take_along(d, index) * gate.get() * add_scalar(scale(gate.get(), -1), 1);
+  back.input(1, [index = back.keep(index), gate = back.keep(gate)](const Tensor& d) {
+    return take_along(d, index.get()) * gate.get() * add_scalar(scale(gate.get(), -1), 1);
   });
   return dlogits;
 }
@@ -64,9 +64,8 @@ Routing route_top_k(const Tensor& logits, std::int64_t k, double dropout, const 
                         Tensor::empty(shape, DType::int32, logits.device())};
   route_top_k_kernel(logits.device(), logits, dropout, random, routing.gate, routing.index);
   Backward back("route_top_k", {logits}, {routing.gate});
-  back.input(0, [gate = back.keep(routing.gate), index = routing.index, all = logits.shape()](const Tensor& dgate) {
-    return route_top_k_backward(gate.get(), index, dgate, all);
-  });
+  back.input(0, [gate = back.keep(routing.gate), index = back.keep(routing.index), all = logits.shape()](
+                    const Tensor& dgate) { return route_top_k_backward(gate.get(), index.get(), dgate, all); });
   return routing;
 }
 

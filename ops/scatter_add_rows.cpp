@@ -23,7 +23,7 @@ Tensor scatter_add_rows(const Tensor& x, const Tensor& index, std::int64_t rows)
   const Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   scatter_add_rows_kernel(x.device(), x, index, y);
   Backward back("scatter_add_rows", {x}, {y});
-  back.input(0, [index](const Tensor& dy) { return gather_rows(dy, index); });
+  back.input(0, [index = back.keep(index)](const Tensor& dy) { return gather_rows(dy, index.get()); });
   return y;
 }
 

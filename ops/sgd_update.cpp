@@ -32,7 +32,12 @@ void sgd_update(const Tensor& values, const Tensor& gradients, const SgdState& s
     check_shape("sgd_update", "gradients and momentum", *t, values.shape());
     check_same_dtype("sgd_update", values, *t);
   }
-  if (values.numel() > 0) sgd_update_kernel(values.device(), values, gradients, state, learning_rate, factor, settings);
+  if (values.numel() == 0) return;
+  values.bump_version();
+  state.for_each_tensor([](const Tensor& t) {
+    if (t.defined()) t.bump_version();
+  });
+  sgd_update_kernel(values.device(), values, gradients, state, learning_rate, factor, settings);
 }
 
 namespace {

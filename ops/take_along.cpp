@@ -25,7 +25,7 @@ Tensor take_along_backward(const Tensor& index, const Tensor& dy, const Shape& s
   Tensor dx = Tensor::empty(shape, dy.dtype(), dy.device());
   take_along_backward_kernel(dy.device(), index, dy, dx);
   Backward back("take_along backward", {dy}, {dx});
-  back.input(0, [index](const Tensor& ddx) { return take_along(ddx, index); });
+  back.input(0, [index = back.keep(index)](const Tensor& ddx) { return take_along(ddx, index.get()); });
   return dx;
 }
 
@@ -40,7 +40,9 @@ Tensor take_along(const Tensor& x, const Tensor& index) {
   Tensor y = Tensor::empty(index.shape(), x.dtype(), x.device());
   take_along_kernel(x.device(), x, index, y);
   Backward back("take_along", {x}, {y});
-  back.input(0, [index, shape = x.shape()](const Tensor& dy) { return take_along_backward(index, dy, shape); });
+  back.input(0, [index = back.keep(index), shape = x.shape()](const Tensor& dy) {
+    return take_along_backward(index.get(), dy, shape);
+  });
   return y;
 }
 

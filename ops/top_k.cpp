@@ -25,7 +25,7 @@ Tensor scatter_chosen(const Tensor& dvalues, const Tensor& indices, std::int64_t
   const Tensor dx = Tensor::empty(dvalues.shape().with(-1, extent), dvalues.dtype(), dvalues.device());
   top_k_scatter_kernel(dvalues.device(), dvalues, indices, dx);
   Backward back("top_k scatter", {dvalues}, {dx});
-  back.input(0, [indices](const Tensor& ddx) { return gather_chosen(ddx, indices); });
+  back.input(0, [indices = back.keep(indices)](const Tensor& ddx) { return gather_chosen(ddx, indices.get()); });
   return dx;
 }
 
@@ -33,7 +33,9 @@ Tensor gather_chosen(const Tensor& dx, const Tensor& indices) {
   const Tensor dvalues = Tensor::empty(indices.shape(), dx.dtype(), dx.device());
   top_k_gather_kernel(dx.device(), dx, indices, dvalues);
   Backward back("top_k gather", {dx}, {dvalues});
-  back.input(0, [indices, extent = dx.size(-1)](const Tensor& d) { return scatter_chosen(d, indices, extent); });
+  back.input(0, [indices = back.keep(indices), extent = dx.size(-1)](const Tensor& d) {
+    return scatter_chosen(d, indices.get(), extent);
+  });
   return dvalues;
 }
 
@@ -48,8 +50,8 @@ TopK top_k(const Tensor& x, std::int64_t k) {
   const TopK top{Tensor::empty(shape, x.dtype(), x.device()), Tensor::empty(shape, DType::int32, x.device())};
   top_k_kernel(x.device(), x, top.values, top.indices);
   Backward back("top_k", {x}, {top.values, top.indices});
-  back.input(0, [indices = top.indices, extent = x.size(-1)](const Tensor& dvalues) {
-    return scatter_chosen(dvalues, indices, extent);
+  back.input(0, [indices = back.keep(top.indices), extent = x.size(-1)](const Tensor& dvalues) {
+    return scatter_chosen(dvalues, indices.get(), extent);
   });
   return top;
 }
