@@ -16,9 +16,10 @@
 namespace weir {
 
 struct AttentionOutput {
-  Tensor y;                                // [B, T, D]
-  Tensor auxiliary_loss{};                 // as of a feedforward
-  RegulariserInputs regulariser_inputs{};  // of a shared layer, in place of the auxiliary loss
+  Tensor y;                                 // [B, T, D]
+  Tensor auxiliary_loss{};                  // as of a feedforward
+  RegulariserInputs regulariser_inputs{};   // of a shared layer, in place of the auxiliary loss
+  std::vector<Observation> observations{};  // in training, for the buffers that it declared
 };
 
 class Attention {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "autograd/autograd.h"
@@ -73,6 +74,8 @@ LanguageModelOutput DecoderModel::operator()(const Tensor& ids, const Memory& me
     if (memory_length > 0) out.memory.layers.push_back(layer(i).next_memory(past, x, outputs[i], memory_length));
     x = std::exchange(outputs[i].y, {});
     outputs[i].carried = {};
+    for (auto* observed : {&outputs[i].attention.observations, &outputs[i].feedforward.observations})
+      std::move(observed->begin(), observed->end(), std::back_inserter(out.observations));
     if (context.collect_statistics) out.statistics.push_back(std::move(outputs[i].feedforward.statistics));
   }
   out.auxiliary_loss = auxiliary_loss(outputs);

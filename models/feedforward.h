@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "models/config.h"
 #include "models/forward_context.h"
@@ -16,7 +17,8 @@ struct FeedforwardOutput {
   Tensor y;               // like the input
   Tensor auxiliary_loss;  // regulariser times its weight, one element; undefined where there is none
   FeedforwardStatistics statistics;
-  RegulariserInputs regulariser_inputs{};  // of a shared layer, in place of the auxiliary loss
+  RegulariserInputs regulariser_inputs{};   // of a shared layer, in place of the auxiliary loss
+  std::vector<Observation> observations{};  // in training, for the buffers that it declared
 };
 
 class Feedforward {

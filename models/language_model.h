@@ -27,6 +27,7 @@ struct LanguageModelOutput {
   Tensor auxiliary_loss;  // sum of the layers' regularisers, one element; undefined where there is none
   Memory memory;          // to pass with the next segment
   std::vector<FeedforwardStatistics> statistics;  // per layer, if asked for
+  std::vector<Observation> observations;          // in training, of all layers: what the buffers are updated by
 };
 
 class LanguageModel {

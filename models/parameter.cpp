@@ -6,6 +6,8 @@
 
 #include "autograd/autograd.h"
 #include "core/error.h"
+#include "ops/add.h"
+#include "ops/where_finite.h"
 
 namespace weir {
 namespace {
@@ -27,15 +29,48 @@ std::int64_t storage_elements(const Shape& shape, DType dtype) {
   return (elements + line - 1) / line * line;
 }
 
+// Initialisers write on the CPU; what lives elsewhere is drawn there and copied.
+void draw(const Initialiser& initialise, const std::string& name, std::uint64_t seed, const Tensor& value) {
+  const bool on_cpu = value.device().kind == DeviceKind::cpu;
+  const Tensor drawn = on_cpu ? value.detach() : Tensor::empty(value.shape(), value.dtype());
+  initialise(drawn, {seed, stream_of(name), kInitialStep});
+  if (on_cpu)
+    value.bump_version();
+  else
+    copy_into(drawn, value);
+}
+
+// The sum of what was observed of a buffer, in the order of the passes.
+Tensor sum_of(const Buffer& buffer, std::span<const Observation> observations) {
+  Tensor sum;
+  for (const Observation& o : observations)
+    if (o.buffer == &buffer) sum = sum.defined() ? sum + o.value : o.value;
+  if (sum.defined()) return sum;
+  throw ArgumentError(
+      fmt::format("the buffer '{}' follows what the model observes, but no forward pass of this step returned an "
+                  "observation of it: a model has to return those of its layers (LanguageModelOutput::observations)",
+                  buffer.name));
+}
+
 }  // namespace
 
-const Parameter& ParameterSet::add(const std::string& name, const Shape& shape, Initialiser initialise) {
+void ParameterSet::check_new(const std::string& name, const Shape& shape) const {
   if (values_.defined()) throw InternalError("parameter '" + name + "' was declared after allocate()");
-  const auto same = [&](const Parameter& p) { return p.name == name; };
-  if (std::any_of(parameters_.begin(), parameters_.end(), same))
+  const auto same = [&](const auto& declared) { return declared.name == name; };
+  if (std::any_of(parameters_.begin(), parameters_.end(), same) || std::any_of(buffers_.begin(), buffers_.end(), same))
     throw ArgumentError("parameter '" + name + "' is declared twice");
   check_extents(name.c_str(), shape);
+}
+
+const Parameter& ParameterSet::add(const std::string& name, const Shape& shape, Initialiser initialise) {
+  check_new(name, shape);
   return parameters_.emplace_back(Parameter{name, shape, std::move(initialise), {}});
+}
+
+const Buffer& ParameterSet::add_buffer(const std::string& name, const Shape& shape, Initialiser initialise,
+                                       BufferUpdate update) {
+  check_new(name, shape);
+  return buffers_.emplace_back(Buffer{name, shape, std::move(initialise), std::move(update), {}});
 }
 
 void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
@@ -51,27 +86,35 @@ void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
     require_gradient(p.value);
     set_gradient_buffer(p.value, view_in(gradients_, p));
   }
+  for (Buffer& b : buffers_) b.value = Tensor::zeros(b.shape, dtype, device);
   initialise(seed);
 }
 
 void ParameterSet::initialise(std::uint64_t seed) const {
   if (values_.device().kind == DeviceKind::meta) return;
-  for (const Parameter& p : parameters_) {
-    // Initialisers write on the CPU; a parameter that lives elsewhere is drawn there and copied.
-    const bool on_cpu = p.value.device().kind == DeviceKind::cpu;
-    const Tensor drawn = on_cpu ? p.value.detach() : Tensor::empty(p.shape, p.value.dtype());
-    p.initialise(drawn, {seed, stream_of(p.name), kInitialStep});
-    if (on_cpu)
-      p.value.bump_version();
-    else
-      copy_into(drawn, p.value);
-  }
+  for (const Parameter& p : parameters_) draw(p.initialise, p.name, seed, p.value);
+  for (const Buffer& b : buffers_) draw(b.initialise, b.name, seed, b.value);
 }
 
 const Parameter& ParameterSet::at(const std::string& name) const {
   for (const Parameter& p : parameters_)
     if (p.name == name) return p;
   throw ArgumentError(fmt::format("the model has no parameter '{}'", name));
+}
+
+const Buffer& ParameterSet::buffer(const std::string& name) const {
+  for (const Buffer& b : buffers_)
+    if (b.name == name) return b;
+  throw ArgumentError(fmt::format("the model has no buffer '{}'", name));
+}
+
+void ParameterSet::update_buffers(std::span<const Observation> observations, const Tensor& guard) const {
+  const NoGradient no_gradient;
+  for (const Buffer& b : buffers_) {
+    if (!b.update) continue;
+    const Tensor updated = b.update(b.value, sum_of(b, observations));
+    copy_into(where_finite(converted(guard, b.value.dtype()), updated, b.value), b.value);
+  }
 }
 
 const Tensor& ParameterSet::gradients() const {

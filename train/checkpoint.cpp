@@ -68,7 +68,7 @@ void write_files(const std::string& folder, const Config& config, const Paramete
                  const Optimizer& optimizer, const TrainingState& state) {
   write_file_synced(folder + "/" + kManifest, names_alone());
   sync_directory(folder);
-  write_safetensors(folder + "/model.safetensors", parameter_tensors(parameters), {{"format", "pt"}});
+  write_safetensors(folder + "/model.safetensors", model_tensors(parameters), {{"format", "pt"}});
   write_safetensors(folder + "/optimizer.safetensors", optimizer.named_state());
   write_safetensors(folder + "/memory.safetensors", memory_tensors(state));
   JsonObject object = {{"format", kFormat},

@@ -1,6 +1,6 @@
 // Checkpoints: a directory per saved step, complete or absent, whatever happens while it is written.
 //
-//   checkpoints/step_00001234/  model.safetensors      parameters
+//   checkpoints/step_00001234/  model.safetensors      parameters and buffers
 //                               optimizer.safetensors  what the optimiser keeps, named like the parameters
 //                               memory.safetensors     what attention carries, per group of streams and layer
 //                               state.json             configuration, step, data position, best result
@@ -81,12 +81,12 @@ std::vector<std::string> checkpoint_files();
 std::string save_checkpoint(const std::string& folder, const Config& config, const ParameterSet& parameters,
                             const Optimizer& optimizer, const TrainingState& state);
 
-// Fills parameters, the optimiser and state; the checkpoint is verified first. Numbers that are not finite are refused
-// by name (RunError(bad_data)), and so is what another kind of optimiser kept (ArgumentError).
+// Fills parameters, buffers, the optimiser and state; the checkpoint is verified first. Numbers that are not finite are
+// refused by name (RunError(bad_data)), and so is what another kind of optimiser kept (ArgumentError).
 void load_checkpoint(const std::string& path, const ParameterSet& parameters, Optimizer& optimizer,
                      TrainingState& state);
 
-// Fills the parameters only, and refuses those that are not finite. For evaluation and generation.
+// Fills parameters and buffers only, and refuses those that are not finite. For evaluation and generation.
 void load_parameters(const std::string& path, const ParameterSet& parameters);
 // The configuration, with overrides as load_config() takes them, and the tokenizer's name (see TrainingState) that a
 // checkpoint was trained with.

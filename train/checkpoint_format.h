@@ -23,8 +23,9 @@ inline constexpr std::uint64_t kMaxJsonBytes = 1 << 20;
 
 std::string hash_of(const RandomAccessFile& file);
 
-// The tensors of the files by their names there.
+// The tensors of the files by their names there: the parameters, and those with the buffers.
 std::vector<NamedTensor> parameter_tensors(const ParameterSet& parameters);
+std::vector<NamedTensor> model_tensors(const ParameterSet& parameters);
 std::string memory_name(std::size_t group, std::size_t layer);
 
 }  // namespace weir::checkpoint

@@ -39,6 +39,12 @@ std::vector<NamedTensor> parameter_tensors(const ParameterSet& parameters) {
   return tensors;
 }
 
+std::vector<NamedTensor> model_tensors(const ParameterSet& parameters) {
+  std::vector<NamedTensor> tensors = parameter_tensors(parameters);
+  for (const Buffer& b : parameters.buffers()) tensors.push_back({b.name, b.value});
+  return tensors;
+}
+
 std::string memory_name(std::size_t group, std::size_t layer) { return fmt::format("group{}.layer{}", group, layer); }
 
 }  // namespace checkpoint
@@ -79,10 +85,10 @@ StoredJson read_state(const std::string& state_path) {
   return object;
 }
 
-void refuse_not_finite(const std::string& file, const Tensor& arena, const std::vector<NamedTensor>& tensors) {
-  if (const auto found = first_not_finite(arena, tensors))
+void refuse(const std::string& file, const std::optional<std::string>& not_finite) {
+  if (not_finite)
     throw RunError(ExitCode::bad_data,
-                   fmt::format("{}: the tensor {}: these weights compute nothing; {}", file, *found, kAdvice));
+                   fmt::format("{}: the tensor {}: these weights compute nothing; {}", file, *not_finite, kAdvice));
 }
 
 // Checkpoints from before there were others are AdamW's.
@@ -98,15 +104,16 @@ void refuse_other_optimizer(const std::string& state_path, const StoredJson& obj
 void load_weights(const std::string& path, const ParameterSet& parameters) {
   const std::string file_path = path + "/model.safetensors";
   const SafetensorsFile file(file_path);
-  for (const Parameter& p : parameters.parameters()) file.load_into(p.name, p.value);
-  refuse_not_finite(file_path, parameters.values(), parameter_tensors(parameters));
+  for (const NamedTensor& t : model_tensors(parameters)) file.load_into(t.name, t.tensor);
+  refuse(file_path, first_not_finite(parameters.values(), parameter_tensors(parameters)));
+  for (const Buffer& b : parameters.buffers()) refuse(file_path, first_not_finite(b.name, b.value));
 }
 
 void load_optimizer(const std::string& path, const Optimizer& optimizer) {
   const SafetensorsFile file(path);
   const std::vector<NamedTensor> into = optimizer.named_state();
   for (const NamedTensor& state : into) file.load_into(state.name, state.tensor);
-  for (const StateArena& arena : optimizer.state()) refuse_not_finite(path, arena.values(), into);
+  for (const StateArena& arena : optimizer.state()) refuse(path, first_not_finite(arena.values(), into));
 }
 
 }  // namespace

@@ -94,6 +94,8 @@ std::string first_fault(const LanguageModel& model, const Batch& batch, const Me
                         const ForwardContext& context) {
   const ParameterSet& parameters = model.parameters();
   std::optional<std::string> found = first_not_finite(parameters.values(), values_of(parameters));
+  for (const Buffer& b : parameters.buffers())
+    if (!found) found = first_not_finite(b.name, b.value);
   if (!found) found = fault_of_step(model, batch, memory, context);
   if (!found) return largest_weight(parameters);
   return "repeating the step, the first tensor that is not finite: " + *found;

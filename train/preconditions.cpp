@@ -125,12 +125,13 @@ void check_data(const Config& config, const std::string& begun_run) {
   valid.verify();
 }
 
-// The names and shapes of a model's parameters; empty where the model cannot be.
+// The names and shapes of a model's parameters and buffers; empty where the model cannot be.
 std::vector<std::pair<std::string, Shape>> parameters_of(const Config& config) {
   std::vector<std::pair<std::string, Shape>> list;
   try {
     const auto model = make_language_model(config.model, config.feedforward);
     for (const Parameter& p : model->parameters().parameters()) list.emplace_back(p.name, p.shape);
+    for (const Buffer& b : model->parameters().buffers()) list.emplace_back(b.name, b.shape);
   } catch (const ArgumentError&) {
     list.clear();
   }

@@ -28,6 +28,8 @@ double highest_after(double before) { return before + std::max(1.0, before / 2);
 
 bool are_sound(const ParameterSet& parameters, const Optimizer& optimizer) {
   return global_norm(parameters.values()).item() <= kLargestSound &&
+         std::all_of(parameters.buffers().begin(), parameters.buffers().end(),
+                     [](const Buffer& b) { return global_norm(b.value).item() <= kLargestSound; }) &&
          std::all_of(optimizer.state().begin(), optimizer.state().end(), [](const StateArena& arena) {
            return global_norm(arena.values()).item() <= arena.largest_sound();
          });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "autograd/accumulate.h"
 #include "autograd/autograd.h"
@@ -91,6 +92,7 @@ void TrainingStep::run(const std::vector<Batch>& batches, std::vector<Memory>& m
                        std::vector<FeedforwardStatistics>* statistics) {
   fill(sums_, 0);
   model_.parameters().zero_gradients();
+  observations_.clear();
   std::vector<FeedforwardStatistics> of_group;
   for (std::size_t group = 0; group < batches.size(); ++group) {
     ForwardContext context = context_of(step, static_cast<std::int64_t>(group));
@@ -121,6 +123,7 @@ void TrainingStep::run_group(const Batch& batch, Memory& memory, const ForwardCo
   if (out.auxiliary_loss.defined()) add_share(out.auxiliary_loss, kAuxiliaryLoss);
   memory = std::move(out.memory);
   statistics = std::move(out.statistics);
+  for (Observation& o : out.observations) observations_.push_back(std::move(o));
 }
 
 void TrainingStep::update() {
@@ -131,7 +134,9 @@ void TrainingStep::update() {
   // updated.
   const Tensor loss = nan_above(element(sums_, kLoss), element(limits_, kLossLimit));
   const Tensor judged = nan_above(norm, element(limits_, kNormLimit)) + scale(loss, 0);
-  optimizer_->step(learning_rate_, clip_factor(judged, config_.optimizer.clip));
+  const Tensor factor = clip_factor(judged, config_.optimizer.clip);
+  optimizer_->step(learning_rate_, factor);
+  model_.parameters().update_buffers(std::exchange(observations_, {}), factor);
   copy_into(optimizer_->unsound(), element(sums_, kUnsound));
 }
 

@@ -35,8 +35,9 @@ class TrainingStep {
     double loss = 0;  // nats per token, without regularisers
     double auxiliary_loss = 0;
     double gradient_norm = 0;  // before clipping
-    bool applied = false;  // false where loss or norm was not finite or above its limit: weights, moments are untouched
-    bool sound = true;     // false once an update left a weight or a moment not finite or absurd (Optimizer::unsound())
+    // False where loss or norm was not finite or above its limit: weights, moments and buffers are untouched.
+    bool applied = false;
+    bool sound = true;  // false once an update left a weight or a moment not finite or absurd (Optimizer::unsound())
     std::vector<FeedforwardStatistics> statistics;  // per layer, of the last group
   };
   // `read(group)` gives the batch of a group of streams, on any device; `memories` are replaced by their successors.
@@ -81,11 +82,12 @@ class TrainingStep {
   const bool check_finite_;  // checks_finite(), train/diagnosis.h
   const std::unique_ptr<Optimizer> optimizer_;
   // On the model's device.
-  Tensor learning_rate_;    // float64, rank 0
-  Tensor first_pass_;       // int32, rank 0: number of the step's first forward pass
-  Tensor limits_;           // float64 [2]: of loss and gradient norm
-  Tensor sums_;             // float64 [4]: loss, auxiliary loss, gradient norm, Optimizer::unsound()
-  bool warmed_up_ = false;  // a steady step has run: what is made at first use is there
+  Tensor learning_rate_;                   // float64, rank 0
+  Tensor first_pass_;                      // int32, rank 0: number of the step's first forward pass
+  Tensor limits_;                          // float64 [2]: of loss and gradient norm
+  Tensor sums_;                            // float64 [4]: loss, auxiliary loss, gradient norm, Optimizer::unsound()
+  std::vector<Observation> observations_;  // of the step's passes so far
+  bool warmed_up_ = false;                 // a steady step has run: what is made at first use is there
   Recorded recorded_;
 };
 

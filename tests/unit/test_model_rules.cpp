@@ -25,8 +25,8 @@ TEST_CASE("models: settings that are none, or do not fit, are refused by the cla
             .starts_with("feedforward.k = 5 is more than feedforward.experts"));
   CHECK(refusal({.d_model = 13}, {.kind = "pkm", .k = 2, .sub_keys = 4}).starts_with("model.d_model = 13 is odd"));
   CHECK(refusal({.d_model = 12}, {.kind = "top-k", .d_ff = 4, .k = 5}).starts_with("feedforward.k = 5 is more than"));
-  CHECK(refusal({.d_model = 12, .attention = "typo"}, {}) ==
-        "model.attention = \"typo\": give one of relative, switch-head");
+  CHECK(refusal({.d_model = 12, .attention = "typo"}, {})
+            .starts_with("model.attention = \"typo\": give one of relative, switch-head"));
   CHECK(refusal({.d_model = 12, .precision = "fp16"}, {}) ==
         "model.precision = \"fp16\": give one of float32, tf32, bf16");
   CHECK(refusal({.norm = "post"}, {}) == "model.norm = \"post\": give one of pre, peri");

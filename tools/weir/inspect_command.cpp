@@ -69,6 +69,10 @@ void print_json(const Config& config, const ModelCost& cost, const LanguageModel
   for (const Parameter& p : model.parameters().parameters())
     tensors.push_back(
         JsonObject{{"name", p.name}, {"shape", std::vector<std::int64_t>(p.shape.begin(), p.shape.end())}});
+  JsonList buffers;
+  for (const Buffer& b : model.parameters().buffers())
+    buffers.push_back(
+        JsonObject{{"name", b.name}, {"shape", std::vector<std::int64_t>(b.shape.begin(), b.shape.end())}});
   const PaperPreset* const row = find_paper_preset(config.name);
   const FeedforwardShare share = share_of(config, row);
   JsonObject flops = {{"dense_d_ff", share.dense_d_ff}, {"exact", share.exact}};
@@ -81,7 +85,8 @@ void print_json(const Config& config, const ModelCost& cost, const LanguageModel
                        {"training_flops_per_token", cost.training_flops_per_token},
                        {"training_bytes", cost.training_bytes},
                        {"feedforward_flops_percent", flops},
-                       {"tensors", tensors}};
+                       {"tensors", tensors},
+                       {"buffers", buffers}};
   if (row != nullptr) {
     object["reference_parameters"] = cost.parameters + unused_reference_scalars(config);
     object["unused_reference_scalars"] = unused_reference_scalars(config);
@@ -98,6 +103,9 @@ void print_model(const Config& config, const LanguageModel& model) {
         m.d_model, counted(m.heads, "head"), m.head_size, config.feedforward.kind);
   for (const Parameter& p : model.parameters().parameters())
     if (!p.name.starts_with("layer") || p.name.starts_with("layer0.")) print("  {:<24} {}\n", p.name, p.shape.str());
+  for (const Buffer& b : model.parameters().buffers())
+    if (!b.name.starts_with("layer") || b.name.starts_with("layer0."))
+      print("  {:<24} {}, a buffer: not trained by gradients\n", b.name, b.shape.str());
   const std::int64_t distinct = m.distinct_layers();
   if (distinct > 1) print("  {:<24} like layer0\n", fmt::format("layer1 .. layer{}", distinct - 1));
   if (m.layers > distinct) print("  {:<24} run {}\n", "these layers", counted(m.layers / distinct, "time"));
