@@ -69,6 +69,8 @@ void FeedforwardConfig::visit(FieldVisitor& v) {
   v.field("regulariser", regulariser, registry<routing::Regulariser>().names(),
           registry<routing::Regulariser>().help("loss term that keeps all experts in use").c_str());
   v.field("regulariser_weight", regulariser_weight, {.min = 0, .max = 1e6}, "factor on the regulariser's loss term");
+  v.field("bias_update_rate", bias_update_rate, {.min = 0, .max = 1},
+          "bias-balanced: how far a step moves an expert's bias towards even use");
   v.field("sub_keys", sub_keys, {.min = 1, .max = 46340}, "sub-keys of each half and head of pkm, whose square values");
   v.field("key_heads", key_heads, {.min = 1, .max = 1024}, "heads of pkm, which share the values");
   v.field("activation", activation, {"relu", "softmax"}, "what pkm makes of its scores");

@@ -80,6 +80,7 @@ struct FeedforwardConfig {
   double dropout_experts = 0.0;
   std::string regulariser = "entropy";
   double regulariser_weight = 1e-3;
+  double bias_update_rate = 1e-3;
   std::int64_t sub_keys = 32;
   std::int64_t key_heads = 4;
   std::string activation = "relu";

@@ -9,6 +9,7 @@
 #include "ops/gather_rows.h"
 #include "ops/grouped_matmul.h"
 #include "ops/reshape.h"
+#include "ops/scatter_add_rows.h"
 #include "ops/sort_by_expert.h"
 
 namespace weir {
@@ -57,13 +58,23 @@ void validate(const FeedforwardConfig& f) {
   }
 }
 
+// values[rows], integers [R] by row; the rows themselves where there are no values.
+Tensor of_rows(const Tensor& values, const Tensor& rows) {
+  if (!values.defined()) return rows;
+  const std::vector<double> all = values.values();
+  std::vector<double> taken;
+  for (double row : rows.values()) taken.push_back(all[static_cast<std::size_t>(row)]);
+  return to_device(Tensor::from_values(rows.shape(), taken, DType::int32), rows.device());
+}
+
 // The hidden units again, which the fused op keeps to itself.
-void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const Tensor& index, const Tensor& w1,
-                        std::int64_t hidden_k, Float32Products products) {
-  const ExpertOrder order = sort_by_expert(index, w1.size(0));
+void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const routing::Routed& routed,
+                        const Tensor& w1, std::int64_t hidden_k, Float32Products products) {
+  const ExpertOrder order = sort_by_expert(routed.index, w1.size(0));
+  const Tensor tokens = of_rows(routed.tokens, order.tokens);  // of each pair
   const Tensor hidden =
-      grouped_matmul(gather_rows(flat, order.tokens), w1, order.offsets, products);  // [N K, G] before ReLU
-  count_active(statistics, hidden.detach(), order.tokens, flat.size(0), hidden_k);
+      grouped_matmul(gather_rows(flat, tokens), w1, order.offsets, products);  // [R K, G] before ReLU
+  count_active(statistics, hidden.detach(), tokens, flat.size(0), hidden_k);
 }
 
 }  // namespace
@@ -88,21 +99,25 @@ FeedforwardOutput Moe::routed(const Tensor& x, const Tensor& router_input, const
   const Tensor flat = reshape(x, {x.size(0) * x.size(1), x.size(2)});  // [N, D]
   // Routing stays in the parameters' type even where activations are bf16.
   const Tensor seen = reshape(cast(router_input, w1_.value.dtype()), flat.shape());
-  const routing::Routed routed = router_(seen, x.size(0), context);
+  routing::Routed routed = router_(seen, x.size(0), context);
   FeedforwardOutput out;
   const ExpertOptions options{.dropout = context.training ? config_.dropout_experts : 0,
                               .hidden_k = config_.hidden_k,
                               .random = context.random(RandomPlace::expert_hidden, layer_)};
-  out.y = reshape(expert_feedforward(flat, routed.gate, routed.index, w1_.value, w2_.value, options, context.products),
-                  x.shape());
+  const Tensor& tokens = routed.tokens;
+  const Tensor rows = tokens.defined() ? gather_rows(flat, tokens) : flat;  // [R, D]
+  const Tensor y =
+      expert_feedforward(rows, routed.gate, routed.index, w1_.value, w2_.value, options, context.products);
+  out.y = reshape(tokens.defined() ? scatter_add_rows(y, tokens, flat.size(0)) : y, x.shape());
   if (context.training && context.shared_layer)
     out.regulariser_inputs = routed.by_sequence();
   else if (context.training)
     out.auxiliary_loss = router_.auxiliary_loss(routed);
   if (context.collect_statistics)
-    count_selections(out.statistics, routed.gate, routed.index, config_.experts, context.analyse);
+    count_selections(out.statistics, routed.gate, routed.index, tokens, config_.experts, context.analyse);
   if (context.analyse)
-    count_active_units(out.statistics, flat, routed.index, w1_.value, config_.hidden_k, context.products);
+    count_active_units(out.statistics, flat, routed, w1_.value, config_.hidden_k, context.products);
+  out.observations = std::move(routed.observations);
   return out;
 }
 

@@ -21,11 +21,11 @@ Tensor entropy_regulariser(const Tensor& logits);
 // then their mean (Csordas et al. 2024, MoEUT).
 Tensor sequence_entropy_regulariser(const Tensor& logits);
 
-// (1 / E) * sum over e of f[e] m[e], f = the share of selections in `index` [N, K] that went to e, a constant in the
+// (1 / E) * sum over e of f[e] m[e], f = the share of selections in `index` [R, K] that went to e, a constant in the
 // gradient. The authors' code averages over experts where the paper's eq. 17 multiplies by E; this is the code's.
 Tensor switch_regulariser(const Tensor& logits, const Tensor& index);
 
-// std / mean over the experts, with load[e] the sum of the gates [N, K] that `index` [N, K] gave to e and std the root
+// std / mean over the experts, with load[e] the sum of the gates [R, K] that `index` [R, K] gave to e and std the root
 // of the mean of (load - mean)^2 (Shazeer et al. 2017, whose loss has the square of this).
 Tensor importance_regulariser(const Tensor& gate, const Tensor& index, std::int64_t experts);
 

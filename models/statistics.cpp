@@ -22,6 +22,20 @@ std::vector<std::int64_t> active_per_row(const Tensor& hidden) {
   return active;
 }
 
+// The experts of every token that has a row.
+std::vector<std::vector<std::size_t>> experts_by_token(const Tensor& index, const Tensor& tokens) {
+  const auto slots = static_cast<std::size_t>(index.size(1));
+  const std::vector<double> chosen = index.values(),
+                            token_of_row = tokens.defined() ? tokens.values() : std::vector<double>();
+  std::vector<std::vector<std::size_t>> experts;
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const std::size_t row = i / slots, token = tokens.defined() ? static_cast<std::size_t>(token_of_row[row]) : row;
+    if (token >= experts.size()) experts.resize(token + 1);
+    experts[token].push_back(static_cast<std::size_t>(chosen[i]));
+  }
+  return experts;
+}
+
 void count_tokens(ActiveChannels& counted, const std::vector<std::int64_t>& active_of_token, std::int64_t channels) {
   counted.channels = channels;
   counted.tokens += static_cast<std::int64_t>(active_of_token.size());
@@ -52,24 +66,24 @@ void FeedforwardStatistics::add(const FeedforwardStatistics& other) {
   active.sum_squares += other.active.sum_squares;
 }
 
-void count_selections(FeedforwardStatistics& statistics, const Tensor& gate, const Tensor& index, std::int64_t experts,
-                      bool pairs) {
-  const auto e = static_cast<std::size_t>(experts), k = static_cast<std::size_t>(index.size(1));
+void count_selections(FeedforwardStatistics& statistics, const Tensor& gate, const Tensor& index, const Tensor& tokens,
+                      std::int64_t experts, bool pairs) {
+  const auto e = static_cast<std::size_t>(experts);
   const std::vector<double> gates = gate.values(), chosen = index.values();
   statistics.expert_counts.resize(e);
   statistics.gate_sums.resize(e);
-  if (pairs) statistics.pair_counts.resize(e * e);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const auto expert = static_cast<std::size_t>(chosen[i]);
     ++statistics.expert_counts[expert];
     statistics.gate_sums[expert] += gates[i];
     statistics.smallest_gate = std::min(statistics.smallest_gate, gates[i]);
     statistics.largest_gate = std::max(statistics.largest_gate, gates[i]);
-    if (!pairs) continue;
-    const std::size_t token = i - i % k;
-    for (std::size_t j = token; j < token + k; ++j)
-      ++statistics.pair_counts[expert * e + static_cast<std::size_t>(chosen[j])];
   }
+  if (!pairs) return;
+  statistics.pair_counts.resize(e * e);
+  for (const std::vector<std::size_t>& of_token : experts_by_token(index, tokens))
+    for (std::size_t a : of_token)
+      for (std::size_t b : of_token) ++statistics.pair_counts[a * e + b];
 }
 
 void count_active(FeedforwardStatistics& statistics, const Tensor& hidden) {

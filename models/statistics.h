@@ -11,7 +11,7 @@ namespace weir {
 
 // Per token, how many of the units that weigh the rows of the second matrix were not zero.
 struct ActiveChannels {
-  std::int64_t channels = 0;        // units that a token computes; 0 where nothing was counted
+  std::int64_t channels = 0;        // units that a token computes, on average; 0 where nothing was counted
   std::int64_t tokens = 0;          // counted
   double sum = 0, sum_squares = 0;  // over tokens, of their active units
 
@@ -32,9 +32,10 @@ struct FeedforwardStatistics {
   void add(const FeedforwardStatistics& other);  // as if counted in one go
 };
 
-// Counts a routing: gate and index [N, K]. `pairs` costs N K² steps and E² numbers.
-void count_selections(FeedforwardStatistics& statistics, const Tensor& gate, const Tensor& index, std::int64_t experts,
-                      bool pairs);
+// Counts a routing: gate and index [R, K], whose rows are those of `tokens` [R], or each a token of its own where that
+// is undefined. `pairs` costs as many steps as there are pairs of experts of a token, and E² numbers.
+void count_selections(FeedforwardStatistics& statistics, const Tensor& gate, const Tensor& index, const Tensor& tokens,
+                      std::int64_t experts, bool pairs);
 
 // Counts the entries above 0 of each row of hidden [..., C]: a row is a token.
 void count_active(FeedforwardStatistics& statistics, const Tensor& hidden);

@@ -4,6 +4,7 @@
 #include "ops/add.h"
 #include "ops/add_scalar.h"
 #include "ops/dropout.h"
+#include "ops/gather_rows.h"
 #include "ops/multiply.h"
 #include "ops/reshape.h"
 #include "ops/route_top_k.h"
@@ -16,9 +17,14 @@ Tensor Scored::ranked(const Tensor& values) const {
   return keep.defined() ? values + scale(add_scalar(keep, -1), 1e30) : values;
 }
 
+Scored Scored::rows(const Tensor& tokens) const {
+  return {gather_rows(logits, tokens), keep.defined() ? gather_rows(keep, tokens) : keep};
+}
+
 RegulariserInputs Routed::by_sequence() const {
-  const auto apart = [this](const Tensor& t) { return reshape(t, {sequences, t.size(0) / sequences, t.size(1)}); };
-  return {apart(logits), apart(index), apart(gate)};
+  const auto apart = [](const Tensor& t, std::int64_t runs) { return reshape(t, {runs, t.size(0) / runs, t.size(1)}); };
+  const std::int64_t runs = tokens.defined() ? 1 : sequences;
+  return {apart(logits, sequences), apart(index, runs), apart(gate, runs)};
 }
 
 Routed Routed::from_sequences(const RegulariserInputs& tensors) {
@@ -33,32 +39,35 @@ Router::Router(ParameterSet& parameters, const std::string& name, std::int64_t l
       expert_dropout_(config.expert_dropout),
       regulariser_weight_(config.regulariser_weight),
       fused_(config.selection == "top-k" && config.gate == "sigmoid"),
-      selection_(registry<Selection>().find(config.selection)),
       gate_(registry<Gate>().find(config.gate)),
       regulariser_(registry<Regulariser>().find(config.regulariser)) {
-  const std::int64_t before = parameters.count();
-  scores_ = registry<Scores>().find(config.scores)({parameters, name, {config.experts, width}, std::move(initial)});
-  parameter_count_ = parameters.count() - before;
+  const RouterParameters declare{parameters, name, {config.experts, width}, std::move(initial), config};
+  scores_ = registry<Scores>().find(config.scores)(declare);
+  select_ = registry<Selection>().find(config.selection)(declare);
 }
 
 Routed Router::operator()(const Tensor& x, std::int64_t sequences, const ForwardContext& context) const {
-  const Call call{context, layer_, sequences, k_};
+  std::vector<Observation> observations;
+  const Call call{context, layer_, sequences, k_, &observations};
   const double dropout = context.training ? expert_dropout_ : 0;
   const RandomStream random = call.random(RandomPlace::expert_mask);
   const Tensor logits = scores_(x, call);
   if (fused_) {
     const Routing routing = route_top_k(logits, k_, dropout, random);
-    return {logits, routing.index, routing.gate, sequences};
+    return {logits, routing.index, routing.gate, sequences, {}, std::move(observations)};
   }
   Scored scored{logits, {}};
   if (dropout > 0) scored.keep = keep_mask(logits.shape(), dropout, random, logits.dtype(), logits.device());
-  Tensor index;
-  {
-    const NoGradient guard;
-    index = selection_({logits.detach(), scored.keep}, call);
-  }
-  const Tensor gate = gate_(scored, index);
-  return {logits, index, scored.keep.defined() ? gate * take_along(scored.keep, index) : gate, sequences};
+  const auto [index, tokens] = choose(scored, call);
+  if (tokens.defined()) scored = scored.rows(tokens);
+  Tensor gate = gate_(scored, index);
+  if (scored.keep.defined()) gate = gate * take_along(scored.keep, index);
+  return {logits, index, gate, sequences, tokens, std::move(observations)};
+}
+
+Choice Router::choose(const Scored& scored, const Call& call) const {
+  const NoGradient guard;
+  return select_({scored.logits.detach(), scored.keep}, call);
 }
 
 Tensor Router::auxiliary_loss(const Routed& routed) const {

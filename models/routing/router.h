@@ -9,7 +9,7 @@ namespace weir::routing {
 
 class Router {
  public:
-  // Declares the parameters of the scores under `name`, each [config.experts, width].
+  // Declares the parameters of scores and selection under `name`, each [config.experts, width], and their buffers.
   Router(ParameterSet& parameters, const std::string& name, std::int64_t layer, std::int64_t width,
          const FeedforwardConfig& config, Initialiser initial);
 
@@ -17,14 +17,15 @@ class Router {
   Routed operator()(const Tensor& x, std::int64_t sequences, const ForwardContext& context) const;
   // The regulariser times its weight; undefined where there is none.
   Tensor auxiliary_loss(const Routed& routed) const;
-  std::int64_t parameter_count() const { return parameter_count_; }
 
  private:
-  std::int64_t layer_, k_, parameter_count_ = 0;
+  Choice choose(const Scored& scored, const Call& call) const;
+
+  std::int64_t layer_, k_;
   double expert_dropout_, regulariser_weight_;
   bool fused_;  // one op does the work of selection and gate
   Scores::Logits scores_;
-  Selection::Function selection_;
+  Selection::Choose select_;
   Gate::Function gate_;
   Regulariser::Function regulariser_;
 };

@@ -13,7 +13,7 @@ Tensor select_assigned(const Scored& scored, const Call& call) {
 }
 
 const bool added = registry<Selection>().add(
-    {"assignment", "k = 1 and equally many tokens for all experts in training, as BASE", select_assigned});
+    {"assignment", "k = 1 and equally many tokens for all experts in training, as BASE", stateless<select_assigned>});
 
 }  // namespace
 }  // namespace weir::routing

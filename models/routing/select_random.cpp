@@ -12,7 +12,7 @@ Tensor select_random(const Scored& scored, const Call& call) {
                          call.random(RandomPlace::random_expert), scored.logits.device());
 }
 
-const bool added = registry<Selection>().add({"random", "drawn, in evaluation too", select_random});
+const bool added = registry<Selection>().add({"random", "drawn, in evaluation too", stateless<select_random>});
 
 }  // namespace
 }  // namespace weir::routing

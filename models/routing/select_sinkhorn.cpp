@@ -33,11 +33,12 @@ Tensor balanced_top_k(const Scored& scored, const Call& call, double sign) {
 Tensor authors(const Scored& scored, const Call& call) { return balanced_top_k(scored, call, -1); }
 Tensor textbook(const Scored& scored, const Call& call) { return balanced_top_k(scored, call, 1); }
 
-const bool added =
-    registry<Selection>().add(
-        {"sinkhorn", "top-k after balancing each sequence in training, as the authors' S-BASE does", authors}) &&
-    registry<Selection>().add(
-        {"sinkhorn-textbook", "the same with the signs of Sinkhorn's algorithm, which balances better", textbook});
+const bool added = registry<Selection>().add(
+                       {"sinkhorn", "top-k after balancing each sequence in training, as the authors' S-BASE does",
+                        stateless<authors>}) &&
+                   registry<Selection>().add({"sinkhorn-textbook",
+                                              "the same with the signs of Sinkhorn's algorithm, which balances better",
+                                              stateless<textbook>});
 
 }  // namespace
 }  // namespace weir::routing

@@ -10,7 +10,7 @@ Tensor select_top_k(const Scored& scored, const Call& call) {
 
 namespace {
 
-const bool added = registry<Selection>().add({"top-k", "the k largest", select_top_k});
+const bool added = registry<Selection>().add({"top-k", "the k largest", stateless<select_top_k>});
 
 }  // namespace
 }  // namespace weir::routing

@@ -1,6 +1,7 @@
 // A program outside the project that adds one of each kind of thing that a training run is put together from, without
-// an edit of the library: a model, a feedforward with settings of its own, a gate for routers, an optimiser, a schedule
-// of the learning rate and an order of the data. Then it trains with them, from a configuration like any other.
+// an edit of the library: a model, a feedforward with settings of its own, parts of routers (a gate, a selection that
+// carries state, one in which experts choose tokens), an optimiser, a schedule of the learning rate and an order of the
+// data. Then it trains with them, from a configuration like any other.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -18,14 +19,21 @@
 #include "models/routing/part.h"
 #include "ops/add.h"
 #include "ops/cast.h"
+#include "ops/divide.h"
 #include "ops/exp.h"
 #include "ops/linear.h"
 #include "ops/multiply.h"
+#include "ops/permute.h"
 #include "ops/relu.h"
+#include "ops/reshape.h"
 #include "ops/scale.h"
+#include "ops/scatter_add_rows.h"
+#include "ops/sort_by_expert.h"
 #include "ops/square.h"
 #include "ops/subtract.h"
+#include "ops/sum.h"
 #include "ops/take_along.h"
+#include "ops/top_k.h"
 #include "train/batch_source.h"
 #include "train/optimizer/optimizer.h"
 #include "train/run_directory.h"
@@ -67,12 +75,38 @@ class Squared final : public Feedforward {
 const bool feedforward_added = registry<FeedforwardKind>().add(
     {"squared", "ReLU squared", by_constructor<Squared>, OwnSettings::of<SquaredSettings>()});
 
-// --- a part of routers ----------------------------------------------------------------------------------------------
+// --- parts of routers -----------------------------------------------------------------------------------------------
 
 Tensor exponential_gate(const routing::Scored& scored, const Tensor& index) {
   return exp(take_along(scored.logits, index));
 }
 const bool gate_added = registry<routing::Gate>().add({"exponential", "e to the score", exponential_gate});
+
+// The k largest of score - usage: an expert's usage is its share of the pairs, averaged over some ten steps.
+routing::Selection::Choose rested(const routing::RouterParameters& declare) {
+  const Buffer& usage = declare.add_buffer(
+      "usage", initialise::constant(0),
+      [](const Tensor& value, const Tensor& chosen) { return scale(value, 0.9) + scale(chosen / sum(chosen), 0.1); });
+  return [&usage](const routing::Scored& scored, const routing::Call& call) -> routing::Choice {
+    const Tensor index = top_k(scored.ranked(scored.logits - usage.value), call.k).indices;  // [N, K]
+    const Tensor pairs = reshape(index, {index.numel()});
+    const Tensor ones = Tensor::full({index.numel(), 1}, 1, scored.logits.dtype(), index.device());
+    call.observe(usage, reshape(scatter_add_rows(ones, pairs, usage.shape[0]), usage.shape));
+    return index;
+  };
+}
+const bool rested_added = registry<routing::Selection>().add({"rested", "experts get tired", rested});
+
+// Every expert takes the tokens that score best with it, in evaluation too: no model of a text that is to be continued.
+routing::Choice greedy_experts(const routing::Scored& scored, const routing::Call& call) {
+  const std::int64_t tokens = scored.logits.size(0), experts = scored.logits.size(1);
+  const std::int64_t each = (tokens * call.k + experts - 1) / experts;
+  const Tensor taken = top_k(transpose(scored.ranked(scored.logits), 0, 1), each).indices;  // [E, C]
+  const Tensor row = sort_by_expert(Tensor::zeros(taken.shape(), DType::int32, taken.device()), 1).tokens;
+  return {reshape(row, {experts * each, 1}), reshape(taken, {experts * each})};
+}
+const bool greedy_added =
+    registry<routing::Selection>().add({"greedy-experts", "experts choose", routing::stateless<greedy_experts>});
 
 // --- a model: the next token from this one alone --------------------------------------------------------------------
 
@@ -92,6 +126,7 @@ class Bigram final : public LanguageModel {
     LanguageModelOutput out;
     out.logits = output_(x + layer.y, context);
     out.auxiliary_loss = layer.auxiliary_loss;
+    out.observations = layer.observations;
     if (context.collect_statistics) out.statistics = {layer.statistics};
     return out;
   }
@@ -184,7 +219,13 @@ int main() {
             learns(folder, "bigram",
                    {"model.kind=bigram", "feedforward.kind=moe", "feedforward.experts=4", "feedforward.expert_size=8",
                     "feedforward.k=2", "feedforward.gate=exponential", "optimizer.kind=descent", "optimizer.lr=2",
-                    "optimizer.rates=embedding=5"});
+                    "optimizer.rates=embedding=5"}) &&
+            learns(folder, "rested",
+                   {"model.kind=bigram", "feedforward.kind=moe", "feedforward.experts=4", "feedforward.expert_size=8",
+                    "feedforward.selection=rested", "optimizer.lr=0.02"}) &&
+            learns(folder, "greedy-experts",
+                   {"feedforward.kind=moe", "feedforward.experts=4", "feedforward.expert_size=8",
+                    "feedforward.selection=greedy-experts", "optimizer.lr=0.02"});
     std::printf("%s\n", right ? "all of them train" : "a run did not learn its text");
   } catch (const Error& error) {
     std::printf("%s\n", error.what());

@@ -65,7 +65,8 @@ def random_settings(chance):
         "pkm": {"sub_keys": 8, "key_heads": chance.choice([1, 2]), "k": chance.choice([2, 4]),
                 "activation": chance.choice(["relu", "softmax"])},
         "moe": {"experts": chance.choice([4, 6]), "k": chance.choice([1, 2]),
-                "gate": chance.choice(["sigmoid", "softmax"]), "scores": chance.choice(["linear", "noisy"])},
+                "gate": chance.choice(["sigmoid", "softmax"]), "scores": chance.choice(["linear", "noisy"]),
+                "selection": chance.choice(["top-k", "bias-balanced", "expert-choice"])},
     }
     kind = chance.choice(list(feedforward))
     return {

@@ -87,6 +87,15 @@ const std::vector<Variant>& variants() {
       {"switch-head",
        [](Config& c) { c.model.attention = "switch-head", c.model.attention_experts = 3, c.model.attention_k = 2; }},
       {"recomputed activations", [](Config& c) { c.model.checkpoint_activations = true; }},
+      {"moe, bias-balanced and recomputed",
+       [](Config& c) {
+         c.feedforward.kind = "moe", c.feedforward.selection = "bias-balanced", c.feedforward.bias_update_rate = 0.02;
+         c.model.checkpoint_activations = true;
+       }},
+      {"moe, expert choice",
+       [](Config& c) {
+         c.feedforward.kind = "moe", c.feedforward.selection = "expert-choice", c.feedforward.gate = "softmax";
+       }},
   };
   return all;
 }
@@ -172,7 +181,8 @@ TEST_CASE("devices: tf32 changes what a GPU computes, and a CPU that has a matri
 TEST_CASE("devices: a replayed step gives the bits of an eager one") {
   for (const Device device : other_devices()) {
     if (!can_record(device)) continue;
-    for (const Variant& variant : {variants()[0], variants()[4], variants()[5], variants()[12]}) {
+    for (const Variant& variant :
+         {variants()[0], variants()[4], variants()[5], variants()[12], variants()[14], variants()[15]}) {
       Config config = base_config();
       variant.change(config);
       config.model.precision = "bf16";
@@ -188,6 +198,8 @@ TEST_CASE("devices: a replayed step gives the bits of an eager one") {
       CHECK_FALSE(eager.update->is_recorded());
       CHECK(replayed.update->is_recorded());
       CHECK(eager.model.parameters().values().values() == replayed.model.parameters().values().values());
+      for (const Buffer& b : eager.model.parameters().buffers())
+        CHECK(b.value.values() == replayed.model.parameters().buffer(b.name).value.values());
     }
   }
 }

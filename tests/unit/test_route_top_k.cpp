@@ -95,7 +95,9 @@ TEST_CASE("routing: a router gives what its selection and its gate give, fused o
           Scored scored{linear(x, leaf), {}};
           if (training && dropout > 0)
             scored.keep = keep_mask({40, 9}, dropout, call.random(RandomPlace::expert_mask), dtype);
-          const Tensor index = registry<Selection>().find(parts.selection)({scored.logits.detach(), scored.keep}, call);
+          ParameterSet none;
+          const auto choose = registry<Selection>().find(parts.selection)({none, "ff", {9, 6}, {}, config});
+          const Tensor index = choose({scored.logits.detach(), scored.keep}, call).index;
           Tensor gate = registry<Gate>().find(parts.gate)(scored, index);
           if (scored.keep.defined()) gate = gate * take_along(scored.keep, index);
           backward(std::vector{gate}, std::vector{dgate});

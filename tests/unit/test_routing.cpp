@@ -37,7 +37,9 @@ FeedforwardConfig moe_config(std::int64_t experts, std::int64_t k) {
 // The experts that a selection part chooses, [N, K] row by row.
 std::vector<double> selected(const char* name, const Tensor& logits, std::int64_t sequences, std::int64_t k,
                              const ForwardContext& context = kTraining) {
-  return registry<Selection>().find(name)({logits, {}}, {context, 0, sequences, k}).values();
+  ParameterSet none;
+  const auto choose = registry<Selection>().find(name)({none, "ff", {logits.size(1), 1}, {}, moe_config(2, k)});
+  return choose({logits, {}}, {context, 0, sequences, k}).index.values();
 }
 
 std::vector<std::int64_t> loads(const std::vector<double>& index, std::size_t experts) {
@@ -213,7 +215,8 @@ TEST_CASE("routing: random experts are uniform, drawn again at every step and pe
 TEST_CASE("routing: noisy scores against a plain computation") {
   constexpr std::size_t N = 9, D = 6, E = 4;
   ParameterSet parameters;
-  const auto scores = registry<Scores>().find("noisy")({parameters, "ff", {E, D}, initialise::normal(1)});
+  const auto scores =
+      registry<Scores>().find("noisy")({parameters, "ff", {E, D}, initialise::normal(1), moe_config(E, 2)});
   parameters.allocate(DType::float64, 5);
   const Tensor x = random_tensor({N, D}, 6);
   const auto check = [&] {
@@ -291,6 +294,9 @@ TEST_CASE("routing: gradients of every kind of router against finite differences
       {"noisy", "assignment", "sigmoid", "entropy-selected", 1, 2},
       {"linear", "random", "sigmoid", "none", 3, 0},
       {"linear", "random", "one", "none", 2, 0},
+      {"linear", "bias-balanced", "sigmoid", "none", 2, 3},
+      {"noisy", "expert-choice", "softmax", "importance", 2, 0},
+      {"linear", "expert-choice", "sigmoid", "switch", 1, 0},
   };
   for (const Combination& c : combinations) {
     CAPTURE(c.selection);
@@ -332,12 +338,13 @@ TEST_CASE("routing: gradients of every kind of router against finite differences
 }
 
 TEST_CASE("routing: the same bits on any number of threads") {
-  for (const char* selection : {"top-k", "sinkhorn", "sinkhorn-textbook", "assignment", "random"}) {
+  for (const char* selection :
+       {"top-k", "sinkhorn", "sinkhorn-textbook", "assignment", "random", "bias-balanced", "expert-choice"}) {
     CAPTURE(selection);
     FeedforwardConfig config = moe_config(8, 1);
     config.selection = selection, config.scores = "noisy", config.regulariser = "importance";
     if (config.selection == "random") config.regulariser = "none";
-    config.dropout_experts = 0.3, config.hidden_k = 3;
+    config.dropout_experts = 0.3, config.hidden_k = config.selection == "expert-choice" ? 0 : 3;
     const int threads = thread_count();
     const auto run = [&](int count) {
       set_thread_count(count);
