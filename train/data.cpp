@@ -73,7 +73,10 @@ Corpus Corpus::encoded(const std::string& name, TokenFile tokens, const std::str
 }
 
 Corpus Corpus::split(const std::string& folder, const std::string& name) {
-  const Dataset dataset = read_dataset(folder);
+  return split(folder, name, read_dataset(folder));
+}
+
+Corpus Corpus::split(const std::string& folder, const std::string& name, const Dataset& dataset) {
   const auto found = dataset.splits.find(name);
   if (found == dataset.splits.end()) refuse_split(folder, name, dataset);
   const Split& split = found->second;
@@ -127,11 +130,31 @@ std::vector<FileStamp> Corpus::stamps() const {
   return stamps;
 }
 
+std::vector<FileStamp> Corpus::stamps_when_opened() const {
+  std::vector<FileStamp> stamps;
+  for (const auto& file : files_) stamps.push_back(file->stamp_when_opened());
+  return stamps;
+}
+
+namespace {
+
+std::string joint_checksum(const std::string& checksums) {
+  const XXH128_hash_t hash = XXH3_128bits(checksums.data(), checksums.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+}  // namespace
+
 std::string Corpus::checksum() const {
   std::string all;
   for (const auto& file : files_) all += file->checksum();
-  const XXH128_hash_t hash = XXH3_128bits(all.data(), all.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  return joint_checksum(all);
+}
+
+std::string Corpus::present_checksum() const {
+  std::string all;
+  for (const auto& file : files_) all += file->present_checksum();
+  return joint_checksum(all);
 }
 
 namespace {
@@ -186,10 +209,10 @@ Corpora open_corpora(const DataConfig& data) {
                                quote_short(data.folder), quote_short(data.train)));
   const TextOptions options{text_content(data.encoding), "data.encoding=bytes"};
   const std::string path = data_path(data, data.train);
-  const Corpus train = open_corpus(path, "train", options);
+  const std::optional<Dataset> dataset = is_prepared_data(path) ? std::optional(read_dataset(path)) : std::nullopt;
+  const Corpus train = dataset ? Corpus::split(path, "train", *dataset) : Corpus::text(path, options);
   if (!data.valid.empty()) return {train, open_corpus(data_path(data, data.valid), "valid", options)};
-  if (std::filesystem::is_directory(path, ignored) && read_dataset(path).splits.contains("valid"))
-    return {train, Corpus::split(path, "valid")};
+  if (dataset && dataset->splits.contains("valid")) return {train, Corpus::split(path, "valid", *dataset)};
   const auto held_back = static_cast<std::int64_t>(std::ceil(data.valid_fraction * static_cast<double>(train.size())));
   const std::int64_t split = train.size() - held_back;
   return {train.part(0, split), train.part(split, train.size())};

@@ -14,6 +14,8 @@
 
 namespace weir {
 
+struct Dataset;
+
 // A stretch of tokens: of a text, whose bytes they are, or of one split of a prepared folder (train/dataset.h), where
 // it may span several shards.
 class Corpus {
@@ -23,6 +25,7 @@ class Corpus {
   // `name` is train, valid or test. Throws RunError where the folder has no such split or a shard is not the one that
   // dataset.json describes.
   static Corpus split(const std::string& folder, const std::string& name);
+  static Corpus split(const std::string& folder, const std::string& name, const Dataset& dataset);  // of that folder
   // What `tokenizer`, opened from the file `tokenizer_file`, made of a text.
   static Corpus encoded(const std::string& name, TokenFile tokens, const std::string& tokenizer_file,
                         std::int64_t text_bytes, std::int64_t text_words, double unknown_share = 0);
@@ -47,7 +50,9 @@ class Corpus {
 
   void verify() const;                    // reads its shards and compares their checksums; throws RunError(bad_data)
   std::string checksum() const;           // of all the files' tokens: tells one corpus from another
+  std::string present_checksum() const;   // the same where they may have been overwritten since they were opened
   std::vector<FileStamp> stamps() const;  // of all its files, now
+  std::vector<FileStamp> stamps_when_opened() const;
 
  private:
   std::string name_, tokenizer_;

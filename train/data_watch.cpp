@@ -7,13 +7,14 @@
 
 namespace weir {
 
-DataWatch::DataWatch(const Corpus& corpus) : corpus_(corpus), stamps_(corpus.stamps()), checksum_(corpus.checksum()) {}
+DataWatch::DataWatch(const Corpus& corpus)
+    : corpus_(corpus), stamps_(corpus.stamps_when_opened()), checksum_(corpus.checksum()) {}
 
 void DataWatch::check() {
   std::vector<FileStamp> now = corpus_.stamps();
   if (now == stamps_) return;
   corpus_.verify();
-  if (const std::string checksum = corpus_.checksum(); checksum != checksum_)
+  if (const std::string checksum = corpus_.present_checksum(); checksum != checksum_)
     throw RunError(
         ExitCode::bad_data,
         fmt::format("{}: this text was changed while the run went on: its checksum was {} and is {}; put back "

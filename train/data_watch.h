@@ -11,7 +11,7 @@ namespace weir {
 
 class DataWatch {
  public:
-  // Reads all of a text, for its checksum.
+  // Of a corpus since it was opened.
   explicit DataWatch(const Corpus& corpus);
 
   const std::string& checksum() const { return checksum_; }

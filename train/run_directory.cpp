@@ -102,11 +102,12 @@ void RunDirectory::check_complete(const std::string& checkpoint) const {
                                                printable(path, 4096)));
 }
 
-std::string RunDirectory::keep_tokenizer(const Corpus& corpus) const {
-  if (corpus.is_bytes()) return "bytes";
+RunDirectory::KeptTokenizer RunDirectory::keep_tokenizer(const Corpus& corpus) const {
+  if (corpus.is_bytes()) return {"bytes"};
   const std::string name = "tokenizer" + fs::path(corpus.tokenizer()).extension().string();
-  if (!is_there(file(name))) write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
-  return name;
+  if (is_there(file(name))) return {name, true};
+  write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
+  return {name};
 }
 
 Config run_config(const std::string& run, std::span<const std::string> overrides, Notes* notes) {

@@ -40,9 +40,12 @@ class RunDirectory {
   // Throws RunError(io) where the configuration or that checkpoint is not there any more.
   void check_complete(const std::string& checkpoint) const;
 
-  // Copies the tokenizer that made the data here, so that the run outlives the data. Returns its name in this folder,
-  // "bytes" where there is none to copy. A run that was begun before keeps the one that it has.
-  std::string keep_tokenizer(const Corpus& corpus) const;
+  struct KeptTokenizer {
+    std::string name;        // in this folder; "bytes" where the corpus has none
+    bool was_there = false;  // a run that was begun before keeps the one that it has
+  };
+  // Copies the tokenizer that made the data here, so that the run outlives the data.
+  KeptTokenizer keep_tokenizer(const Corpus& corpus) const;
 
  private:
   void check_kinds() const;

@@ -108,7 +108,8 @@ void narrow(std::span<const std::int32_t> tokens, std::string& into) {
 
 // --- reading ------------------------------------------------------------------------------------------------------
 
-TokenFile::TokenFile(const std::string& path) : file_(std::make_unique<const RandomAccessFile>(path)) {
+TokenFile::TokenFile(const std::string& path)
+    : file_(std::make_shared<const RandomAccessFile>(path)), stamp_when_opened_(file_->stamp()), is_shard_(true) {
   if (file_->size() < kHeaderBytes)
     refuse(path, fmt::format("it has {}, less than the {} of a shard's header", counted(file_->size(), "byte"),
                              kHeaderBytes));
@@ -123,10 +124,14 @@ TokenFile::TokenFile(const std::string& path) : file_(std::make_unique<const Ran
 }
 
 TokenFile TokenFile::text(const std::string& path, const TextOptions& options) {
-  TextFile text = open_text_file(path, options);
+  const HashState state = new_hash();
+  const TextFile text = open_text_file(
+      path, options, [&](std::string_view piece) { XXH3_128bits_update(state.get(), piece.data(), piece.size()); });
   TokenFile file;
-  file.file_ = std::move(text.file);
+  file.file_ = text.file;
+  file.stamp_when_opened_ = text.stamp;
   file.data_start_ = text.begin;
+  if (options.content != TextContent::bytes) file.checksum_ = hex(XXH3_128bits_digest(state.get()));
   file.size_ = static_cast<std::int64_t>(file.file_->size() - text.begin);
   return file;
 }
@@ -134,6 +139,7 @@ TokenFile TokenFile::text(const std::string& path, const TextOptions& options) {
 TokenFile TokenFile::plain(std::unique_ptr<const RandomAccessFile> tokens, std::int64_t vocabulary) {
   TokenFile file;
   file.file_ = std::move(tokens);
+  file.stamp_when_opened_ = file.file_->stamp();
   file.token_bytes_ = sizeof(std::int32_t);
   file.size_ = static_cast<std::int64_t>(file.file_->size() / file.token_bytes_);
   file.vocabulary_ = vocabulary;
@@ -184,8 +190,10 @@ std::string TokenFile::hash() const {
 
 std::string TokenFile::checksum() const { return checksum_.empty() ? hash() : checksum_; }
 
+std::string TokenFile::present_checksum() const { return is_shard_ ? checksum_ : hash(); }
+
 void TokenFile::verify() const {
-  if (checksum_.empty()) return;
+  if (!is_shard_) return;
   if (const std::string found = hash(); found != checksum_)
     refuse(path(),
            fmt::format("its tokens (byte offset {} to {}) are damaged: their checksum is {}, the header says {}",

@@ -40,9 +40,14 @@ class TokenFile {
   const std::string& path() const { return file_->path(); }
   std::int64_t size() const { return size_; }         // tokens
   FileStamp stamp() const { return file_->stamp(); }  // of the file as it is now
+  // As it was before any of it was read.
+  const FileStamp& stamp_when_opened() const { return stamp_when_opened_; }
   std::int64_t vocabulary() const { return vocabulary_; }
-  // Of the tokens, 32 hexadecimal digits: of a shard what its header says, of a text what reading it gives.
+  // Of the tokens, 32 hexadecimal digits: of a shard what its header says, of a text what it held as it was opened.
+  // Where opening did not read the text (TextContent::bytes), this does.
   std::string checksum() const;
+  // The same of what is there now: reads a text.
+  std::string present_checksum() const;
 
   // The tokens from `begin` on. One beyond the vocabulary is a RunError(bad_data) with file, place and value.
   void read(std::int64_t begin, std::span<std::int32_t> into) const;
@@ -55,7 +60,9 @@ class TokenFile {
   void check(std::int64_t begin, std::span<const std::int32_t> tokens) const;
   std::string hash() const;
 
-  std::unique_ptr<const RandomAccessFile> file_;
+  std::shared_ptr<const RandomAccessFile> file_;
+  FileStamp stamp_when_opened_;
+  bool is_shard_ = false;
   std::uint64_t data_start_ = 0;  // byte offset in the file
   std::size_t token_bytes_ = 1;
   std::int64_t size_ = 0, vocabulary_ = 256;

@@ -1,5 +1,4 @@
 #include "train/trainer.h"
-#include "train/batch_source.h"
 
 #include <fmt/format.h>
 
@@ -34,34 +33,29 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 
 class Trainer {
  public:
-  Trainer(const Config& config, const RunDirectory& run, const TrainerOptions& options)
-      : config_(config),
+  Trainer(TrainingSetup setup, const RunDirectory& run, const TrainerOptions& options)
+      : setup_(std::move(setup)),
         run_(run),
         options_(options),
-        corpora_(open_corpora(config.data)),
         train_watch_(corpora_.train),
-        batches_(open_batches(config, corpora_.train)),
-        model_(make_language_model(config.model, config.feedforward)),
-        tokens_per_step_(config.train.batch_size * config.model.segment),
-        watch_(config_, *model_, corpora_, *batches_),
-        keeper_(run.path(), resume_command(run.path(), device_name(options.device)), config_, warn_on_stderr,
+        tokens_per_step_(config_.train.batch_size * config_.model.segment),
+        watch_(config_, model_, corpora_, batches_),
+        keeper_(run.path(), resume_command(run.path(), device_name(setup_.device)), config_, warn_on_stderr,
                 [&run] { run.check_owned(); }),
         progress_(standard_output()) {
-    model_->initialise(static_cast<std::uint64_t>(config.train.seed), DType::float32, options.device);
-    update_.emplace(config_, *model_, options.mode);
+    model_.initialise(static_cast<std::uint64_t>(config_.train.seed), DType::float32, setup_.device);
+    update_.emplace(config_, model_, options.mode);
     if (corpora_.valid.stamps() != corpora_.train.stamps()) valid_watch_.emplace(corpora_.valid);
-    const std::string& data_checksum = train_watch_.checksum();
-    if (options.resume) restore(data_checksum);
+    if (options.resume) restore();
     ended_before_ = ended();
-    if (!ended_before_) say(start_text(config_, corpora_, options.device, run.path()));
+    if (!ended_before_) say(start_text(config_, corpora_, setup_.device, run.path()));
     for (const std::string& note : options.notes) say("note: " + note);
     if (!resumption_.empty()) say(resumption_);
     state_.data_tokens = corpora_.train.size();
-    state_.data_checksum = data_checksum;
+    state_.data_checksum = train_watch_.checksum();
     // The configuration is the first file of a run: where it stands, the others are the run's own.
-    if (!ended_before_) write_file_atomically(run.file("config.toml"), to_toml(config));
-    state_.tokenizer = run.keep_tokenizer(corpora_.train);
-    tokenizer_ = open_tokenizer(state_.tokenizer == "bytes" ? "bytes" : run.file(state_.tokenizer));
+    if (!ended_before_) write_file_atomically(run.file("config.toml"), to_toml(config_));
+    keep_tokenizer();
     if (!ended_before_) open_logs();  // or else its files stay as they are
   }
 
@@ -139,16 +133,23 @@ class Trainer {
   bool ended() const { return finished() && !state_.pending; }  // the last evaluation is done as well
   bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0 && !finished(); }
 
-  void restore(const std::string& data_checksum) {
+  // A run that was begun before goes on with the copy that it has.
+  void keep_tokenizer() {
+    const RunDirectory::KeptTokenizer kept = run_.keep_tokenizer(corpora_.train);
+    state_.tokenizer = kept.name;
+    if (kept.was_there) setup_.tokenizer = open_tokenizer(run_.file(kept.name));
+  }
+
+  void restore() {
     remove_unfinished_checkpoints(run_.checkpoints());
     if (const auto newest = newest_valid_checkpoint(run_.path())) {
       const Config saved = checkpoint_config(newest->path);
       check_settings_unchanged(saved, config_, run_.path());
-      load_checkpoint(newest->path, model_->parameters(), update_->optimizer(), state_);
+      load_checkpoint(newest->path, model_.parameters(), update_->optimizer(), state_);
       watch_.set_accepted(state_.accepted);
       // What was changed may be the cure.
       if (!changed_settings(saved, config_).empty()) state_.rollbacks = 0;
-      check_state_fits(state_, config_, newest->path, corpora_.train, data_checksum);
+      check_state_fits(state_, newest->path, setup_, train_watch_.checksum());
       keeper_.start_from(*newest, state_);
       if (!ended() || !changed_settings(saved, config_).empty())
         resumption_ = resume_text(newest->path, saved, config_, state_);
@@ -176,11 +177,10 @@ class Trainer {
 
   TrainingStep::Result step() {
     learning_rate_ = learning_rate();
-    if (options_.before_step)
-      options_.before_step({state_, model_->parameters(), update_->optimizer(), learning_rate_});
+    if (options_.before_step) options_.before_step({state_, model_.parameters(), update_->optimizer(), learning_rate_});
     const std::int64_t group_size = config_.train.batch_size / config_.train.accumulate;
     const auto read = [&](std::int64_t group) {
-      return batches_->read({state_.epoch, state_.block}, group * group_size, group_size);
+      return batches_.read({state_.epoch, state_.block}, group * group_size, group_size);
     };
     const double before = now();
     TrainingStep::Result result =
@@ -189,9 +189,9 @@ class Trainer {
     ++state_.step;
     ++steps_made_;
     state_.tokens += tokens_per_step_;
-    const BatchPlace next = batches_->next({state_.epoch, state_.block});
+    const BatchPlace next = batches_.next({state_.epoch, state_.block});
     // What attention remembers of a bad step would spoil all that come.
-    if (!result.applied || next.epoch != state_.epoch || !batches_->is_continuous()) state_.memories.clear();
+    if (!result.applied || next.epoch != state_.epoch || !batches_.is_continuous()) state_.memories.clear();
     state_.epoch = next.epoch;
     state_.block = next.block;
     state_.seconds = now() - started_;
@@ -205,8 +205,8 @@ class Trainer {
     if (diverged.rollbacks >= config_.train.max_rollbacks)
       throw RunError(ExitCode::diverged,
                      diverged_text(state_, config_, why + "; " + watch_.first_fault(state_), learning_rate_,
-                                   keeper_.last(), resume_command(run_.path(), device_name(options_.device))));
-    if (!keeper_.roll_back(model_->parameters(), update_->optimizer(), state_)) begin_anew();
+                                   keeper_.last(), resume_command(run_.path(), device_name(setup_.device))));
+    if (!keeper_.roll_back(model_.parameters(), update_->optimizer(), state_)) begin_anew();
     state_.epoch = diverged.epoch;
     state_.block = diverged.block;
     state_.memories.clear();
@@ -222,7 +222,7 @@ class Trainer {
   }
 
   void begin_anew() {
-    model_->parameters().initialise(static_cast<std::uint64_t>(config_.train.seed));
+    model_.parameters().initialise(static_cast<std::uint64_t>(config_.train.seed));
     update_->optimizer().forget();
     TrainingState fresh;
     fresh.data_tokens = state_.data_tokens;
@@ -291,7 +291,7 @@ class Trainer {
   void measure() {
     (valid_watch_ ? *valid_watch_ : train_watch_).check();
     if (has_validation())
-      last_validation_ = evaluate(*model_, corpora_.valid, config_.eval, nullptr, [this] { stop_if_asked(); });
+      last_validation_ = evaluate(model_, corpora_.valid, config_.eval, nullptr, [this] { stop_if_asked(); });
   }
 
   // True where the loss is the lowest so far.
@@ -323,7 +323,7 @@ class Trainer {
                                   .context = context_from(corpora_.valid, config_.model),
                                   .before_token = [this] { stop_if_asked(); }};
     const std::string text =
-        printable_text(config_.sample.prompt + generate(*model_, *tokenizer_, config_.sample.prompt, options));
+        printable_text(config_.sample.prompt + generate(model_, *setup_.tokenizer, config_.sample.prompt, options));
     samples_->write(state_.step, text);
     events_->write_text(state_.step, "sample", text);
   }
@@ -335,7 +335,7 @@ class Trainer {
   bool save(Save which) {
     if (keeper_.has(state_)) return true;
     Soundness found = watch_.judge(state_);
-    if (!are_sound(model_->parameters(), update_->optimizer()))
+    if (!are_sound(model_.parameters(), update_->optimizer()))
       found = {.good = false,
                .held_back_nats = 0,
                .why = "the weights or the state of the optimizer are not finite, or absurdly large"};
@@ -361,7 +361,7 @@ class Trainer {
     TrainingState state = state_;
     state.accepted = watch_.accepted();
     told_of_no_save_ = false;
-    keeper_.save(model_->parameters(), update_->optimizer(), state,
+    keeper_.save(model_.parameters(), update_->optimizer(), state,
                  which == Save::last ? CheckpointKeeper::Failure::ends_the_run : CheckpointKeeper::Failure::warns);
   }
 
@@ -377,20 +377,20 @@ class Trainer {
     if (!options_.quiet) progress_.message(printable_text(text));
   }
 
-  const Config config_;
+  TrainingSetup setup_;
+  const Config& config_ = setup_.config;
+  const Corpora& corpora_ = setup_.corpora;
+  const BatchSource& batches_ = *setup_.batches;
+  LanguageModel& model_ = *setup_.model;
   const RunDirectory& run_;
   const TrainerOptions& options_;
-  const Corpora corpora_;
   DataWatch train_watch_;
   std::optional<DataWatch> valid_watch_;  // none where it is the same files
-  const std::unique_ptr<BatchSource> batches_;
-  const std::unique_ptr<LanguageModel> model_;
   const std::int64_t tokens_per_step_;
   std::optional<TrainingStep> update_;
   TrainingState state_;
   DivergenceWatch watch_;
   CheckpointKeeper keeper_;
-  std::unique_ptr<const Tokenizer> tokenizer_;
   std::optional<MetricsLog> metrics_;
   std::optional<SamplesLog> samples_;
   std::optional<EventWriter> events_;
@@ -404,14 +404,19 @@ class Trainer {
 
 }  // namespace
 
-TrainingResult train(const Config& config, const RunDirectory& run, const TrainerOptions& options) {
+TrainingResult train(TrainingSetup setup, const RunDirectory& run, const TrainerOptions& options) {
   if (!options.resume && !list_checkpoints(run.checkpoints()).empty())
     throw ArgumentError(
         fmt::format("{}: there are checkpoints here already, which a new run would remove; choose "
                     "another folder, or continue with: {}",
                     printable(run.path(), 4096), resume_command(run.path())));
-  check_disk_space(config, run.path(), holds_run(run.path()));
-  return Trainer(config, run, options).run();
+  check_disk_space(setup.config, run.path(), holds_run(run.path()));
+  return Trainer(std::move(setup), run, options).run();
+}
+
+TrainingResult train(const Config& config, const RunDirectory& run, const TrainerOptions& options) {
+  const bool goes_on = options.resume && holds_run(run.path());
+  return train(TrainingSetup(config, {}, goes_on ? run.path() : ""), run, options);
 }
 
 }  // namespace weir

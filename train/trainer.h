@@ -12,6 +12,7 @@
 #include "train/evaluate.h"
 #include "train/run_directory.h"
 #include "train/schedule.h"
+#include "train/training_setup.h"
 #include "train/training_step.h"
 
 namespace weir {
@@ -41,7 +42,6 @@ struct StepInputs {
 struct TrainerOptions {
   bool resume = false;
   StepMode mode = StepMode::recorded;  // how a GPU gets its work
-  Device device{};                     // where the model lives; a run may go on elsewhere
   bool quiet = false;                  // nothing on the terminal but warnings
   Notes notes{};                       // to be said at the start
   // Asked with the number of steps made so far: before every step, and often while a model is evaluated or writes a
@@ -51,14 +51,16 @@ struct TrainerOptions {
   std::function<void(const StepInputs&)> before_step{};
 };
 
-// Trains as `config` says, in `run`. Resuming continues from the newest valid checkpoint, bit for bit as if the run had
-// not been interrupted (a schedule or limit by wall time excepted); where there is none yet it starts from the
+// Trains in `run` what was set up for it. Resuming continues from the newest valid checkpoint, bit for bit as if the
+// run had not been interrupted (a schedule or limit by wall time excepted); where there is none yet it starts from the
 // beginning.
 //
 // A run diverges where ten steps in a row have a loss or a gradient norm beyond what SpikeDetector allows or the loss
 // stays above that of good weights, where an update leaves a weight or moment not finite or absurd, or where it is to
 // end with weights that are not good (train/soundness.h). It then goes back to its last good checkpoint and on
 // with the data after that on which it diverged, train.max_rollbacks times; after that it ends with RunError(diverged).
+TrainingResult train(TrainingSetup setup, const RunDirectory& run, const TrainerOptions& options);
+// What `config` says, on the CPU.
 TrainingResult train(const Config& config, const RunDirectory& run, const TrainerOptions& options);
 
 }  // namespace weir

@@ -20,6 +20,7 @@
 #include "train/generate.h"
 #include "train/preconditions.h"
 #include "train/trainer.h"
+#include "train/training_setup.h"
 #include "train/training_step.h"
 
 using namespace weir;
@@ -279,7 +280,7 @@ TEST_CASE("corpora: a model of another vocabulary is refused with both numbers")
   Config config = small_config();
   config.data.train = folder.path();
   config.model.vocabulary = 256;
-  const std::string message = error_message([&] { check_before_training(config); });
+  const std::string message = error_message([&] { TrainingSetup{config}; });
   CHECK(contains(message, "model.vocabulary = 256, but " + folder.path() + " (train) has 1000 different tokens"));
   CHECK(contains(message, "set model.vocabulary=1000"));
 }
@@ -288,7 +289,7 @@ TEST_CASE("preconditions: heads larger than a GPU takes are refused there, and t
   Config config = small_config();
   config.model.head_size = 300;
   CHECK(error_message([&] {
-          check_before_training(config, {DeviceKind::cuda, 1});
+          TrainingSetup(config, {DeviceKind::cuda, 1});
         }) ==
         "model.head_size = 300; on cuda:1 at most 256: raise model.heads and lower model.head_size, or train on the "
         "cpu");
@@ -338,7 +339,6 @@ TEST_CASE("corpora: a folder of byte tokens trains like the text it was made fro
   const auto weights = [&](const std::string& name, const std::string& train_on, const std::string& valid) {
     Config c = config;
     c.data = {.train = train_on, .valid = valid, .encoding = "bytes"};
-    check_before_training(c);
     const RunDirectory run(folder / name);
     train(c, run, {.quiet = true, .should_stop = [](std::int64_t steps) { return steps == 3; }});
     const TrainingResult result = train(c, run, {.resume = true, .quiet = true});
@@ -346,4 +346,51 @@ TEST_CASE("corpora: a folder of byte tokens trains like the text it was made fro
     return read_file(result.checkpoint + "/model.safetensors", 1 << 20);
   };
   CHECK(weights("a", text, text) == weights("b", data, ""));
+}
+
+namespace {
+
+// What the calls of this process have read so far, in bytes.
+std::int64_t bytes_read() {
+  std::ifstream file("/proc/self/io");
+  std::string name;
+  std::int64_t bytes = 0;
+  file >> name >> bytes;
+  return bytes;
+}
+
+void write_byte_data(const std::string& folder, const std::string& text) {
+  std::filesystem::create_directory(folder);
+  Dataset dataset{.name = "n", .splits = {}, .source = {}};
+  for (const char* name : {"train", "valid"}) {
+    SplitWriter writer(folder, name, 256, 1 << 20);
+    writer.append(ByteTokenizer().encode(text));
+    dataset.splits[name] = writer.commit();
+  }
+  write_dataset(folder, dataset);
+}
+
+}  // namespace
+
+TEST_CASE("training: data is read once before the first step, and what was opened then is what is trained on") {
+  const TemporaryDirectory folder;
+  std::string words;
+  while (words.size() < (std::size_t{2} << 20)) words += "a river, " + std::to_string(words.size()) + " stones\n";
+  write_file_synced(folder / "text", words);
+  write_byte_data(folder / "data", words);
+  Config config = small_config();
+  config.model.vocabulary = 256;
+  config.train.steps = 2;
+  config.eval.every = config.sample.every = 0;
+  config.eval.max_tokens = 64;
+  for (const std::string name : {"text", "data"}) {
+    CAPTURE(name);
+    const std::int64_t splits = name == "data" ? 2 : 1, before = bytes_read();
+    config.data.train = folder / name;
+    train(config, RunDirectory(folder / "run-" + name), {.quiet = true});
+    CHECK(bytes_read() - before < splits * std::ssize(words) * 5 / 4);
+    TrainingSetup setup(config);
+    std::filesystem::rename(folder / name, folder / "elsewhere-" + name);
+    CHECK(train(std::move(setup), RunDirectory(folder / "again-" + name), {.quiet = true}).steps == 2);
+  }
 }

@@ -15,7 +15,7 @@
 #include "tools/weir/commands.h"
 #include "tools/weir/signals.h"
 #include "train/append_file.h"
-#include "train/preconditions.h"
+#include "train/training_setup.h"
 
 namespace weir {
 namespace {

@@ -14,9 +14,10 @@
 #include "models/model_cost.h"
 #include "tools/weir/sweep.h"
 #include "train/config_sources.h"
-#include "train/preconditions.h"
+#include "train/optimizer/optimizer.h"
 #include "train/presets.h"
 #include "train/run_names.h"
+#include "train/training_setup.h"
 
 namespace weir {
 namespace {
@@ -227,7 +228,7 @@ void check_any_run(const Sweep& sweep) {
 void check_before_sweep(const Sweep& sweep) {
   for (auto variant = sweep.variants.begin(); variant != sweep.variants.end(); ++variant) {
     const auto same_data = [&](const SweepVariant& other) { return other.config.data == variant->config.data; };
-    if (std::none_of(sweep.variants.begin(), variant, same_data)) check_before_training(variant->config);
+    if (std::none_of(sweep.variants.begin(), variant, same_data)) TrainingSetup{variant->config};
   }
   check_same_settings(sweep);
 }

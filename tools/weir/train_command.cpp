@@ -18,13 +18,13 @@
 #include "train/data.h"
 #include "train/data_paths.h"
 #include "train/new_run_folder.h"
-#include "train/preconditions.h"
 #include "train/run_lookup.h"
 #include "train/run_messages.h"
 #include "train/run_names.h"
 #include "train/run_plan.h"
 #include "train/text/text_stream.h"
 #include "train/trainer.h"
+#include "train/training_setup.h"
 
 namespace weir {
 namespace {
@@ -101,16 +101,22 @@ void on_signal(int signals) {
     std::fputs("\nweir: saving after this step, then stopping; again to stop at once, without saving\n", stderr);
 }
 
+std::string beginning(const Corpus& text) {
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(std::min<std::int64_t>(text.size(), kHeadBytes)));
+  text.read(0, tokens);
+  return ByteTokenizer().decode(tokens);
+}
+
 // Texts in a form that is seldom meant to be trained on as it is.
-void note_odd_text(const DataConfig& data, Notes& notes) {
+void note_odd_text(const DataConfig& data, const Corpora& corpora, Notes& notes) {
   const std::string path = data_path(data, data.train), valid = data_path(data, data.valid);
-  const auto is_odd = [&](const std::string& text) {
-    return data.encoding == "utf-8" && !is_prepared_data(text) && seems_json_lines(text);
+  const auto is_odd = [&](const Corpus& corpus) {
+    return data.encoding == "utf-8" && !corpus.has_splits() && begins_like_json_lines(beginning(corpus));
   };
-  if (is_odd(path)) notes.push_back("data.train: " + json_lines_note(path));
+  if (is_odd(corpora.train)) notes.push_back("data.train: " + json_lines_note(path));
   if (data.valid.empty()) return;
-  if (valid != path && is_odd(valid)) notes.push_back("data.valid: " + json_lines_note(valid));
-  if (std::error_code ignored; !is_prepared_data(path) && std::filesystem::equivalent(path, valid, ignored))
+  if (valid != path && is_odd(corpora.valid)) notes.push_back("data.valid: " + json_lines_note(valid));
+  if (std::error_code ignored; !corpora.train.has_splits() && std::filesystem::equivalent(path, valid, ignored))
     notes.emplace_back(
         "data.valid is the text of data.train, so validation tells nothing of a text that the model has not seen; "
         "leave it out to hold back the last part of data.train");
@@ -130,16 +136,15 @@ void run_train(const TrainArguments& arguments) {
   const Device device = device_from_name(arguments.device);
   if (config.train.threads > 0) set_thread_count(static_cast<int>(config.train.threads));
   const bool goes_on = arguments.request.resume && holds_run(run_path);
-  check_before_training(config, device, goes_on ? run_path : "");
+  TrainingSetup setup(config, device, goes_on ? run_path : "");
   const RunDirectory run(run_path, [&, &folder = run_path, &data = config.data] {
     if (!arguments.request.resume || !holds_run(folder)) check_new_run_folder(folder, data);
   });
-  if (!goes_on) note_odd_text(config.data, notes);
+  if (!goes_on) note_odd_text(config.data, setup.corpora, notes);
   running_folder = new std::string(run.path());  // which outlives the run, as the thread that reads it does
-  const TrainingResult result = train(config, run,
+  const TrainingResult result = train(std::move(setup), run,
                                       {.resume = arguments.request.resume,
                                        .mode = arguments.eager ? StepMode::eager : StepMode::recorded,
-                                       .device = device,
                                        .quiet = arguments.quiet || arguments.json,
                                        .notes = notes,
                                        .should_stop = [](std::int64_t) { return stop_signals() > 0; }});

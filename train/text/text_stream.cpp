@@ -19,18 +19,19 @@ Unpacker unpack = nullptr;
 
 class PlainText final : public TextStream {
  public:
-  PlainText(const std::string& path, Empty empty) : file_(path, empty), label_(printable(path, 4096)) {}
+  explicit PlainText(std::shared_ptr<const RandomAccessFile> file)
+      : file_(std::move(file)), label_(printable(file_->path(), 4096)) {}
 
   std::size_t read(std::span<char> into) override {
-    const std::size_t n = std::min<std::uint64_t>(file_.size() - position_, into.size());
-    file_.read(position_, std::as_writable_bytes(into.first(n)));
+    const std::size_t n = std::min<std::uint64_t>(file_->size() - position_, into.size());
+    file_->read(position_, std::as_writable_bytes(into.first(n)));
     position_ += n;
     return n;
   }
   const std::string& label() const override { return label_; }
 
  private:
-  RandomAccessFile file_;
+  std::shared_ptr<const RandomAccessFile> file_;
   std::string label_;
   std::uint64_t position_ = 0;
 };
@@ -97,9 +98,9 @@ class CheckedText final : public TextStream {
   Utf8Check check_;
 };
 
-std::string head_of(const std::string& path) {
-  std::string head(kHeadBytes, '\0');
-  head.resize(open_plain(path)->read(head));
+std::string head_of(const RandomAccessFile& file) {
+  std::string head(std::min<std::uint64_t>(kHeadBytes, file.size()), '\0');
+  file.read(0, std::as_writable_bytes(std::span(head)));
   return head;
 }
 
@@ -114,6 +115,20 @@ std::unique_ptr<TextStream> open_packed(const std::string& path, const Packing& 
   return unpack(path, member);
 }
 
+// A file that is no TextContent::bytes; null where it is not packed.
+struct Opened {
+  std::unique_ptr<TextStream> text;
+  const Packing* packing;
+};
+Opened open_checked(const std::shared_ptr<const RandomAccessFile>& file, const TextOptions& options,
+                    const std::string& member) {
+  const std::string head = head_of(*file);
+  refuse_other_kinds(head, printable(file->path(), 4096), options);  // documents and models that are zip archives
+  const Packing* const packing = packing_of(head);
+  auto text = packing == nullptr ? std::make_unique<PlainText>(file) : open_packed(file->path(), *packing, member);
+  return {std::make_unique<CheckedText>(std::move(text), options), packing};
+}
+
 // The size of what is left of a text, which `use` gets piece by piece.
 template <class Use>
 std::uint64_t read_to_end(TextStream& text, Use&& use) {
@@ -126,16 +141,16 @@ std::uint64_t read_to_end(TextStream& text, Use&& use) {
 }  // namespace
 
 std::unique_ptr<TextStream> open_plain(const std::string& path, Empty empty) {
-  return std::make_unique<PlainText>(path, empty);
+  return std::make_unique<PlainText>(std::make_shared<const RandomAccessFile>(path, empty));
 }
 
 std::unique_ptr<TextStream> text_in_memory(std::string text, std::string label) {
   return std::make_unique<TextInMemory>(std::move(text), std::move(label));
 }
 
-bool is_gzip(const std::string& path) { return head_of(path).starts_with("\x1f\x8b"); }
+bool is_gzip(const std::string& path) { return head_of(RandomAccessFile(path)).starts_with("\x1f\x8b"); }
 
-bool is_packed(const std::string& path) { return packing_of(head_of(path)) != nullptr; }
+bool is_packed(const std::string& path) { return packing_of(head_of(RandomAccessFile(path))) != nullptr; }
 
 bool set_unpacker(Unpacker unpacker) {
   unpack = unpacker;
@@ -146,18 +161,18 @@ bool have_unpacking() { return unpack != nullptr; }
 
 std::unique_ptr<TextStream> open_text(const std::string& path, const TextOptions& options, const std::string& member) {
   if (options.content == TextContent::bytes) return open_plain(path);
-  const std::string head = head_of(path);
-  refuse_other_kinds(head, printable(path, 4096), options);  // documents and models that are zip archives
-  const Packing* const packing = packing_of(head);
-  return std::make_unique<CheckedText>(packing == nullptr ? open_plain(path) : open_packed(path, *packing, member),
-                                       options);
+  return open_checked(std::make_shared<const RandomAccessFile>(path), options, member).text;
+}
+
+bool begins_like_json_lines(std::string_view head) {
+  return head.starts_with('{') && head.find("\"text\"") != std::string::npos;
 }
 
 bool seems_json_lines(const std::string& path, const TextOptions& options) {
   if (options.content != TextContent::text) return false;
   std::string head(kHeadBytes, '\0');
   head.resize(open_text(path, options)->read(head));
-  return head.starts_with('{') && head.find("\"text\"") != std::string::npos;
+  return begins_like_json_lines(head);
 }
 
 std::string json_lines_note(const std::string& path) {
@@ -169,18 +184,24 @@ std::string json_lines_note(const std::string& path) {
       printable(path, 4096));
 }
 
-TextFile open_text_file(const std::string& path, const TextOptions& options) {
-  auto file = std::make_unique<const RandomAccessFile>(path);
-  if (options.content == TextContent::bytes) return {std::move(file)};
-  const auto text = open_text(path, options);
-  if (!is_packed(path)) {
-    const std::uint64_t size = read_to_end(*text, [](std::string_view) {});
+TextFile open_text_file(const std::string& path, const TextOptions& options,
+                        const std::function<void(std::string_view piece)>& see) {
+  auto file = std::make_shared<const RandomAccessFile>(path);
+  const FileStamp stamp = file->stamp();
+  if (options.content == TextContent::bytes) return {std::move(file), 0, stamp};
+  const auto [text, packing] = open_checked(file, options, "");
+  if (packing == nullptr) {
+    const std::uint64_t size = read_to_end(*text, see);
     const std::uint64_t begin = file->size() - std::min(file->size(), size);  // a byte-order mark may have gone
-    return {std::move(file), begin};
+    return {std::move(file), begin, stamp};
   }
   TemporaryFile unpacked(text->label());
-  read_to_end(*text, [&](std::string_view piece) { unpacked.write(std::as_bytes(std::span(piece))); });
-  return {unpacked.finish()};
+  read_to_end(*text, [&](std::string_view piece) {
+    unpacked.write(std::as_bytes(std::span(piece)));
+    see(piece);
+  });
+  file = unpacked.finish();
+  return {file, 0, file->stamp()};
 }
 
 std::string read_text(const std::string& path, std::uint64_t max_bytes, const TextOptions& options) {

@@ -7,9 +7,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "core/file.h"
 #include "train/text/text_check.h"
@@ -41,10 +43,14 @@ std::unique_ptr<TextStream> open_text(const std::string& path, const TextOptions
 
 // A text for reading at any place. One that is packed is unpacked into a temporary file.
 struct TextFile {
-  std::unique_ptr<const RandomAccessFile> file;
-  std::uint64_t begin = 0;  // byte offset of the text, which goes to the end
+  std::shared_ptr<const RandomAccessFile> file;
+  std::uint64_t begin;  // byte offset of the text, which goes to the end
+  FileStamp stamp;      // of the file before any of the text was read
 };
-TextFile open_text_file(const std::string& path, const TextOptions& options = {});
+// `see` gets all of the text, piece by piece, as it is checked: nothing with TextContent::bytes, which needs no check.
+TextFile open_text_file(
+    const std::string& path, const TextOptions& options = {},
+    const std::function<void(std::string_view piece)>& see = [](std::string_view) {});
 
 // A whole text, of a file or a pipe, whose end it waits for; refuses more than `max_bytes`. One that comes out of a
 // pipe cannot be packed.
@@ -52,6 +58,7 @@ std::string read_text(const std::string& path, std::uint64_t max_bytes, const Te
 
 // Whether a text seems to be JSON lines with documents in them, which are seldom meant to be trained on as they are.
 bool seems_json_lines(const std::string& path, const TextOptions& options = {});
+bool begins_like_json_lines(std::string_view head);    // of kHeadBytes
 std::string json_lines_note(const std::string& path);  // what becomes of them, and how their texts are taken
 
 bool is_packed(const std::string& path);
