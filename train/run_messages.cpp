@@ -170,6 +170,7 @@ std::string resume_text(const std::string& checkpoint, const Config& saved, cons
 }
 
 std::string excess_text(const TrainingStep::Result& result, const StepLimits& limits) {
+  if (limits.allow(result.loss, result.gradient_norm)) return "the optimizer made no update";
   if (!std::isfinite(result.loss)) return "its loss is not finite";
   if (!std::isfinite(result.gradient_norm)) return "its gradient is not finite";
   if (result.loss > limits.loss)

@@ -23,7 +23,7 @@ std::string start_text(const Config& config, const Corpora& corpora, Device devi
 std::string resume_text(const std::string& checkpoint, const Config& saved, const Config& now,
                         const TrainingState& state);
 
-// What of a step was beyond its limit: "loss 812 is above the limit of 10.5".
+// Why a step was skipped, what of it was beyond its limit: "loss 812 is above the limit of 10.5".
 std::string excess_text(const TrainingStep::Result& result, const StepLimits& limits);
 
 // That a run diverged for good: why, where its last good checkpoint is, and the command that goes on from there with a

@@ -18,7 +18,7 @@
 namespace weir {
 namespace {
 
-enum Sum { kLoss, kAuxiliaryLoss, kGradientNorm, kUnsound, kSums };
+enum Sum { kLoss, kAuxiliaryLoss, kGradientNorm, kUpdatesBefore, kUpdatesAfter, kUnsound, kSums };
 enum Limit { kLossLimit, kNormLimit, kLimits };
 
 Tensor element(const Tensor& values, std::int64_t i) { return values.strided({}, {}, i); }
@@ -67,7 +67,7 @@ TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int
     run(batches, memories, step, collect_statistics ? &statistics : nullptr);
     warmed_up_ = warmed_up_ || may_replay;
   }
-  Result result = results(limits);
+  Result result = results();
   result.statistics = std::move(statistics);
   return result;
 }
@@ -135,7 +135,9 @@ void TrainingStep::update() {
   const Tensor loss = nan_above(element(sums_, kLoss), element(limits_, kLossLimit));
   const Tensor judged = nan_above(norm, element(limits_, kNormLimit)) + scale(loss, 0);
   const Tensor factor = clip_factor(judged, config_.optimizer.clip);
+  copy_into(optimizer_->update_count(), element(sums_, kUpdatesBefore));
   optimizer_->step(learning_rate_, factor);
+  copy_into(optimizer_->update_count(), element(sums_, kUpdatesAfter));
   model_.parameters().update_buffers(std::exchange(observations_, {}), factor);
   copy_into(optimizer_->unsound(), element(sums_, kUnsound));
 }
@@ -171,12 +173,12 @@ void TrainingStep::replay(const std::vector<Batch>& batches, std::vector<Memory>
   recorded_.work->replay();
 }
 
-TrainingStep::Result TrainingStep::results(const StepLimits& limits) const {
+TrainingStep::Result TrainingStep::results() const {
   const std::vector<double> sums = sums_.values();
   return {.loss = sums[kLoss],
           .auxiliary_loss = sums[kAuxiliaryLoss],
           .gradient_norm = sums[kGradientNorm],
-          .applied = limits.allow(sums[kLoss], sums[kGradientNorm]),
+          .applied = sums[kUpdatesAfter] > sums[kUpdatesBefore],
           .sound = sums[kUnsound] == 0,
           .statistics = {}};
 }

@@ -35,7 +35,8 @@ class TrainingStep {
     double loss = 0;  // nats per token, without regularisers
     double auxiliary_loss = 0;
     double gradient_norm = 0;  // before clipping
-    // False where loss or norm was not finite or above its limit: weights, moments and buffers are untouched.
+    // Whether the optimizer counted an update. It made none where loss or norm was not finite or above its limit:
+    // weights, moments and buffers are untouched.
     bool applied = false;
     bool sound = true;  // false once an update left a weight or a moment not finite or absurd (Optimizer::unsound())
     std::vector<FeedforwardStatistics> statistics;  // per layer, of the last group
@@ -74,7 +75,7 @@ class TrainingStep {
   bool is_steady(const std::vector<Memory>& memories) const;
   void record_step(const std::vector<Batch>& batches, const std::vector<Memory>& memories);
   void replay(const std::vector<Batch>& batches, std::vector<Memory>& memories);
-  Result results(const StepLimits& limits) const;
+  Result results() const;
 
   const Config& config_;
   const LanguageModel& model_;
@@ -82,10 +83,10 @@ class TrainingStep {
   const bool check_finite_;  // checks_finite(), train/diagnosis.h
   const std::unique_ptr<Optimizer> optimizer_;
   // On the model's device.
-  Tensor learning_rate_;                   // float64, rank 0
-  Tensor first_pass_;                      // int32, rank 0: number of the step's first forward pass
-  Tensor limits_;                          // float64 [2]: of loss and gradient norm
-  Tensor sums_;                            // float64 [4]: loss, auxiliary loss, gradient norm, Optimizer::unsound()
+  Tensor learning_rate_;  // float64, rank 0
+  Tensor first_pass_;     // int32, rank 0: number of the step's first forward pass
+  Tensor limits_;         // float64 [2]: of loss and gradient norm
+  Tensor sums_;           // float64 [6]: loss, auxiliary loss, gradient norm, what update() tells of the optimizer
   std::vector<Observation> observations_;  // of the step's passes so far
   bool warmed_up_ = false;                 // a steady step has run: what is made at first use is there
   Recorded recorded_;

@@ -107,12 +107,12 @@ struct Run {
     model.initialise(seed, DType::float32, device);
     update.emplace(config, model, mode);
   }
-  TrainingStep::Result step(std::int64_t number) {
+  TrainingStep::Result step(std::int64_t number, const StepLimits& limits = TrainingStep::kNoLimits) {
     const std::int64_t segment = config.model.segment;
     const Tensor all = random_indices({config.train.batch_size, segment + 1}, static_cast<std::uint64_t>(number + 1),
                                       config.model.vocabulary, DType::int32);
     const Batch batch{clone(slice_view(all, 1, 0, segment)), clone(slice_view(all, 1, 1, segment + 1))};
-    return (*update)([&](std::int64_t) { return batch; }, memories, number, config.optimizer.lr, false);
+    return (*update)([&](std::int64_t) { return batch; }, memories, number, config.optimizer.lr, false, limits);
   }
   const Tensor& weights() const { return model.parameters().values(); }
 
@@ -284,6 +284,26 @@ TEST_CASE("devices: each optimizer follows the CPU, in groups and replayed") {
       CHECK(there.update->is_recorded() == can_record(device));
       CHECK(same_bits(there.weights(), eager.weights()));
       CHECK(there.update->optimizer().updates() == 6);
+    }
+}
+
+TEST_CASE("devices: a step is applied where the weights move, whatever the optimizer, replayed or not") {
+  for (const Device device : available_devices())
+    for (const std::string& kind : kKinds) {
+      Config config = small_config(kind);
+      config.optimizer.no_decay = "*norm*, *.bias";
+      Run run(config, device);
+      INFO(kind, " / ", device_name(device));
+      std::int64_t updates = 0;
+      for (std::int64_t step = 0; step < 8; ++step) {
+        CAPTURE(step);
+        const Tensor before = clone(run.weights());
+        const bool applied = run.step(step, {step % 4 == 1 ? 0.5 : 100, step % 4 == 3 ? 1e-6 : 1e6}).applied;
+        CHECK(applied == (step % 2 == 0));
+        CHECK(applied == !same_bits(run.weights(), before));
+        CHECK(run.update->optimizer().updates() == (updates += applied));
+      }
+      CHECK(run.update->is_recorded() == can_record(device));
     }
 }
 

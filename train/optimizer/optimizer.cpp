@@ -57,7 +57,7 @@ std::vector<NamedTensor> Optimizer::named_state() const {
   return tensors;
 }
 
-std::int64_t Optimizer::updates() const { return static_cast<std::int64_t>(count(0).item()); }
+std::int64_t Optimizer::updates() const { return static_cast<std::int64_t>(update_count().item()); }
 
 void Optimizer::forget() {
   for (const StateArena& arena : state_) fill(arena.values(), 0);

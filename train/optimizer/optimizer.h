@@ -33,6 +33,8 @@ class Optimizer {
   // "m.NAME" and so on, parameter by parameter.
   std::vector<NamedTensor> named_state() const;
   std::int64_t updates() const;
+  // The same where it is counted: float64 of rank 0 on the parameters' device.
+  Tensor update_count() const { return count(0); }
 
   void forget();  // state and count of updates, as if none had been made
   // For weights and state that were put in place of the old ones, which may have been unsound.
