@@ -98,19 +98,29 @@ bool is_whole(const Tensor& t) {
   return t.raw() == t.storage()->data() && t.strides() == padded_strides(t.shape(), t.dtype());
 }
 
+bool is_packed(const Tensor& t) { return t.strides() == packed_strides(t.shape()); }
+
+bool is_on_cpu(const Tensor& t) { return t.device().kind == DeviceKind::cpu; }
+
+// `bytes` from where `from` begins to where `to` does; one of the two is on the CPU.
+void send(const Tensor& from, const Tensor& to, std::size_t bytes) {
+  if (is_on_cpu(to))
+    backend_of(from.device()).copy_to_host(from.device().index, to.raw(), from.raw(), bytes);
+  else
+    backend_of(to.device()).copy_from_host(to.device().index, to.raw(), from.raw(), bytes);
+}
+
 // Between devices bytes travel, of fresh tensors; views and conversions are made on either side.
 Tensor moved(const Tensor& t, Device device) {
+  if (!is_on_cpu(t) && device.kind != DeviceKind::cpu) return moved(moved(t, {}), device);
   const Tensor source = is_whole(t) ? t : clone(t), target = Tensor::empty(t.shape(), t.dtype(), device);
-  const std::size_t bytes = target.storage()->bytes();
-  if (bytes == 0) return target;
-  if (device.kind == DeviceKind::cpu) {
-    backend_of(t.device()).copy_to_host(t.device().index, target.raw(), source.raw(), bytes);
-  } else if (t.device().kind == DeviceKind::cpu) {
-    backend_of(device).copy_from_host(device.index, target.raw(), source.raw(), bytes);
-  } else {
-    return moved(moved(t, {}), device);
-  }
+  if (const std::size_t bytes = target.storage()->bytes(); bytes > 0) send(source, target, bytes);
   return target;
+}
+
+// Whether the elements of one are those of the other byte for byte, with nothing between them, and may travel.
+bool can_be_sent(const Tensor& from, const Tensor& to) {
+  return is_on_cpu(from) != is_on_cpu(to) && from.dtype() == to.dtype() && is_packed(from) && is_packed(to);
 }
 
 }  // namespace
@@ -120,6 +130,10 @@ void copy_into(const Tensor& from, const Tensor& to) {
     throw ArgumentError(fmt::format("copy: shape {} does not fit {}", from.shape().str(), to.shape().str()));
   if (from.numel() == 0) return;
   to.bump_version();
+  if (can_be_sent(from, to)) {
+    refuse_gradient(from, "to_device", "t");
+    return send(from, to, static_cast<std::size_t>(from.numel()) * dtype_size(from.dtype()));
+  }
   copy_kernel(to.device(), to_device(from, to.device()), to);
 }
 

@@ -52,10 +52,7 @@ TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int
                                               bool collect_statistics, const StepLimits& limits) {
   memories.resize(static_cast<std::size_t>(config_.train.accumulate));
   std::vector<Batch> batches;
-  for (std::int64_t group = 0; group < config_.train.accumulate; ++group) {
-    const Batch batch = read(group);
-    batches.push_back({to_device(batch.inputs, model_.device()), to_device(batch.targets, model_.device())});
-  }
+  for (std::int64_t group = 0; group < config_.train.accumulate; ++group) batches.push_back(read(group));
   set_numbers(step, learning_rate, limits);
   const bool may_replay = mode_ == StepMode::recorded && !check_finite_ && can_record(model_.device()) &&
                           !collect_statistics && is_steady(memories);
@@ -64,6 +61,8 @@ TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int
     if (recorded_.work == nullptr) record_step(batches, memories);
     replay(batches, memories);
   } else {
+    for (Batch& batch : batches)
+      batch = {to_device(batch.inputs, model_.device()), to_device(batch.targets, model_.device())};
     run(batches, memories, step, collect_statistics ? &statistics : nullptr);
     warmed_up_ = warmed_up_ || may_replay;
   }
@@ -148,8 +147,8 @@ bool TrainingStep::is_steady(const std::vector<Memory>& memories) const {
 }
 
 void TrainingStep::record_step(const std::vector<Batch>& batches, const std::vector<Memory>& memories) {
-  for (const Batch& batch : batches)
-    recorded_.batches.push_back({Tensor::empty_like(batch.inputs), Tensor::empty_like(batch.targets)});
+  const auto place_of = [&](const Tensor& ids) { return Tensor::empty(ids.shape(), ids.dtype(), model_.device()); };
+  for (const Batch& batch : batches) recorded_.batches.push_back({place_of(batch.inputs), place_of(batch.targets)});
   for (const Memory& memory : memories) {
     Memory& place = recorded_.memories.emplace_back();
     for (const Tensor& layer : memory.layers) place.layers.push_back(Tensor::empty_like(layer));

@@ -204,6 +204,29 @@ TEST_CASE("devices: a replayed step gives the bits of an eager one") {
   }
 }
 
+TEST_CASE("devices: a copy to another device writes its elements and nothing beside them") {
+  for (const Device device : other_devices())
+    for (const std::int64_t cols : {16, 30, 32}) {  // packed; with a pad; packed
+      CAPTURE(cols);
+      const Tensor from = converted(random_tensor({4, cols}, 1), DType::float32),
+                   around = to_device(Tensor::full({6, 40}, 7, DType::float32), device);
+      for (const Tensor& to :
+           {Tensor::empty({4, cols}, from.dtype(), device), Tensor::empty({4, cols}, DType::float64, device),
+            around.strided({4, cols}, {cols, 1}, 5), around.strided({4, cols}, {40, 1}, 41)}) {
+        fill(around, 7);
+        copy_into(from, to);
+        CHECK(to.values() == from.values());
+        const Tensor back = Tensor::zeros_like(from);
+        copy_into(to, back);
+        CHECK(back.values() == from.values());
+        double sum = 0, of_rest = 7 * static_cast<double>(around.numel() - from.numel());
+        for (const double value : around.values()) sum += value;
+        for (const double value : from.values()) of_rest += value;
+        if (to.storage() == around.storage()) CHECK(sum == doctest::Approx(of_rest).epsilon(1e-9));
+      }
+    }
+}
+
 TEST_CASE("devices: tensors of two devices are refused") {
   for (const Device device : other_devices()) {
     const Tensor here = Tensor::full({2}, 1, DType::float32), there = to_device(here, device);
