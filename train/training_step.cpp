@@ -39,8 +39,8 @@ void copy_each(const Memory& from, const Memory& to) {
 TrainingStep::TrainingStep(const Config& config, const LanguageModel& model, StepMode mode)
     : config_(config),
       model_(model),
-      mode_(mode),
       check_finite_(checks_finite()),
+      may_record_(mode == StepMode::recorded && !check_finite_ && can_record(model.device())),
       optimizer_(make_optimizer(config.optimizer, model.parameters())),
       learning_rate_(Tensor::zeros({}, DType::float64, model.device())),
       first_pass_(Tensor::zeros({}, DType::int32, model.device())),
@@ -54,17 +54,16 @@ TrainingStep::Result TrainingStep::operator()(const std::function<Batch(std::int
   std::vector<Batch> batches;
   for (std::int64_t group = 0; group < config_.train.accumulate; ++group) batches.push_back(read(group));
   set_numbers(step, learning_rate, limits);
-  const bool may_replay = mode_ == StepMode::recorded && !check_finite_ && can_record(model_.device()) &&
-                          !collect_statistics && is_steady(memories);
   std::vector<FeedforwardStatistics> statistics;
-  if (may_replay && warmed_up_) {
+  const Way way = next_way(memories, collect_statistics);
+  if (way == Way::replay) {
     if (recorded_.work == nullptr) record_step(batches, memories);
     replay(batches, memories);
   } else {
     for (Batch& batch : batches)
       batch = {to_device(batch.inputs, model_.device()), to_device(batch.targets, model_.device())};
     run(batches, memories, step, collect_statistics ? &statistics : nullptr);
-    warmed_up_ = warmed_up_ || may_replay;
+    rehearsed_ = rehearsed_ || way == Way::rehearsal;
   }
   Result result = results();
   result.statistics = std::move(statistics);
@@ -141,9 +140,13 @@ void TrainingStep::update() {
   copy_into(optimizer_->unsound(), element(sums_, kUnsound));
 }
 
-bool TrainingStep::is_steady(const std::vector<Memory>& memories) const {
-  const std::int64_t length = config_.model.memory_length();
-  return std::all_of(memories.begin(), memories.end(), [&](const Memory& memory) { return memory.length() == length; });
+TrainingStep::Way TrainingStep::next_way(const std::vector<Memory>& memories, bool collect_statistics) const {
+  const bool repeats =
+      may_record_ && !collect_statistics && std::all_of(memories.begin(), memories.end(), [&](const Memory& memory) {
+        return memory.length() == config_.model.memory_length();
+      });
+  if (!repeats) return Way::eager;
+  return rehearsed_ ? Way::replay : Way::rehearsal;
 }
 
 void TrainingStep::record_step(const std::vector<Batch>& batches, const std::vector<Memory>& memories) {

@@ -71,16 +71,21 @@ class TrainingStep {
   void run_group(const Batch& batch, Memory& memory, const ForwardContext& context,
                  std::vector<FeedforwardStatistics>& statistics);
   void update();
-  // True where a recording made of such a step would serve the next ones as well.
-  bool is_steady(const std::vector<Memory>& memories) const;
+  // How a step is made. One repeats where the device may record, every memory has its full length and nobody counts
+  // statistics: its work is that of all such steps to come. The first of them is the rehearsal, kernel by kernel like
+  // those that do not repeat, for a recording takes neither a copy from the host nor memory from the driver: what
+  // models (RelativePositions), kernels and libraries make at their first use is there afterwards. The second is
+  // recorded, and it and all others are replayed.
+  enum class Way { eager, rehearsal, replay };
+  Way next_way(const std::vector<Memory>& memories, bool collect_statistics) const;
   void record_step(const std::vector<Batch>& batches, const std::vector<Memory>& memories);
   void replay(const std::vector<Batch>& batches, std::vector<Memory>& memories);
   Result results() const;
 
   const Config& config_;
   const LanguageModel& model_;
-  const StepMode mode_;
   const bool check_finite_;  // checks_finite(), train/diagnosis.h
+  const bool may_record_;
   const std::unique_ptr<Optimizer> optimizer_;
   // On the model's device.
   Tensor learning_rate_;  // float64, rank 0
@@ -88,7 +93,7 @@ class TrainingStep {
   Tensor limits_;         // float64 [2]: of loss and gradient norm
   Tensor sums_;           // float64 [6]: loss, auxiliary loss, gradient norm, what update() tells of the optimizer
   std::vector<Observation> observations_;  // of the step's passes so far
-  bool warmed_up_ = false;                 // a steady step has run: what is made at first use is there
+  bool rehearsed_ = false;
   Recorded recorded_;
 };
 
