@@ -62,6 +62,7 @@ class Registry {
     std::string name, help;
     typename Kind::Function function;
     OwnSettings settings{};  // that only this one has: a section called like it
+    Choices reads{};         // of the settings that all share, those that this one reads; none: it does not say
   };
 
   // Returns true so that it can initialise a variable at namespace scope.
@@ -80,6 +81,14 @@ class Registry {
       if (entry.name == name) return entry.function;
     throw ArgumentError(std::string(Kind::setting) + ": there is no " + quote_short(name) +
                         did_you_mean(name, names()) + "; choose one of " + join(names(), ", "));
+  }
+
+  // Whether that setting has an effect beside `name`; where the entry does not say, it may.
+  bool reads(const std::string& name, const std::string& setting) const {
+    for (const Entry& entry : entries_)
+      if (entry.name == name && !entry.reads.empty())
+        return std::find(entry.reads.begin(), entry.reads.end(), setting) != entry.reads.end();
+    return true;
   }
 
   const std::vector<Entry>& entries() const { return entries_; }  // by name
@@ -139,6 +148,11 @@ class SettingsByName {
   template <class Struct>
   const Struct& get() const {
     return const_cast<SettingsByName*>(this)->template get<Struct>();
+  }
+
+  // Throws ArgumentError naming the first value outside its limits, in whichever section.
+  void check() const {
+    for (Named named : all_) check_values(named.name, fields_of(named.settings));
   }
 
   // Sections; that of the entry called `chosen` is in use.

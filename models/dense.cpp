@@ -64,11 +64,18 @@ std::string DenseFeedforward::text() const {
 }
 
 namespace {
-const bool added =
-    registry<FeedforwardKind>().add({"dense", "two matrices with a ReLU between", by_constructor<DenseFeedforward>}) &&
-    registry<FeedforwardKind>().add({"gelu", "the same with GELU", by_constructor<DenseFeedforward>}) &&
-    registry<FeedforwardKind>().add(
-        {"top-k", "dense, of which each token keeps k hidden units", by_constructor<DenseFeedforward>});
+const bool added = registry<FeedforwardKind>().add({.name = "dense",
+                                                    .help = "two matrices with a ReLU between",
+                                                    .function = by_constructor<DenseFeedforward>,
+                                                    .reads = {"d_ff"}}) &&
+                   registry<FeedforwardKind>().add({.name = "gelu",
+                                                    .help = "the same with GELU",
+                                                    .function = by_constructor<DenseFeedforward>,
+                                                    .reads = {"d_ff"}}) &&
+                   registry<FeedforwardKind>().add({.name = "top-k",
+                                                    .help = "dense, of which each token keeps k hidden units",
+                                                    .function = by_constructor<DenseFeedforward>,
+                                                    .reads = {"d_ff", "k"}});
 }  // namespace
 
 }  // namespace weir

@@ -14,6 +14,7 @@ std::unique_ptr<Feedforward> make_feedforward(ParameterSet& parameters, const st
                                               const ModelConfig& model, const FeedforwardConfig& config) {
   FeedforwardConfig checked = config;
   check_values("feedforward", fields_of(checked));
+  config.own.check();
   return registry<FeedforwardKind>().find(config.kind)(parameters, name, layer, model, config);
 }
 

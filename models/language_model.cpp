@@ -8,6 +8,7 @@ namespace weir {
 
 LanguageModel::LanguageModel(const ModelConfig& config) : config_(config) {
   check_values("model", fields_of(config_));
+  config_.own.check();
   if (config.vocabulary >= 2) return;
   throw ArgumentError(
       fmt::format("model.vocabulary = {}: a model needs at least 2 different tokens, and 256 for bytes; set it to what "

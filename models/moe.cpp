@@ -71,9 +71,8 @@ Tensor of_rows(const Tensor& values, const Tensor& rows) {
 void count_active_units(FeedforwardStatistics& statistics, const Tensor& flat, const routing::Routed& routed,
                         const Tensor& w1, std::int64_t hidden_k, Float32Products products) {
   const ExpertOrder order = sort_by_expert(routed.index, w1.size(0));
-  const Tensor tokens = of_rows(routed.tokens, order.tokens);  // of each pair
-  const Tensor hidden =
-      grouped_matmul(gather_rows(flat, tokens), w1, order.offsets, products);  // [R K, G] before ReLU
+  const Tensor tokens = of_rows(routed.tokens, order.tokens);                                    // of each pair
+  const Tensor hidden = grouped_matmul(gather_rows(flat, tokens), w1, order.offsets, products);  // [R K, G] before ReLU
   count_active(statistics, hidden.detach(), tokens, flat.size(0), hidden_k);
 }
 
@@ -106,8 +105,7 @@ FeedforwardOutput Moe::routed(const Tensor& x, const Tensor& router_input, const
                               .random = context.random(RandomPlace::expert_hidden, layer_)};
   const Tensor& tokens = routed.tokens;
   const Tensor rows = tokens.defined() ? gather_rows(flat, tokens) : flat;  // [R, D]
-  const Tensor y =
-      expert_feedforward(rows, routed.gate, routed.index, w1_.value, w2_.value, options, context.products);
+  const Tensor y = expert_feedforward(rows, routed.gate, routed.index, w1_.value, w2_.value, options, context.products);
   out.y = reshape(tokens.defined() ? scatter_add_rows(y, tokens, flat.size(0)) : y, x.shape());
   if (context.training && context.shared_layer)
     out.regulariser_inputs = routed.by_sequence();
@@ -115,8 +113,7 @@ FeedforwardOutput Moe::routed(const Tensor& x, const Tensor& router_input, const
     out.auxiliary_loss = router_.auxiliary_loss(routed);
   if (context.collect_statistics)
     count_selections(out.statistics, routed.gate, routed.index, tokens, config_.experts, context.analyse);
-  if (context.analyse)
-    count_active_units(out.statistics, flat, routed, w1_.value, config_.hidden_k, context.products);
+  if (context.analyse) count_active_units(out.statistics, flat, routed, w1_.value, config_.hidden_k, context.products);
   out.observations = std::move(routed.observations);
   return out;
 }
@@ -137,7 +134,12 @@ std::string Moe::text() const {
 }
 
 namespace {
-const bool added = registry<FeedforwardKind>().add({"moe", "a mixture of experts", by_constructor<Moe>});
+const bool added = registry<FeedforwardKind>().add(
+    {.name = "moe",
+     .help = "a mixture of experts",
+     .function = by_constructor<Moe>,
+     .reads = {"experts", "expert_size", "k", "scores", "selection", "gate", "hidden_k", "expert_dropout",
+               "dropout_experts", "regulariser", "regulariser_weight", "bias_update_rate", "init"}});
 }  // namespace
 
 }  // namespace weir

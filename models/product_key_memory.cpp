@@ -109,7 +109,10 @@ std::string ProductKeyMemory::text() const {
 }
 
 namespace {
-const bool added = registry<FeedforwardKind>().add({"pkm", "a product-key memory", by_constructor<ProductKeyMemory>});
+const bool added = registry<FeedforwardKind>().add({.name = "pkm",
+                                                    .help = "a product-key memory",
+                                                    .function = by_constructor<ProductKeyMemory>,
+                                                    .reads = {"k", "sub_keys", "key_heads", "activation", "init"}});
 }  // namespace
 
 }  // namespace weir

@@ -45,7 +45,8 @@ class SwiGlu final : public Feedforward {
   const Parameter &w_gate_, &w_up_, &w_down_;
 };
 
-const bool added = registry<FeedforwardKind>().add({"swiglu", "gated, three matrices", by_constructor<SwiGlu>});
+const bool added = registry<FeedforwardKind>().add(
+    {.name = "swiglu", .help = "gated, three matrices", .function = by_constructor<SwiGlu>, .reads = {"d_ff"}});
 
 }  // namespace
 }  // namespace weir

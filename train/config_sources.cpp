@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -94,35 +92,6 @@ void shorten_warmup(Config& config, const ConfigSources& sources, Notes* notes) 
 
 namespace {
 
-using Names = std::vector<std::string_view>;
-
-bool is_one_of(std::string_view name, const Names& names) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-// Of the built-in kinds: what a setting of [feedforward] is for. Kinds of others may use any of them.
-const Names& kinds_with(std::string_view setting) {
-  static const Names none, hidden = {"dense", "gelu", "swiglu", "top-k"}, experts = {"moe"}, keys = {"pkm"},
-                           chosen = {"moe", "top-k", "pkm"};
-  static const std::pair<std::string_view, const Names*> table[] = {{"d_ff", &hidden},
-                                                                    {"k", &chosen},
-                                                                    {"experts", &experts},
-                                                                    {"expert_size", &experts},
-                                                                    {"scores", &experts},
-                                                                    {"selection", &experts},
-                                                                    {"gate", &experts},
-                                                                    {"hidden_k", &experts},
-                                                                    {"expert_dropout", &experts},
-                                                                    {"dropout_experts", &experts},
-                                                                    {"regulariser", &experts},
-                                                                    {"regulariser_weight", &experts},
-                                                                    {"sub_keys", &keys},
-                                                                    {"key_heads", &keys}};
-  for (const auto& [name, kinds] : table)
-    if (name == setting) return *kinds;
-  return none;
-}
-
 bool is_prepared(const DataConfig& data) {
   try {
     return is_there(data_path(data, data.train) + "/dataset.json");
@@ -135,12 +104,11 @@ bool is_prepared(const DataConfig& data) {
 std::string why_unused(const FieldList& list, const Field& field, const Config& c) {
   if (!list.uses(field))
     return fmt::format("the section [{}] is for another kind than the configuration has", field.section);
-  static const Names known = {"dense", "gelu", "swiglu", "top-k", "moe", "pkm"};
   const std::string key = field.key();
-  if (field.section == "feedforward" && is_one_of(c.feedforward.kind, known)) {
-    const Names& kinds = kinds_with(field.name);
-    return kinds.empty() || is_one_of(c.feedforward.kind, kinds) ? "" : "feedforward.kind = " + c.feedforward.kind;
-  }
+  if (field.section == "feedforward" && key != FeedforwardKind::setting)
+    return registry<FeedforwardKind>().reads(c.feedforward.kind, field.name)
+               ? ""
+               : "feedforward.kind = " + c.feedforward.kind;
   if (key.starts_with("model.attention_") && c.model.attention == "relative") return "model.attention = relative";
   if (key == "optimizer.min_lr" || key == "optimizer.decay_steps")
     return c.optimizer.schedule == "constant" ? "optimizer.schedule = constant" : "";

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "temporary_directory.h"
 #include "tensor_checks.h"
@@ -159,12 +160,23 @@ TEST_CASE("sources: a setting that has no effect beside the others is noted, wit
   CHECK(noted({"feedforward.kind=dense", "feedforward.d_ff=100"}) == "");
   CHECK(noted({"feedforward.kind=dense", "feedforward.k=1"}).ends_with("has no effect: feedforward.kind = dense"));
   CHECK(noted({"feedforward.kind=pkm", "feedforward.k=1"}) == "");
+  CHECK(noted({"feedforward.kind=pkm", "feedforward.activation=softmax"}) == "");
+  CHECK(noted({"feedforward.activation=softmax"}).ends_with("has no effect: feedforward.kind = moe"));
   CHECK(noted({"model.attention_k=1"}).ends_with("has no effect: model.attention = relative"));
   CHECK(noted({"optimizer.schedule=constant", "optimizer.decay_steps=5"}) ==
         "optimizer.decay_steps (command line) has no effect: optimizer.schedule = constant");
   CHECK(noted({"data.valid=a", "data.valid_fraction=0.1"}).ends_with("has no effect: data.valid is set"));
   CHECK(noted({prepared, "data.encoding=bytes"}).ends_with("has no effect: data.train is prepared data"));
   CHECK(noted({"data.train=book.txt", "data.encoding=bytes"}) == "");
+}
+
+TEST_CASE("sources: each setting of a feedforward is read by some kind, and what a kind reads is a setting") {
+  FeedforwardConfig config;
+  std::set<std::string> there, read;
+  for (const Field& field : fields_of(config).fields)
+    if ("feedforward." + field.name != FeedforwardKind::setting) there.insert(field.name);
+  for (const auto& entry : registry<FeedforwardKind>().entries()) read.insert(entry.reads.begin(), entry.reads.end());
+  CHECK(read == there);
 }
 
 TEST_CASE("sources: the vocabulary follows the data until it is set") {

@@ -139,6 +139,16 @@ TEST_CASE("gpt: settings of the other kind are refused with what to give") {
   CHECK(notes[0].starts_with("gpt.tied (command line) has no effect"));
 }
 
+TEST_CASE("gpt: values outside their limits are refused wherever a model is made") {
+  Config config = gpt_config("gelu");
+  const auto refused = [&] { return error_message([&] { make_language_model(config.model, config.feedforward); }); };
+  config.model.own.get<GptSettings>().norm = "batch";
+  CHECK(refused() == "gpt.norm = \"batch\": give one of layer, rms");
+  config.model.own.get<GptSettings>() = {.rotary_base = -1};
+  CHECK(refused().starts_with("gpt.rotary_base = -1.0: give "));
+  CHECK(error_message([&] { Gpt(config.model, config.feedforward); }) == refused());
+}
+
 TEST_CASE("gpt: the same on every device") {
   for (const Device device : available_devices())
     for (const char* kind : {"gelu", "swiglu", "moe"}) {

@@ -287,6 +287,15 @@ TEST_CASE("devices: each optimizer follows the CPU, in groups and replayed") {
     }
 }
 
+TEST_CASE("optimizers: values outside their limits are refused wherever one is made") {
+  ParameterSet set;
+  set.add("w", {2, 3}, initialise::constant(1));
+  set.allocate(DType::float32, 1);
+  OptimizerConfig config{.kind = "sgd"};
+  config.own.get<SgdConfig>().momentum = 1.5;
+  CHECK(error_message([&] { make_optimizer(config, set); }).starts_with("sgd.momentum = 1.5: give "));
+}
+
 TEST_CASE("devices: a step is applied where the weights move, whatever the optimizer, replayed or not") {
   for (const Device device : available_devices())
     for (const std::string& kind : kKinds) {

@@ -76,6 +76,7 @@ const StateArena& Optimizer::state(const std::string& name) const {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const ParameterSet& parameters) {
+  config.own.check();
   return registry<OptimizerKind>().find(config.kind).make(config, parameters);
 }
 
