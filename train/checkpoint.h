@@ -25,6 +25,7 @@
 #include "train/config.h"
 #include "train/optimizer/optimizer.h"
 #include "train/spike_detector.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace weir {
 
@@ -34,14 +35,14 @@ struct TrainingState {
   std::int64_t step = 0;    // updates made, or skipped because loss or gradient norm were beyond their limits
   std::int64_t tokens = 0;  // trained on
   std::int64_t epoch = 0;
-  std::int64_t block = 0;           // next block of each stream
-  double seconds = 0;               // spent training, over all sessions
-  std::int64_t data_tokens = 0;     // of the training corpus,
-  std::string data_checksum;        // and Corpus::checksum() of it
-  std::string tokenizer = "bytes";  // or the name of the tokenizer's file in the run folder
-  std::int64_t bad_in_a_row = 0;    // steps that were skipped, or found to have harmed the weights
-  SpikeDetector::Window accepted;   // what those limits follow from
-  std::int64_t rollbacks = 0;       // times that the run diverged and went back to a checkpoint
+  std::int64_t block = 0;                  // next block of each stream
+  double seconds = 0;                      // spent training, over all sessions
+  std::int64_t data_tokens = 0;            // of the training corpus,
+  std::string data_checksum;               // and Corpus::checksum() of it
+  std::string tokenizer = kByteTokenizer;  // or the name of the tokenizer's file in the run folder
+  std::int64_t bad_in_a_row = 0;           // steps that were skipped, or found to have harmed the weights
+  SpikeDetector::Window accepted;          // what those limits follow from
+  std::int64_t rollbacks = 0;              // times that the run diverged and went back to a checkpoint
   // Of these weights, as judge_weights() (train/soundness.h) measured it: what later ones are compared with. None in a
   // checkpoint from before that was asked.
   std::optional<double> held_back_nats{};

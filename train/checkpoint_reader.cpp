@@ -191,7 +191,7 @@ Config checkpoint_config(const std::string& path, std::span<const std::string> o
 std::string checkpoint_tokenizer(const std::string& path) {
   const std::string state_path = path + "/state.json";
   const std::string name = read_state(state_path).text("tokenizer");
-  if (name != "bytes" && name != "tokenizer.model" && name != "tokenizer.json")
+  if (!is_byte_tokenizer(name) && name != "tokenizer.model" && name != "tokenizer.json")
     throw DamagedCheckpoint(state_path, fmt::format("the field 'tokenizer' is '{}', expected bytes, tokenizer.model or "
                                                     "tokenizer.json",
                                                     printable(name)));

@@ -82,7 +82,7 @@ Corpus Corpus::split(const std::string& folder, const std::string& name, const D
   const Split& split = found->second;
   Corpus corpus;
   corpus.name_ = fmt::format("{} ({})", folder, name);
-  if (dataset.tokenizer != "bytes") corpus.tokenizer_ = folder + "/" + dataset.tokenizer;
+  if (!is_byte_tokenizer(dataset.tokenizer)) corpus.tokenizer_ = folder + "/" + dataset.tokenizer;
   corpus.vocabulary_ = dataset.vocabulary;
   corpus.has_splits_ = true;
   corpus.bytes_per_token_ = corpus.is_bytes() ? 1 : ratio(split.bytes, split.tokens);

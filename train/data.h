@@ -11,6 +11,7 @@
 #include "core/tensor.h"
 #include "train/config.h"
 #include "train/token_file.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace weir {
 
@@ -35,9 +36,9 @@ class Corpus {
   std::int64_t size() const { return end_ - begin_; }  // tokens
   std::int64_t vocabulary() const { return vocabulary_; }
   const std::string& name() const { return name_; }  // "book.txt", "data/enwik8 (valid)"
-  // The file of the tokenizer that made the tokens; empty where they are the bytes of the text.
+  // The file of the tokenizer that made the tokens, or kByteTokenizer.
   const std::string& tokenizer() const { return tokenizer_; }
-  bool is_bytes() const { return tokenizer_.empty(); }
+  bool is_bytes() const { return is_byte_tokenizer(tokenizer_); }
   bool has_splits() const { return has_splits_; }  // it is one of them
   // Of the text, on average over the split; nothing where dataset.json does not say.
   std::optional<double> bytes_per_token() const { return bytes_per_token_; }
@@ -55,7 +56,7 @@ class Corpus {
   std::vector<FileStamp> stamps_when_opened() const;
 
  private:
-  std::string name_, tokenizer_;
+  std::string name_, tokenizer_ = kByteTokenizer;
   std::int64_t vocabulary_ = 256;
   bool has_splits_ = false;
   std::optional<double> bytes_per_token_, words_per_token_;

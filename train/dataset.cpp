@@ -64,7 +64,7 @@ void check_dataset(const std::string& path, const Dataset& dataset) {
     refuse(path, "vocabulary", fmt::format("it is {}, expected 1 to 2^31 - 1", dataset.vocabulary));
   if (!is_plain_name(dataset.tokenizer))
     refuse(path, "tokenizer", quote_short(dataset.tokenizer) + " is neither \"bytes\" nor the plain name of a file");
-  if (dataset.tokenizer == "bytes" && dataset.vocabulary != 256)
+  if (is_byte_tokenizer(dataset.tokenizer) && dataset.vocabulary != 256)
     refuse(path, "vocabulary", fmt::format("it is {}, but there are 256 bytes", dataset.vocabulary));
   if (dataset.splits.empty()) refuse(path, "splits", "there is none");
   std::set<std::string> names;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "train/token_file.h"
+#include "train/tokenizer/tokenizer.h"
 
 namespace weir {
 
@@ -37,7 +38,7 @@ struct Split {
 // The content of dataset.json.
 struct Dataset {
   std::string name;
-  std::string tokenizer = "bytes";  // or the name of the tokenizer's file in the folder
+  std::string tokenizer = kByteTokenizer;  // or the name of the tokenizer's file in the folder
   std::int64_t vocabulary = 256;
   std::map<std::string, Split> splits;        // of train, valid and test those that there are
   std::map<std::string, std::string> source;  // where the text comes from: anything worth keeping

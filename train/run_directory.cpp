@@ -103,7 +103,7 @@ void RunDirectory::check_complete(const std::string& checkpoint) const {
 }
 
 RunDirectory::KeptTokenizer RunDirectory::keep_tokenizer(const Corpus& corpus) const {
-  if (corpus.is_bytes()) return {"bytes"};
+  if (corpus.is_bytes()) return {kByteTokenizer};
   const std::string name = "tokenizer" + fs::path(corpus.tokenizer()).extension().string();
   if (is_there(file(name))) return {name, true};
   write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
@@ -135,8 +135,8 @@ std::string tokenizer_file(const std::string& checkpoint) {
 }
 
 std::unique_ptr<Tokenizer> tokenizer_of(const std::string& checkpoint) {
-  const bool bytes = checkpoint_tokenizer(checkpoint) == "bytes";
-  const std::string file = bytes ? "bytes" : tokenizer_file(checkpoint);
+  const bool bytes = is_byte_tokenizer(checkpoint_tokenizer(checkpoint));
+  const std::string file = bytes ? kByteTokenizer : tokenizer_file(checkpoint);
   auto tokenizer = open_tokenizer(file);
   const std::int64_t expected = checkpoint_config(checkpoint).model.vocabulary;
   if (tokenizer->vocabulary() != expected)

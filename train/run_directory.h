@@ -41,7 +41,7 @@ class RunDirectory {
   void check_complete(const std::string& checkpoint) const;
 
   struct KeptTokenizer {
-    std::string name;        // in this folder; "bytes" where the corpus has none
+    std::string name;        // in this folder; kByteTokenizer where the corpus has none
     bool was_there = false;  // a run that was begun before keeps the one that it has
   };
   // Copies the tokenizer that made the data here, so that the run outlives the data.

@@ -26,7 +26,6 @@ std::string memory_size(double bytes) {
 
 // Only needed for samples and for generating text later; but later is too late to find it missing.
 std::unique_ptr<const Tokenizer> open_tokenizer_of(const Corpus& corpus) {
-  if (corpus.is_bytes()) return open_tokenizer("bytes");
   auto tokenizer = open_tokenizer(corpus.tokenizer());
   if (tokenizer->vocabulary() != corpus.vocabulary())
     throw RunError(ExitCode::bad_data,

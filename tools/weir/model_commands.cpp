@@ -80,7 +80,7 @@ Corpus tokens_of_text(const EvalArguments& arguments, const LoadedModel& loaded)
   const TextOptions options{text_content(encoding), "--encoding bytes"};
   if (seems_json_lines(arguments.data, options)) warn_on_stderr(json_lines_note(arguments.data));
   const std::string tokenizer = checkpoint_tokenizer(loaded.checkpoint);
-  if (tokenizer == "bytes") return Corpus::text(arguments.data, options);
+  if (is_byte_tokenizer(tokenizer)) return Corpus::text(arguments.data, options);
   return encode_text(arguments.data, tokenizer_file(loaded.checkpoint), options);
 }
 
@@ -118,22 +118,23 @@ void check_same_tokens(const LoadedModel& loaded, const Corpus& corpus) {
   constexpr std::uint64_t most = std::uint64_t{1} << 28;
   const std::string name = checkpoint_tokenizer(loaded.checkpoint);
   const std::string of_run = tokenizer_file(loaded.checkpoint);
-  const bool same = corpus.is_bytes() ? name == "bytes" && loaded.config.model.vocabulary == 256
-                                      : name != "bytes" && loaded.config.model.vocabulary == corpus.vocabulary() &&
+  const bool of_bytes = is_byte_tokenizer(name);
+  const bool same = corpus.is_bytes() ? of_bytes && loaded.config.model.vocabulary == 256
+                                      : !of_bytes && loaded.config.model.vocabulary == corpus.vocabulary() &&
                                             read_file(corpus.tokenizer(), most) == read_file(of_run, most);
   if (same) return;
   const auto tokens = [](std::int64_t count, bool bytes) {
     return bytes ? "bytes" : fmt::format("{} tokens of a tokenizer", count);
   };
-  const bool alike = name != "bytes" && !corpus.is_bytes() && loaded.config.model.vocabulary == corpus.vocabulary();
+  const bool alike = !of_bytes && !corpus.is_bytes() && loaded.config.model.vocabulary == corpus.vocabulary();
   throw RunError(
       ExitCode::bad_data,
       fmt::format("{}: the model of {} was trained on {}, this data consists of {}; name a text with --data, or data "
                   "that was prepared with the tokenizer of the run{}",
                   printable(corpus.name(), 4096), printable(loaded.checkpoint, 4096),
-                  tokens(loaded.config.model.vocabulary, name == "bytes"),
+                  tokens(loaded.config.model.vocabulary, of_bytes),
                   alike ? "as many of another one" : tokens(corpus.vocabulary(), corpus.is_bytes()),
-                  name == "bytes" ? "" : ": --tokenizer " + shell_word(of_run)));
+                  of_bytes ? "" : ": --tokenizer " + shell_word(of_run)));
 }
 
 EvalConfig chosen_settings(const EvalArguments& arguments, const Config& config) {

@@ -69,7 +69,7 @@ TokenizerFormats& tokenizer_formats() {
 }
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
-  if (path == "bytes") return std::make_unique<ByteTokenizer>();
+  if (is_byte_tokenizer(path)) return std::make_unique<ByteTokenizer>();
   if (path.ends_with(".model")) {
     const auto open = tokenizer_formats().open_sentencepiece;
     check_built(open != nullptr, "reading SentencePiece models", "libsentencepiece-dev");

@@ -45,8 +45,13 @@ class ByteTokenizer final : public Tokenizer {
   std::string describe() const override { return "bytes"; }
 };
 
-// "bytes", or a file: what ends in .model is read as SentencePiece, what ends in .json as a tokenizer.json of Hugging
-// Face. Tokenizers can be used by several threads at a time.
+// How tokens name what made them: in prepared data, runs and checkpoints by the file of a tokenizer, or by this name
+// where every byte is a token, for which there is no file.
+inline constexpr const char* kByteTokenizer = "bytes";
+inline bool is_byte_tokenizer(std::string_view name) { return name == kByteTokenizer; }
+
+// kByteTokenizer, or a file: what ends in .model is read as SentencePiece, what ends in .json as a tokenizer.json of
+// Hugging Face. Tokenizers can be used by several threads at a time.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path);
 
 }  // namespace weir
