@@ -150,10 +150,10 @@ std::string unquote(const std::string& text, const std::string& where) {
       where + ": " + quote_short(text) + " is not a TOML string: escape \" and \\ by a backslash";
   if (text.find_first_of("\r\n") != std::string::npos) throw ArgumentError(refusal + " and write a line end as \\n");
   try {
-    return toml::parse("text = " + text)["text"].value<std::string>().value();
-  } catch (const toml::parse_error&) {
-    throw ArgumentError(refusal);
+    if (const auto value = toml::parse("text = " + text)["text"].value<std::string>()) return *value;
+  } catch (const toml::parse_error&) {  // nor is it another value
   }
+  throw ArgumentError(refusal);
 }
 
 }  // namespace weir

@@ -438,6 +438,12 @@ TEST_CASE("config: the two quick starts have equally many parameters") {
   CHECK(std::abs(sparse_count - dense_count) <= (2 * d + 1) / 2 + 1);  // no other d_ff is nearer
 }
 
+TEST_CASE("config: what stands in quotes is a text, or refused") {
+  CHECK(unquote("\"a\\\"\\n\"", "x") == "a\"\n");
+  for (const char* other : {"", "2", "true", "[\"a\"]", "1979-05-27", "\"a", "\"a\" b\"", "\"a\"\n"})
+    CHECK_THROWS_AS(unquote(other, "x"), ArgumentError);
+}
+
 TEST_CASE("text: distances, quotes, cuts") {
   CHECK(edit_distance("", "abc") == 3);
   CHECK(edit_distance("kitten", "sitting") == 3);
