@@ -15,9 +15,16 @@ int weir::fuzz::try_input(const std::uint8_t* data, std::size_t size) {
   const std::string_view text = text_of(data + 1, text_bytes);
   accepts([&] {
     const Charsmap map("model", text_of(data + 1 + text_bytes, size - 1 - text_bytes));
-    for (std::size_t at = 0; at < text.size(); ++at)
-      if (const auto replacement = map.shortest_match(text.substr(at)))
-        require(is_utf8(*replacement) && replacement->size() <= Charsmap::kMaxText, "replacements are short texts");
+    for (std::size_t at = 0; at < text.size(); ++at) {
+      const std::string_view rest = text.substr(at);
+      const auto shortest = map.shortest_match(rest);
+      const auto longest = map.longest_match(rest);
+      require(shortest.has_value() == longest.has_value(), "where there is a key there is a longest one");
+      if (!longest) continue;
+      require(longest->bytes >= 1 && longest->bytes <= rest.size(), "a key is a part of the text");
+      for (const std::string_view replacement : {*shortest, longest->replacement})
+        require(is_utf8(replacement) && replacement.size() <= Charsmap::kMaxText, "replacements are short texts");
+    }
   });
   return 0;
 }

@@ -61,7 +61,11 @@ class Checkpoint {
       require(state.step >= 0 && state.tokens >= 0 && state.block >= 0, "a state counts from zero");
       save_and_load(checkpoint_config(folder_.path()), state);
     });
-    accepts([&] { checkpoint_config(folder_.path()); });
+    accepts([&] { load_parameters(folder_.path(), parameters_); });
+    accepts([&] {
+      Notes notes;
+      checkpoint_config(folder_.path(), {}, &notes);
+    });
     accepts([&] { checkpoint_tokenizer(folder_.path()); });
   }
 

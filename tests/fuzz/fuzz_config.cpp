@@ -1,9 +1,11 @@
-// Configurations: a file, and below a line "--" overrides as on the command line, one a line.
+// Configurations: a file, or a preset where that is empty; below a line "--" overrides as on the command line, one a
+// line.
 #include <string>
 #include <vector>
 
 #include "tests/fuzz/fuzz_target.h"
 #include "train/config.h"
+#include "train/text/text_check.h"
 
 using namespace weir;
 using namespace weir::fuzz;
@@ -33,6 +35,8 @@ void check_round_trip(const Config& config) {
   require(parse_stored_config(text, "stored.toml") == config, "a configuration that is written reads back");
   require(!to_json(config).empty(), "a configuration is JSON as well");
   require(changed_settings(config, config).empty(), "a configuration differs from itself in nothing");
+  changed_settings(Config(), config);
+  text_content(config.data.encoding);
 }
 
 }  // namespace
@@ -45,14 +49,15 @@ int weir::fuzz::try_input(const std::uint8_t* data, std::size_t size) {
   const std::vector<std::string> overrides = lines_of(end == input.size() ? "" : input.substr(end + kDivision.size()));
   static MemoryFile in_memory;
   static const Folder folder;
-  static const std::string path = folder.add("file.toml", in_memory);
+  static const std::string path = folder.add("file.toml", in_memory), of_no_kind = folder.add("file", in_memory);
   in_memory.set(file);
   std::vector<Config> sound;
   accepts([&] {
     Notes notes;
-    sound.push_back(load_config(path, overrides, &notes));
+    sound.push_back(load_config(file.empty() ? "quickstart" : path, overrides, &notes));
   });
   for (const Config& config : sound) check_round_trip(config);
+  require(!accepts([&] { load_config(of_no_kind, overrides); }), "the names of configurations end in .toml");
   accepts([&] { parse_stored_config(file, "stored.toml", overrides); });
   accepts([&] { read_with_tables(file); });
   accepts([&] { unquote(file, "text"); });

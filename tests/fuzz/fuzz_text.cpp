@@ -73,6 +73,7 @@ int weir::fuzz::try_input(const std::uint8_t* data, std::size_t size) {
   accepts([] {
     is_packed(file.path());
     is_gzip(file.path());
+    if (seems_json_lines(file.path())) require(!json_lines_note(file.path()).empty(), "JSON lines are told");
   });
   return 0;
 }

@@ -44,6 +44,15 @@ void write_and_read(const std::vector<std::int32_t>& tokens, std::int64_t vocabu
   require(again == tokens && copy.checksum() == writer.checksum(), "tokens read back");
 }
 
+// As tokens of four bytes without a header.
+void read_bare(const std::string& path) {
+  const TokenFile file = TokenFile::plain(std::make_unique<const RandomAccessFile>(path), 256);
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(file.size()));
+  file.read(0, tokens);
+  for (const std::int32_t token : tokens) require(token >= 0 && token < 256, "tokens belong to the vocabulary");
+  file.checksum();
+}
+
 void read_all(const std::string& path) {
   const TokenFile file(path);
   accepts([&] { file.verify(); });
@@ -60,6 +69,7 @@ int weir::fuzz::try_input(const std::uint8_t* data, std::size_t size) {
   static MemoryFile file;
   file.set(text_of(data, size));
   accepts([] { read_all(file.path()); });
+  accepts([] { read_bare(file.path()); });
   return 0;
 }
 

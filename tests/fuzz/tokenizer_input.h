@@ -22,6 +22,7 @@ inline std::unique_ptr<Tokenizer> open_input(const char* name, const std::uint8_
   accepts([&] { tokenizer = open_tokenizer(path); });
   if (!tokenizer) return nullptr;
   tokenizer->describe();
+  tokenizer->keeps_line_ends();
   accepts([&] { tokenizer->piece(static_cast<std::int32_t>(tokenizer->vocabulary()) - 1); });
   return tokenizer;
 }
