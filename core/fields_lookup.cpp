@@ -41,7 +41,8 @@ std::string known_section(const FieldList& list, std::string_view name) {
 }
 
 bool is_called(const FieldList& list, const Field& field, const std::string& word) {
-  const auto says_so = [&](const Synonyms& s) { return s.name == field.key() && s.contain(word); };
+  const std::string key = field.key();
+  const auto says_so = [&](const Synonyms& s) { return s.name == key && s.contain(word); };
   return field.name == word || std::any_of(list.synonyms.begin(), list.synonyms.end(), says_so);
 }
 
