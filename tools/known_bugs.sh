@@ -49,6 +49,8 @@ trap undo EXIT
 copy_sources() {
   mkdir -p "$copy"
   git ls-files -z | xargs -0 cp --parents --preserve --update -t "$copy"
+  comm -23 <(cd "$copy" && find . -path ./build -prune -o -type f -printf '%P\n' | LC_ALL=C sort) \
+    <(git ls-files | LC_ALL=C sort) | (cd "$copy" && xargs -r -d '\n' rm)  # what is no source any more
 }
 
 note() {
@@ -106,10 +108,10 @@ try_with() {
 }
 
 copy_sources || exit 2
-if [ ! -f "$copy/build/build.ninja" ]; then
-  meson setup "$copy/build" "$copy" -Dwerror=true -Dbuildtype=release -Dtests=enabled \
-    -Dcuda=emulated -Donednn=enabled >"$build/log" 2>&1 || { cat "$build/log" && exit 2; }
-fi
+again=()
+[ ! -f "$copy/build/build.ninja" ] || again=(--reconfigure)  # for a source may have been added since
+meson setup "$copy/build" "$copy" "${again[@]}" -Dwerror=true -Dbuildtype=release -Dtests=enabled \
+  -Dcuda=emulated -Donednn=enabled >"$build/log" 2>&1 || { cat "$build/log" && exit 2; }
 # In this order, for it takes half as many builds.
 for name in "${patches[@]}"; do try_without "$name"; done
 for name in "${sound[@]}"; do try_with "$name"; done
