@@ -131,14 +131,14 @@ std::vector<BadSample> binary_bad_samples(const std::string& name,
        name + ": expected dtype float64, float32 or bf16, got int32"}};
 }
 
-OpRecord unary_record(const UnaryRecord& record, std::source_location op) {
+OpRecord unary_record(const UnaryRecord& record, const char* source) {
   const auto input = [record](const Shape& shape, std::uint64_t seed) {
     return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap)
                           : random_tensor(shape, seed, record.low, record.high);
   };
   OpRecord result;
   result.name = record.name;
-  result.source = op.file_name();
+  result.source = source;
   result.signature = record.signature.empty() ? record.name + "(x)" : record.signature;
   result.summary = record.summary;
   result.samples = [record, input] { return unary_samples(record.op, record.formula, input); };
@@ -151,13 +151,13 @@ OpRecord unary_record(const UnaryRecord& record, std::source_location op) {
   return result;
 }
 
-OpRecord binary_record(const BinaryRecord& record, std::source_location op) {
+OpRecord binary_record(const BinaryRecord& record, const char* source) {
   const auto input = [record](const Shape& shape, std::uint64_t seed) {
     return record.gap > 0 ? random_away_from_zero(shape, seed, record.gap) : random_tensor(shape, seed);
   };
   OpRecord result;
   result.name = record.name;
-  result.source = op.file_name();
+  result.source = source;
   result.signature = record.signature;
   result.summary = record.summary;
   result.samples = [record, input] { return binary_samples(record.op, record.formula, input); };
