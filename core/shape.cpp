@@ -77,7 +77,7 @@ void check_extents(const char* op, const Shape& shape) {
   for (std::int64_t extent : shape) {
     if (extent < 0) throw ArgumentError(fmt::format("{}: shape {} has a negative extent", op, shape.str()));
     if (extent > kLimit || (extent > 0 && n > kLimit / extent))
-      throw ArgumentError(fmt::format("{}: shape {} has more than 2^48 elements", op, shape.str()));
+      throw ShapeTooLarge(fmt::format("{}: shape {} has more than 2^48 elements", op, shape.str()));
     n = extent == 0 ? n : n * extent;
   }
 }

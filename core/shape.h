@@ -7,6 +7,8 @@
 #include <span>
 #include <string>
 
+#include "core/error.h"
+
 namespace weir {
 
 class Dims {
@@ -49,7 +51,14 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b);
 // Turns an axis that may count from the end into 0..rank-1. Throws ArgumentError naming `op`.
 int normalise_axis(const char* op, int axis, int rank);
 
-// Throws ArgumentError unless every extent is >= 0 and the number of elements stays below 2^48.
+// A shape of more elements than any tensor may have.
+class ShapeTooLarge : public ArgumentError {
+ public:
+  using ArgumentError::ArgumentError;
+};
+
+// Throws ArgumentError, ShapeTooLarge among them, unless every extent is >= 0 and the number of elements stays below
+// 2^48.
 void check_extents(const char* op, const Shape& shape);
 
 }  // namespace weir

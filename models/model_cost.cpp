@@ -1,6 +1,7 @@
 #include "models/model_cost.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "autograd/autograd.h"
 #include "core/kernel_cost.h"
@@ -18,9 +19,10 @@ struct StepCost {
   double bytes = 0;  // at most, beside the parameters and their gradients
 };
 
-// A training step of `model`, whose parameters are on the meta device, at full memory.
-StepCost trace_step(const LanguageModel& model, std::int64_t batch_size) {
+// A training step of `model`, which is declared and gets its parameters on the meta device, at full memory.
+StepCost trace_step(LanguageModel& model, std::int64_t batch_size) {
   const ModelConfig& c = model.config();
+  model.initialise(0, DType::float32, kMeta);
   Allocator& memory = allocator(kMeta);
   const std::size_t before = memory.statistics().in_use_bytes;
   memory.reset_peak();
@@ -39,6 +41,16 @@ StepCost trace_step(const LanguageModel& model, std::int64_t batch_size) {
   return cost;
 }
 
+// Beyond what tensors can hold, everything is too much.
+StepCost step_cost(LanguageModel& model, std::int64_t batch_size) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  try {
+    return trace_step(model, batch_size);
+  } catch (const ShapeTooLarge&) {
+    return {.forward_flops = kInfinity, .bytes = kInfinity};
+  }
+}
+
 std::int64_t whole_bytes(double bytes) { return static_cast<std::int64_t>(std::min(bytes, 9e18)); }
 
 }  // namespace
@@ -46,8 +58,7 @@ std::int64_t whole_bytes(double bytes) { return static_cast<std::int64_t>(std::m
 ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size,
                      double state_bytes) {
   const auto declared = make_language_model(model, feedforward);
-  declared->initialise(0, DType::float32, kMeta);
-  const StepCost step = trace_step(*declared, batch_size);
+  const StepCost step = step_cost(*declared, batch_size);
   ModelCost cost;
   cost.parameters = declared->parameters().count();
   cost.active_parameters = declared->active_parameters();

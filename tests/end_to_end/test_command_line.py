@@ -52,7 +52,7 @@ def check_help(weir):
     for words in ([], ["help"], ["-h"]):
         check(weir.succeed(*words) == overview, f"weir {' '.join(words)} is not weir --help")
     commands = every_command(weir)
-    check(len(commands) == 17 and ["bench", "gemm"] in commands, f"found the commands {commands}")
+    check(len(commands) == 18 and ["bench", "gemm"] in commands, f"found the commands {commands}")
     for words in [[]] + commands:
         text = weir.succeed(*words, "--help")
         check(text.startswith("Usage: " + " ".join(["weir", *words])), f"{words}: no usage line in {text!r}")

@@ -242,18 +242,22 @@ MEMORY = ["gigabytes_per_second", "roof_gigabytes_per_second", "roof_share"]
 
 
 def check_memory(weir, *device):
-    # Tensors of [rows, d_model], [rows, vocabulary], [parameters] float32 and [copy MiB], read or written by each case.
+    # Tensors of [rows, d_model], [rows, vocabulary], [parameters] float32 and [copy MiB], read or written by each case;
+    # beside a norm its weights and four numbers per row, beside the logits a target and a number per row, the loss too.
     rows, d_model, vocabulary, parameters, copy = 48, 24, 40, 1000, 2
     sizes = ["--rows", rows, "--d-model", d_model, "--vocabulary", vocabulary, "--parameters", parameters,
              "--copy", copy, *device]
     for dtype, width in (("float32", 4), ("bf16", 2)):
         for dropout in (0, 0.5):
             norm, logits = width * rows * d_model, width * rows * vocabulary
-            expected = {"copy": 2 * copy * 2**20, "layer_norm": 2 * norm, "layer_norm backward": 3 * norm,
-                        "residual_layer_norm": 4 * norm,
-                        "residual_layer_norm backward": (5 if dropout else 4) * norm,
-                        "adamw_update": 7 * 4 * parameters, "cross_entropy": logits,
-                        "cross_entropy backward": 2 * logits}
+            weight, statistics, targets = 4 * d_model, 16 * rows, 8 * rows + 4
+            forward, backward = 2 * weight + statistics, 3 * weight + statistics
+            expected = {"copy": 2 * copy * 2**20,
+                        "layer_norm": 2 * norm + forward, "layer_norm backward": 3 * norm + backward,
+                        "residual_layer_norm": 4 * norm + forward,
+                        "residual_layer_norm backward": (5 if dropout else 4) * norm + backward,
+                        "adamw_update": 7 * 4 * parameters + 4 * 8,
+                        "cross_entropy": logits + targets, "cross_entropy backward": 2 * logits + targets}
             cases = check_cases(weir, "memory", dict.fromkeys(expected, MEMORY), *sizes, "--dtype", dtype,
                                 "--dropout", dropout)
             for case in cases:
@@ -267,8 +271,31 @@ def check_memory(weir, *device):
     check(found == list(expected) and "as the copy reaches" in table, f"bench memory prints {table}")
 
 
+def check_op(weir, *device):
+    # 70 rows of 33 times 33 columns of 150, of float32: what a product and its two gradients compute and touch.
+    m, k, n = 70, 33, 150
+    flops, elements = 2 * m * k * n, m * k + k * n + m * n
+    cases = check_cases(weir, "op", {"matmul": ARITHMETIC, "and its gradients": ARITHMETIC}, "matmul",
+                        "--sample", "several tiles", *device)
+    for case, products in zip(cases, (1, 3)):
+        check(math.isclose(case["gflops"] * 1e9 * case["seconds"], products * flops, rel_tol=1e-6), f"flops of {case}")
+        check(case["gigabytes_per_second"] * 1e9 * case["seconds"] >= products * 4 * elements, f"bytes of {case}")
+        shares = [case["gflops"] / case["roof_gflops"],
+                  case["gigabytes_per_second"] / case["roof_gigabytes_per_second"]]
+        check(math.isclose(case["roof_share"], max(shares), rel_tol=1e-6), f"roof_share is off: {case}")
+    # Sixteen rows of four: read once and written once.
+    case = check_cases(weir, "op", dict.fromkeys(("relu", "and its gradients"), MEMORY), "relu", "--sample", "usual",
+                       "--dtype", "bf16", *device)[0]
+    check(math.isclose(case["gigabytes_per_second"] * 1e9 * case["seconds"], 2 * 2 * 64, rel_tol=1e-6), f"{case}")
+    for words, fragment in ((("rellu",), "did you mean relu?"), (("relu", "--sample", "usul"), "did you mean usual?"),
+                            (("standard_normal", "--dtype", "int8"), "--dtype")):
+        run = weir.run("bench", "op", *words, *device)
+        check(run.returncode == 2 and fragment.encode() in run.stderr, f"bench op {words}: {run.returncode}, {run.stderr}")
+
+
 def check_bench(weir, *device):
     check_memory(weir, *device)
+    check_op(weir, *device)
     feedforward = ["--tokens", 64, "--d-model", 32, "--experts", 4, "--expert-size", 16, "--k", 2, *device]
     attention = ["--batch", 2, "--segment", 16, "--memory", 8, "--heads", 2, "--head-size", 8, *device]
     pkm = ["--tokens", 16, "--d-model", 32, "--sub-keys", 64, "--k", 4, *device]
