@@ -9,7 +9,6 @@
 #include "core/error.h"
 #include "models/initialise.h"
 #include "ops/add.h"
-#include "ops/add_scalar.h"
 #include "ops/cast.h"
 #include "ops/concatenate.h"
 #include "ops/dropout.h"
@@ -19,6 +18,7 @@
 #include "ops/multiply.h"
 #include "ops/relative_attention.h"
 #include "ops/reshape.h"
+#include "ops/route_top_k.h"
 #include "ops/scale.h"
 #include "ops/scatter_add_rows.h"
 #include "ops/sigmoid.h"
@@ -124,7 +124,7 @@ SwitchHead::Selection SwitchHead::select(const Tensor& x, const Parameter& selec
   if (context.training && expert_dropout_ > 0) {
     const Tensor mask =
         keep_mask(logits.shape(), expert_dropout_, context.random(place, layer_), dtype, logits.device());
-    ranked = ranked + weir::scale(add_scalar(mask, -1), 1e30);
+    ranked = barred_last(ranked, mask);
   }
   const Tensor index = top_k(ranked, k_).indices;          // [B, n, H, K]
   const Tensor gate = take_along(sigmoid(logits), index);  // [B, n, H, K]

@@ -19,6 +19,7 @@
 #include "ops/sort_by_expert.h"
 #include "ops/support/check.h"
 #include "ops/support/index.h"
+#include "ops/support/parameters.h"
 #include "ops/support/samples.h"
 
 namespace weir {
@@ -55,13 +56,8 @@ void check_arguments(const Tensor& x, const Tensor& gate, const Tensor& index, c
   check_shape(kOp, "w2", w2, {w1.size(0), w1.size(2), w1.size(1)});
   if (w1.size(0) < 1) throw ArgumentError("expert_feedforward: expected at least 1 expert, got 0");
   check_same_dtype(kOp, w1, w2);
-  const auto fits = [&x](const Tensor& t) {
-    return t.dtype() == x.dtype() || (x.dtype() == DType::bf16 && t.dtype() == DType::float32);
-  };
-  if (!fits(gate) || !fits(w1))
-    throw ArgumentError(fmt::format(
-        "expert_feedforward: expected gate and weights in the dtype of x, {}{}, got {} and {}", dtype_name(x.dtype()),
-        x.dtype() == DType::bf16 ? ", or float32" : "", dtype_name(gate.dtype()), dtype_name(w1.dtype())));
+  check_parameter(kOp, "gate", gate, x.dtype());
+  check_parameter(kOp, "w1", w1, x.dtype());
   if (!(options.dropout >= 0 && options.dropout < 1))
     throw ArgumentError(
         fmt::format("expert_feedforward: expected a dropout of 0 or more and below 1, got {}", options.dropout));
@@ -218,7 +214,7 @@ std::vector<BadSample> expert_bad_samples() {
       {"expert", call({4, 5, 3}, 4, f32, f32), "expert_feedforward: index[0, 0] is 4, expected 0 <= index < 4"},
       {"shape", call({4, 3, 5}, 0, f32, f32), "expert_feedforward: expected w2 of shape [4, 5, 3], got [4, 3, 5]"},
       {"gate dtype", call({4, 5, 3}, 0, DType::float64, f32),
-       "expected gate and weights in the dtype of x, float32, got float64 and float32"},
+       "expected gate of dtype float32 beside float32 activations, got float64"},
       {"weight dtype", call({4, 5, 3}, 0, f32, DType::bf16), "got float32 and bf16"},
       {"dropout", options({.dropout = 1}), "expert_feedforward: expected a dropout of 0 or more and below 1, got 1"},
       {"hidden_k", options({.hidden_k = -1}), "expert_feedforward: expected a hidden_k of 0 or more, got -1"},

@@ -69,11 +69,14 @@ Routing route_top_k(const Tensor& logits, std::int64_t k, double dropout, const 
   return routing;
 }
 
+Tensor barred_last(const Tensor& values, const Tensor& keep) {
+  return values + scale(add_scalar(keep, -1), -cpu::kBarred);
+}
+
 Routing route_top_k_composed(const Tensor& logits, std::int64_t k, double dropout, const RandomStream& random) {
   check_arguments(logits, k, dropout);
   const Tensor keep = keep_mask(logits.shape(), dropout, random, logits.dtype(), logits.device());
-  const Tensor ranked = logits.detach() + scale(add_scalar(keep, -1), -cpu::kBarred);
-  const Tensor index = top_k(ranked, k).indices;
+  const Tensor index = top_k(barred_last(logits.detach(), keep), k).indices;
   return {sigmoid(take_along(logits, index)) * take_along(keep, index), index};
 }
 

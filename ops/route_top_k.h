@@ -25,6 +25,9 @@ Routing route_top_k(const Tensor& logits, std::int64_t k, double dropout = 0, co
 // The same by keep_mask, top_k, take_along and sigmoid.
 Routing route_top_k_composed(const Tensor& logits, std::int64_t k, double dropout = 0, const RandomStream& random = {});
 
+// `values` with those where `keep` is 0 so far below the others that they rank last: so an expert is barred.
+Tensor barred_last(const Tensor& values, const Tensor& keep);
+
 extern Kernel<void(const Tensor& logits, double dropout, const RandomStream& random, const Tensor& gate,
                    const Tensor& index)>
     route_top_k_kernel;

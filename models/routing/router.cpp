@@ -2,7 +2,6 @@
 
 #include "autograd/autograd.h"
 #include "ops/add.h"
-#include "ops/add_scalar.h"
 #include "ops/dropout.h"
 #include "ops/gather_rows.h"
 #include "ops/multiply.h"
@@ -13,9 +12,7 @@
 
 namespace weir::routing {
 
-Tensor Scored::ranked(const Tensor& values) const {
-  return keep.defined() ? values + scale(add_scalar(keep, -1), 1e30) : values;
-}
+Tensor Scored::ranked(const Tensor& values) const { return keep.defined() ? barred_last(values, keep) : values; }
 
 Scored Scored::rows(const Tensor& tokens) const {
   return {gather_rows(logits, tokens), keep.defined() ? gather_rows(keep, tokens) : keep};
