@@ -74,17 +74,21 @@ const Buffer& ParameterSet::add_buffer(const std::string& name, const Shape& sha
 }
 
 void ParameterSet::allocate(DType dtype, std::uint64_t seed, Device device) {
+  const bool on_meta = device.kind == DeviceKind::meta;  // no arena there: all together may be too much for a tensor
   std::int64_t total = 0;
   for (const Parameter& p : parameters_) {
     offsets_.push_back(total);
-    total += storage_elements(p.shape, dtype);
+    if (!on_meta) total += storage_elements(p.shape, dtype);
   }
   values_ = Tensor::zeros({total}, dtype, device);
   gradients_ = Tensor::zeros({total}, dtype, device);
+  const auto place = [&](const Tensor& arena, const Parameter& p) {
+    return on_meta ? Tensor::empty(p.shape, dtype, device) : view_in(arena, p);
+  };
   for (Parameter& p : parameters_) {
-    p.value = view_in(values_, p);
+    p.value = place(values_, p);
     require_gradient(p.value);
-    set_gradient_buffer(p.value, view_in(gradients_, p));
+    set_gradient_buffer(p.value, place(gradients_, p));
   }
   for (Buffer& b : buffers_) b.value = Tensor::zeros(b.shape, dtype, device);
   initialise(seed);

@@ -90,7 +90,7 @@ const OpRegistration registration{{
         },
     .large =
         [] {
-          return concatenate_sample("large", {{16, 256, 1024}, {16, 256, 1024}}, 1);
+          return concatenate_sample("large", {{32, 256, 1024}, {32, 256, 1024}}, 1);
         },
     .bad_samples =
         [] {

@@ -138,11 +138,11 @@ const OpRegistration registration{{
     .samples =
         [] {
           return std::vector<Sample>{
-              logsumexp_sample("rows", {4, 16}, -1, false),     logsumexp_sample("columns", {7, 5}, 0, true),
-              logsumexp_sample("middle", {3, 5, 7}, 1, false),  logsumexp_sample("keep", {3, 5, 7}, 2, true),
-              logsumexp_sample("large", {3, 9}, 1, true, 300),  logsumexp_sample("size one", {1, 1}, 0, false),
-              logsumexp_sample("zero rows", {0, 4}, 1, true),   logsumexp_sample("empty sum", {3, 0}, 1, false),
-              logsumexp_sample("long row", {2, 4133}, 1, true), with_masks(),
+              logsumexp_sample("rows", {4, 16}, -1, false),           logsumexp_sample("columns", {7, 5}, 0, true),
+              logsumexp_sample("middle", {3, 5, 7}, 1, false),        logsumexp_sample("keep", {3, 5, 7}, 2, true),
+              logsumexp_sample("large values", {3, 9}, 1, true, 300), logsumexp_sample("size one", {1, 1}, 0, false),
+              logsumexp_sample("zero rows", {0, 4}, 1, true),         logsumexp_sample("empty sum", {3, 0}, 1, false),
+              logsumexp_sample("long row", {2, 4133}, 1, true),       with_masks(),
           };
         },
     .large = [] { return logsumexp_sample("large", large_shape(), -1, false); },

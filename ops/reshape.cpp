@@ -36,7 +36,7 @@ const OpRegistration registration{{
         },
     .large =
         [] {
-          return reshape_sample("large", large_shape(), {8192, 8, 128});
+          return reshape_sample("large", large_shape(), {16384, 8, 128});
         },
     .bad_samples =
         [] {

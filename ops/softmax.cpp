@@ -113,7 +113,7 @@ const OpRegistration registration{{
           return std::vector<Sample>{
               softmax_sample("usual", random_tensor({4, 16}, 37, -4, 4)),
               softmax_sample("odd", random_tensor({3, 5, 7}, 38, -4, 4)),
-              softmax_sample("large", random_tensor({3, 9}, 39, -300, 300)),
+              softmax_sample("large values", random_tensor({3, 9}, 39, -300, 300)),
               softmax_sample("one axis", random_tensor({19}, 40)),
               softmax_sample("masked", with_masks()),
               softmax_sample("size one", random_tensor({1, 1}, 41)),

@@ -105,9 +105,18 @@ void RunDirectory::check_complete(const std::string& checkpoint) const {
 RunDirectory::KeptTokenizer RunDirectory::keep_tokenizer(const Corpus& corpus) const {
   if (corpus.is_bytes()) return {kByteTokenizer};
   const std::string name = "tokenizer" + fs::path(corpus.tokenizer()).extension().string();
-  if (is_there(file(name))) return {name, true};
-  write_file_atomically(file(name), read_file(corpus.tokenizer(), kLargestTokenizer));
-  return {name};
+  const std::string of_data = read_file(corpus.tokenizer(), kLargestTokenizer);
+  if (!is_there(file(name))) {
+    write_file_atomically(file(name), of_data);
+    return {name};
+  }
+  if (read_file(file(name), kLargestTokenizer) != of_data)
+    throw RunError(ExitCode::bad_data,
+                   fmt::format("{}: the run was begun with this tokenizer, and {} of its data is another one, so that "
+                               "tokens would mean something else: put back the one that was changed, or begin another "
+                               "run with --run",
+                               printable(file(name), 4096), printable(corpus.tokenizer(), 4096)));
+  return {name, true};
 }
 
 Config run_config(const std::string& run, std::span<const std::string> overrides, Notes* notes) {

@@ -44,7 +44,8 @@ class RunDirectory {
     std::string name;        // in this folder; kByteTokenizer where the corpus has none
     bool was_there = false;  // a run that was begun before keeps the one that it has
   };
-  // Copies the tokenizer that made the data here, so that the run outlives the data.
+  // Copies the tokenizer that made the data here, so that the run outlives the data. Throws RunError(bad_data) where
+  // the run has another one.
   KeptTokenizer keep_tokenizer(const Corpus& corpus) const;
 
  private:

@@ -41,10 +41,11 @@ Selection::Choose bias_balanced(const RouterParameters& declare) {
   };
 }
 
-const bool added = registry<Selection>().add(
-    {"bias-balanced",
-     "the k largest of sigmoid(score) + a bias of the expert, which follows its use; no loss balances, as DeepSeek-V3",
-     bias_balanced});
+const bool added =
+    registry<Selection>().add({"bias-balanced",
+                               "the k largest of sigmoid(score) + a bias of the expert, which follows its use, as "
+                               "DeepSeek-V3; set feedforward.regulariser = none, or a loss balances as well",
+                               bias_balanced});
 
 }  // namespace
 }  // namespace weir::routing

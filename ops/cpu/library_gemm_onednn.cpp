@@ -3,17 +3,34 @@
 
 #include <omp.h>
 
+#include <chrono>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "core/error.h"
 
 namespace weir::cpu {
 namespace {
 
+// `threads`, or 1 where the system does not grant that many: OpenMP would end the process then.
+int granted(int threads) {
+  std::vector<std::thread> tried;
+  try {
+    for (int i = 1; i < threads; ++i)
+      tried.emplace_back([] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
+  } catch (const std::system_error&) {
+    threads = 1;
+  }
+  for (std::thread& t : tried) t.join();
+  return threads;
+}
+
 std::function<void()> onednn_f32(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<float> a, Matrix<float> b,
                                  float* c, std::int64_t c_stride, int threads) {
-  return [=] {
+  return [=, threads = granted(threads)] {
     omp_set_num_threads(threads);
     const auto status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, a.stride,
                                    b.data, b.stride, 0.0f, c, c_stride);
@@ -28,6 +45,7 @@ dnnl::memory in_memory(const dnnl::engine& engine, std::int64_t rows, std::int64
 
 std::function<void()> onednn_bf16(std::int64_t m, std::int64_t n, std::int64_t k, Matrix<bf16> a, Matrix<bf16> b,
                                   bf16* c, std::int64_t c_stride, int threads) {
+  threads = granted(threads);
   omp_set_num_threads(threads);  // the primitive cuts its work for as many
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   const dnnl::memory left = in_memory(engine, m, k, a), right = in_memory(engine, k, n, b),

@@ -58,7 +58,7 @@ const std::vector<NamedShape>& sample_shapes() {
   return shapes;
 }
 
-Shape large_shape() { return {8192, 1024}; }
+Shape large_shape() { return {16384, 1024}; }
 
 namespace {
 

@@ -31,7 +31,7 @@ struct NamedShape {
 };
 const std::vector<NamedShape>& sample_shapes();
 
-// [8192, 1024], at which most ops are timed: 32 MiB of float32.
+// [16384, 1024], at which most ops are timed: 64 MiB of float32, more than most caches hold.
 Shape large_shape();
 
 // Samples of y = f(x), element by element, with x from `make_input`.

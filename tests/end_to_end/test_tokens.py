@@ -235,6 +235,11 @@ def check_mistakes(weir, run):
     write_data(other, weir.text.read_text().replace("water", "river"))
     resume = weir.train_arguments(run, data__train=other, model__vocabulary=len(PIECES), train__steps=70)
     mistakes.check("resumed with other data", DATA, [str(other), "other data", "data.train"], *resume, "--resume")
+    (data / "tokenizer.model").write_bytes(tokenizer(PIECES[:-1] + ["another"]))
+    resume = weir.train_arguments(run, data__train=data, model__vocabulary=len(PIECES), train__steps=70)
+    mistakes.check("resumed with another tokenizer", DATA,
+                   [str(run / "tokenizer.model"), str(data / "tokenizer.model"), "another one"], *resume, "--resume")
+    restore()
     in_bytes = weir.folder / "bytes"
     weir.succeed("prepare", "files", "--train", weir.text, "--tokenizer", "bytes", "--out", in_bytes)
     mistakes.check("measured on bytes", DATA, ["bytes", "tokenizer"], "eval", run, "--data", in_bytes, "--split", "train")

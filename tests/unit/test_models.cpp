@@ -110,6 +110,16 @@ TEST_CASE("models: parameter counts of the paper") {
     CHECK(model_cost(enwik8, ff, 32).parameters == count(enwik8, ff));
 }
 
+TEST_CASE("models: what no tensor can hold is too large, not wrong") {
+  const ModelConfig wide{.vocabulary = 256, .d_model = 65536, .layers = 4, .heads = 4, .head_size = 32};
+  const ModelCost experts = model_cost(wide, sigma_moe(65536, 65536, 4), 16);  // 2^48 elements in a matrix of experts
+  CHECK(static_cast<double>(experts.weight_bytes) == 16.0 * static_cast<double>(experts.parameters));
+  CHECK(experts.training_bytes > experts.weight_bytes);
+  ModelConfig usual = wide;
+  usual.d_model = 128, usual.segment = 1 << 20;
+  CHECK(model_cost(usual, dense(256), 1 << 20).training_bytes == static_cast<std::int64_t>(9e18));
+}
+
 TEST_CASE("models: initial values of dense layers, attention, embedding and output") {
   const ModelConfig config{.vocabulary = 50, .d_model = 128, .layers = 3, .heads = 2, .head_size = 40};
   TransformerXl model(config, dense(300));

@@ -35,6 +35,10 @@ const OpRecord& record_of(const std::string& name) {
     if (record.name == name) return record;
     names.push_back(record.name);
   }
+  for (const OpRecord& record : op_records())
+    if ((", " + record.signature).find(", " + name + "(") != std::string::npos)
+      throw ArgumentError(
+          fmt::format("{} is timed as a call of {}: weir bench op {} --sample NAME", name, record.name, record.name));
   throw ArgumentError("there is no op " + quote_short(name) + did_you_mean(name, names) +
                       "; docs/ops.md lists all of them");
 }
@@ -46,8 +50,10 @@ Sample sample_of(const OpRecord& record, const std::string& name) {
     if (sample.name == name) return std::move(sample);
     names.push_back(sample.name);
   }
+  const std::string meant = did_you_mean(name, names);
+  for (std::string& one : names) one = quote(one);
   throw ArgumentError(fmt::format("--sample: {} has no call {}{}; choose one of {}", record.name, quote_short(name),
-                                  did_you_mean(name, names), join(names, ", ")));
+                                  meant, join(names, ", ")));
 }
 
 // A call of the op, alone and with its gradients.
@@ -103,8 +109,7 @@ void run(const Arguments& a) {
   std::vector<BenchCase> cases{timed(a.op, a.options, device, [&] { call.forward(); })};
   if (call.differentiable())
     cases.push_back(timed("and its gradients", a.options, device, [&] { call.forward_and_backward(); }));
-  const BenchCase copy = time_copy(a.options, kRoofMebibytes, device);
-  Roof roof{.bytes = copy.bytes / copy.timing.seconds, .bytes_by = "a copy"};
+  Roof roof = memory_roof(device);
   if (cases[0].flops > 0 && dtype != DType::float64) roof.flops = matrix_roof(dtype, device).flops;
   print_cases(a.options, cases, roof, {{"op", a.op}, {"sample", a.sample}, {"dtype", a.dtype}, {"device", a.device}},
               fmt::format("{} of {}, {}, {}", a.op, call.text(), a.dtype, a.device));

@@ -118,8 +118,9 @@ void print_cost(const Config& config, const ModelCost& cost) {
     print("  of the authors    {:>14}  whose model has one scalar more per layer, never used\n",
           cost.parameters + unused_reference_scalars(config));
   print("active parameters   {:>14}  used by one token; the embedding counts as one row\n", cost.active_parameters);
-  print("FLOPs per token     {:>14}  forward, memory of {}; training takes three times as many\n",
-        format_si(cost.forward_flops_per_token), counted(config.model.memory_length(), "token"));
+  print("FLOPs per token     {:>14}  forward, memory of {}; training takes {} times as many\n",
+        format_si(cost.forward_flops_per_token), counted(config.model.memory_length(), "token"),
+        config.model.checkpoint_activations ? "nearly four" : "three");
   const FeedforwardShare share = share_of(config, row);
   const std::string paper = share.paper ? fmt::format("; {:.1f}% as the paper counts", *share.paper) : "";
   print("  feedforward alone {:>13.2f}%  of a dense one with {}{}\n", share.exact,

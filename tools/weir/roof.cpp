@@ -97,6 +97,13 @@ BenchCase time_copy(const BenchOptions& options, std::int64_t mebibytes, Device 
   return {.name = "copy", .timing = time_runs(options, copy, device), .bytes = bytes_of(from, to)};
 }
 
+Roof memory_roof(Device device) {
+  const BenchCase copy = time_copy(kRoofRuns, kRoofMebibytes, device);
+  const BenchCase read = time_read(kRoofRuns, Tensor::full({kRoofMebibytes << 18}, 1, DType::float32, device));
+  return {.bytes = 1e9 * std::max(copy.gigabytes_per_second(), read.gigabytes_per_second()),
+          .bytes_by = "the better of copying and reading"};
+}
+
 BenchCase time_read(const BenchOptions& options, const Tensor& values) {
   if (values.device().kind == DeviceKind::cpu) {
     const auto rows = rows_of<float>(values);

@@ -36,6 +36,9 @@ class RoofBeside {
 inline constexpr std::int64_t kRoofMebibytes = 256;
 BenchCase time_copy(const BenchOptions& options, std::int64_t mebibytes, Device device);
 
+// The better of such a copy and of reading as much.
+Roof memory_roof(Device device);
+
 // Reads a float32 tensor from one end to the other: on the CPU pads included, on other devices by `sum` along its rows.
 BenchCase time_read(const BenchOptions& options, const Tensor& values);
 
