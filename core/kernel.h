@@ -43,13 +43,13 @@ class Kernel<void(Parameters...)> {
   void operator()(Device device, Arguments&&... arguments) const {
     (for_each_tensor_of([&](const Tensor& t) { check_place(device, t); }, arguments), ...);
     const CostTrace::Call call;
-    if (call.counts())
-      call.add(op_, cost_ != nullptr ? cost_(arguments...) : KernelCost{.bytes = bytes_of(arguments...)});
+    if (call.counts()) call.add(cost_ != nullptr ? cost_(arguments...) : KernelCost{.bytes = bytes_of(arguments...)});
     const Function function = functions_[static_cast<std::size_t>(device.kind)];
-    if (function == nullptr && device.kind == DeviceKind::meta) return;  // there is nothing to compute
-    if (function == nullptr)
+    if (function == nullptr) {
+      if (device.kind == DeviceKind::meta) return;  // there is nothing to compute
       throw RunError(ExitCode::unavailable, std::string(op_) + " has no kernel for device " + device_name(device) +
                                                 "; compute on the cpu, and report it, for every op should have one");
+    }
     const ProfileRange range(op_);
     const NoGradient guard;  // a kernel takes its tensors apart as it likes
     function(std::forward<Arguments>(arguments)...);
@@ -63,6 +63,7 @@ class Kernel<void(Parameters...)> {
       throw ArgumentError(std::string(op_) + ": expected all tensors on one device, got one on " + device_name(device) +
                           " and one on " + device_name(t.device()) + "; move one with to_device()");
   }
+
   const char* op_;
   Cost cost_;
   std::array<Function, kDeviceKinds> functions_{};

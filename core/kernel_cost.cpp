@@ -21,12 +21,6 @@ CostTrace::CostTrace() : before_(std::exchange(trace_of_thread, this)) {}
 
 CostTrace::~CostTrace() { trace_of_thread = before_; }
 
-KernelCost CostTrace::total() const {
-  KernelCost total;
-  for (const auto& [kernel, calls] : kernels_) total += calls.cost;
-  return total;
-}
-
 KernelCost cost_of(const std::function<void()>& work) {
   const CostTrace trace;
   work();
@@ -36,11 +30,5 @@ KernelCost cost_of(const std::function<void()>& work) {
 CostTrace::Call::Call() : trace_(std::exchange(trace_of_thread, nullptr)) {}
 
 CostTrace::Call::~Call() { trace_of_thread = trace_; }
-
-void CostTrace::Call::add(const char* kernel, const KernelCost& cost) const {
-  Calls& calls = trace_->kernels_[kernel];
-  ++calls.count;
-  calls.cost += cost;
-}
 
 }  // namespace weir

@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
-#include <map>
-#include <string>
 #include <type_traits>
 
 #include "core/tensor.h"
@@ -61,18 +59,12 @@ KernelCost product_cost(std::initializer_list<std::int64_t> extents, const Argum
 // Counts the kernels that this thread calls, to the end of the scope. What a kernel calls in turn is part of it.
 class CostTrace {
  public:
-  struct Calls {
-    std::int64_t count = 0;
-    KernelCost cost;  // of all of them
-  };
-
   CostTrace();
   ~CostTrace();
   CostTrace(const CostTrace&) = delete;
   CostTrace& operator=(const CostTrace&) = delete;
 
-  const std::map<std::string, Calls>& kernels() const { return kernels_; }
-  KernelCost total() const;
+  const KernelCost& total() const { return total_; }
 
   // Where a kernel is called: counts it if this thread has a trace, and keeps what it calls from being counted.
   class Call {
@@ -82,14 +74,14 @@ class CostTrace {
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
     bool counts() const { return trace_ != nullptr; }
-    void add(const char* kernel, const KernelCost& cost) const;
+    void add(const KernelCost& cost) const { trace_->total_ += cost; }
 
    private:
     CostTrace* const trace_;
   };
 
  private:
-  std::map<std::string, Calls> kernels_;
+  KernelCost total_;
   CostTrace* const before_;
 };
 

@@ -1,8 +1,6 @@
 // The meta device: tensors that have a shape, a dtype and a place in memory that does not exist. Ops check their
 // arguments and make their outputs there as anywhere, and no kernel runs, so that what a step allocates and computes
 // is known without doing it.
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "core/caching_allocator.h"

@@ -32,9 +32,9 @@ double flops_percent(const ModelConfig& model, const FeedforwardConfig& feedforw
   Declared declared(model, feedforward);
   declared.parameters.allocate(DType::float32, 0, meta);
   const NoGradient guard;
-  const CostTrace trace;
-  (*declared.feedforward)(Tensor::empty({1, kTokens, model.d_model}, DType::float32, meta), {});
-  return 100 * trace.total().flops / static_cast<double>(kTokens * 4 * model.d_model * d_ff);
+  const Tensor x = Tensor::empty({1, kTokens, model.d_model}, DType::float32, meta);
+  return 100 * cost_of([&] { (*declared.feedforward)(x, {}); }).flops /
+         static_cast<double>(kTokens * 4 * model.d_model * d_ff);
 }
 
 std::optional<double> paper_flops_percent(const FeedforwardConfig& feedforward) {

@@ -57,12 +57,15 @@ std::int64_t whole_bytes(double bytes) { return static_cast<std::int64_t>(std::m
 
 ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size,
                      double state_bytes) {
-  const auto declared = make_language_model(model, feedforward);
-  const StepCost step = step_cost(*declared, batch_size);
+  return model_cost(*make_language_model(model, feedforward), batch_size, state_bytes);
+}
+
+ModelCost model_cost(LanguageModel& declared, std::int64_t batch_size, double state_bytes) {
+  const StepCost step = step_cost(declared, batch_size);
   ModelCost cost;
-  cost.parameters = declared->parameters().count();
-  cost.active_parameters = declared->active_parameters();
-  cost.forward_flops_per_token = step.forward_flops / static_cast<double>(batch_size * model.segment);
+  cost.parameters = declared.parameters().count();
+  cost.active_parameters = declared.active_parameters();
+  cost.forward_flops_per_token = step.forward_flops / static_cast<double>(batch_size * declared.config().segment);
   cost.training_flops_per_token = 3 * cost.forward_flops_per_token;
   const double weights = (8 + state_bytes) * static_cast<double>(cost.parameters);  // and gradients, in float32
   cost.weight_bytes = whole_bytes(weights);

@@ -16,9 +16,13 @@ struct ModelCost {
                                         // more for themselves
 };
 
+class LanguageModel;
+
 // `batch_size` sequences per step, which share what is computed once per segment. The optimiser keeps `state_bytes` per
 // parameter; AdamW two moments in float32. Throws ArgumentError where settings do not fit each other.
 ModelCost model_cost(const ModelConfig& model, const FeedforwardConfig& feedforward, std::int64_t batch_size,
                      double state_bytes = 8);
+// Of a model that is declared and has no values yet; its parameters are on the meta device afterwards.
+ModelCost model_cost(LanguageModel& declared, std::int64_t batch_size, double state_bytes);
 
 }  // namespace weir

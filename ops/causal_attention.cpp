@@ -19,27 +19,17 @@
 
 namespace weir {
 
-namespace {
-
-// `products` of the size of the scores: [B, T, H, P] by the keys that each query sees.
-template <class... Rest>
-KernelCost cost(int products, const CausalAttentionInputs& in, const Rest&... rest) {
-  const std::int64_t queries = in.q.size(1), keys = in.k.size(1);
-  const std::int64_t pairs = queries * keys - queries * (queries - 1) / 2;
-  return product_cost({products, pairs, in.q.size(0), in.q.size(2), in.q.size(3)}, in, rest...);
-}
-
-}  // namespace
-
 constinit Kernel<void(const CausalAttentionInputs&, Float32Products, const Tensor&, const Tensor&)>
-    causal_attention_kernel{"causal_attention",
-                            [](const CausalAttentionInputs& in, auto... rest) { return cost(2, in, rest...); }};
+    causal_attention_kernel{"causal_attention", [](const CausalAttentionInputs& in, auto... rest) {
+                              return attention_cost(2, in.q, in.k.size(1), in, rest...);
+                            }};
 constinit Kernel<void(const CausalAttentionInputs&, const Tensor&, const Tensor&, const Tensor&, Float32Products,
                       const CausalAttentionGradients&)>
-    causal_attention_backward_kernel{
-        "causal_attention backward",
-        // The scores are computed again, and each product has two gradients.
-        [](const CausalAttentionInputs& in, auto... rest) { return cost(5, in, rest...); }};
+    causal_attention_backward_kernel{"causal_attention backward",
+                                     // The scores are computed again, and each product has two gradients.
+                                     [](const CausalAttentionInputs& in, auto... rest) {
+                                       return attention_cost(5, in.q, in.k.size(1), in, rest...);
+                                     }};
 
 namespace {
 

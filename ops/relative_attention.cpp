@@ -23,27 +23,17 @@
 
 namespace weir {
 
-namespace {
-
-// `products` of the size of the scores: [B, T, H, P] by the keys that each query sees.
-template <class... Rest>
-KernelCost cost(int products, const RelativeAttentionInputs& in, const Rest&... rest) {
-  const std::int64_t queries = in.q.size(1), keys = in.kv.size(1);
-  const std::int64_t pairs = queries * keys - queries * (queries - 1) / 2;
-  return product_cost({products, pairs, in.q.size(0), in.q.size(2), in.q.size(3)}, in, rest...);
-}
-
-}  // namespace
-
 constinit Kernel<void(const RelativeAttentionInputs&, Float32Products, const Tensor&, const Tensor&)>
-    relative_attention_kernel{"relative_attention",
-                              [](const RelativeAttentionInputs& in, auto... rest) { return cost(3, in, rest...); }};
+    relative_attention_kernel{"relative_attention", [](const RelativeAttentionInputs& in, auto... rest) {
+                                return attention_cost(3, in.q, in.kv.size(1), in, rest...);
+                              }};
 constinit Kernel<void(const RelativeAttentionInputs&, const Tensor&, const Tensor&, const Tensor&, Float32Products,
                       const RelativeAttentionInputs&)>
-    relative_attention_backward_kernel{
-        "relative_attention backward",
-        // The scores are computed again, and each product has two gradients.
-        [](const RelativeAttentionInputs& in, auto... rest) { return cost(8, in, rest...); }};
+    relative_attention_backward_kernel{"relative_attention backward",
+                                       // The scores are computed again, and each product has two gradients.
+                                       [](const RelativeAttentionInputs& in, auto... rest) {
+                                         return attention_cost(8, in.q, in.kv.size(1), in, rest...);
+                                       }};
 
 namespace {
 

@@ -96,13 +96,13 @@ build() {
   fi
 }
 
-# Messages name lines where llvm-symbolizer is. Freed memory is kept back for a while, less of it than by default, to
-# leave the limit below to the parsers.
 # What targets write is synced, which a disk takes long for; and it stays, for libFuzzer ends without cleaning up.
 if [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
 TMPDIR=$(mktemp -d)
 export TMPDIR
 trap 'rm -rf "$work" "$TMPDIR"' EXIT
+# Messages name lines where llvm-symbolizer is. Freed memory is kept back for a while, less of it than by default, to
+# leave the limit below to the parsers.
 export ASAN_OPTIONS=quarantine_size_mb=8:malloc_context_size=4:detect_leaks=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 # The second of computing and the 256 MiB that a parser may take are measured in tests/fuzz/one_input.cpp. Beyond that,

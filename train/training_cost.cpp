@@ -7,8 +7,8 @@ namespace weir {
 
 ModelCost training_cost(const Config& config) {
   const auto model = make_language_model(config.model, config.feedforward);
-  return model_cost(config.model, config.feedforward, config.train.batch_size / config.train.accumulate,
-                    optimizer_state_bytes(config.optimizer, model->parameters()));
+  const double state_bytes = optimizer_state_bytes(config.optimizer, model->parameters());
+  return model_cost(*model, config.train.batch_size / config.train.accumulate, state_bytes);
 }
 
 }  // namespace weir

@@ -18,6 +18,7 @@
 #include "ops/reshape.h"
 #include "ops/scale.h"
 #include "ops/support/samples.h"
+#include "step_run.h"
 #include "temporary_directory.h"
 #include "tensor_checks.h"
 #include "train/trainer.h"
@@ -68,22 +69,11 @@ Config small_config() {
   return config;
 }
 
-Batch batch_of(const Config& config, std::int64_t step, std::int64_t group) {
-  const std::int64_t streams = config.train.batch_size / config.train.accumulate, segment = config.model.segment;
-  const Tensor all = random_indices({streams, segment + 1}, static_cast<std::uint64_t>(10 * step + group + 1),
-                                    config.model.vocabulary, DType::int32);
-  return {clone(slice_view(all, 1, 0, segment)), clone(slice_view(all, 1, 1, segment + 1))};
-}
-
-struct Run {
+struct Run : StepRun {
   explicit Run(const Config& c, Device device = {}, StepMode mode = StepMode::recorded)
-      : config(c), model(config.model, config.feedforward) {
-    model.initialise(5, DType::float32, device);
-    update.emplace(config, model, mode);
-  }
+      : StepRun(c, DType::float32, device, mode) {}
   TrainingStep::Result step(std::int64_t number, const StepLimits& limits = TrainingStep::kNoLimits) {
-    return (*update)([&](std::int64_t group) { return batch_of(config, number, group); }, memories, number,
-                     config.optimizer.lr, false, limits);
+    return StepRun::step(number, limits, false);
   }
   std::vector<double> bias(int layer) const {
     return model.parameters().buffer("layer" + std::to_string(layer) + ".ff.expert_bias").value.values();
@@ -93,10 +83,6 @@ struct Run {
     for (const Buffer& b : model.parameters().buffers()) all.push_back(clone(b.value));
     return all;
   }
-  const Config config;
-  TransformerXl model;
-  std::optional<TrainingStep> update;
-  std::vector<Memory> memories;
 };
 
 // How often each expert is chosen in a step, layer by layer, counted by a pass that changes nothing.

@@ -16,6 +16,7 @@
 #include "ops/add.h"
 #include "ops/cpu/gemm_backends.h"
 #include "ops/support/samples.h"
+#include "step_run.h"
 #include "temporary_directory.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
@@ -100,27 +101,11 @@ const std::vector<Variant>& variants() {
   return all;
 }
 
-Batch batch_of(const Config& config, std::int64_t step, std::int64_t group) {
-  const std::int64_t streams = config.train.batch_size / config.train.accumulate, segment = config.model.segment;
-  const Tensor all = random_indices({streams, segment + 1}, static_cast<std::uint64_t>(10 * step + group + 1),
-                                    config.model.vocabulary, DType::int32);
-  return {clone(slice_view(all, 1, 0, segment)), clone(slice_view(all, 1, 1, segment + 1))};
-}
-
-struct Run {
-  Run(const Config& c, DType dtype, Device device, StepMode mode = StepMode::recorded)
-      : config(c), model(config.model, config.feedforward) {
-    model.initialise(5, dtype, device);
-    update.emplace(config, model, mode);
-  }
+struct Run : StepRun {
+  using StepRun::StepRun;
   TrainingStep::Result step(std::int64_t number, const StepLimits& limits = TrainingStep::kNoLimits) {
-    return (*update)([&](std::int64_t group) { return batch_of(config, number, group); }, memories, number,
-                     config.optimizer.lr, number == 2, limits);
+    return StepRun::step(number, limits, number == 2);
   }
-  const Config config;
-  TransformerXl model;
-  std::optional<TrainingStep> update;
-  std::vector<Memory> memories;
 };
 
 void compare(const Variant& variant, const std::string& precision, DType parameters, double tolerance) {

@@ -302,9 +302,7 @@ TEST_CASE("switch-head: parameters and multiply-adds") {
   const auto per_query = [&](const Bench& of) {
     const Tensor x = Tensor::empty({B, S, D}, DType::float32, {DeviceKind::meta});
     const NoGradient guard;
-    const CostTrace trace;
-    (*of.attention)(x, x, T, {});
-    return trace.total().flops / (2 * B * T);
+    return cost_of([&] { (*of.attention)(x, x, T, {}); }).flops / (2 * B * T);
   };
   CHECK(per_query(bench) == D * H * P * (1 + K + 2 + 2 * K + 0.5) + H * E * D * (1 + 2) + 3 * H * P * 9.5);
   CHECK(per_query(dense) == D * H * P * (1 + 1 + 2 + 2 + 0.5) + H * D + 3 * H * P * 9.5);
